@@ -1,0 +1,349 @@
+//! The world as the broker sees it: what it needs of Cognito, Secrets Manager, a registry and a clock.
+//!
+//! Backends implement these traits; the composition root alone knows which. Every method is safe to repeat, because
+//! after a crash or a lost reply the broker does repeat it. No method retries inside itself: the journals do that.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::domain::audit::{Event, NumberedEvent};
+use crate::domain::error::{Error, Reason};
+use crate::domain::id::{AppClientId, PoolId, SecretId, SecretName, VersionId};
+use crate::domain::pool::MadePool;
+use crate::domain::rotation::Labels;
+use crate::domain::scope::{Identifier, ResourceServer, ScopeSet};
+use crate::domain::secret::ClientSecret;
+use crate::domain::tenant::UserPoolSettings;
+use crate::domain::token::AccessToken;
+
+/// User pools, their resource servers, app clients and secrets: Cognito's API for administrators.
+#[async_trait]
+pub trait UserPools: Send + Sync {
+    /// Makes the pool, or finds the one that an earlier call with the same `id` made.
+    async fn ensure_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool>;
+
+    /// Brings an existing pool's settings up to `settings`; the Region is not one that can change.
+    async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()>;
+
+    /// Deletes the pool with all that is in it. Deleting one that is gone succeeds.
+    /// Fails with [`Fault::Refused`] while deletion protection is on.
+    async fn delete_pool(&self, id: &PoolId) -> PortResult<()>;
+
+    /// Creates the resource server or replaces its name and scopes.
+    async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()>;
+
+    /// Identifiers of the pool's resource servers.
+    async fn list_resource_servers(&self, pool: &MadePool) -> PortResult<Vec<Identifier>>;
+
+    /// Deleting one that is gone succeeds.
+    async fn delete_resource_server(&self, pool: &MadePool, identifier: &Identifier) -> PortResult<()>;
+
+    /// Makes the app client with this secret as its only one. Not idempotent: look with
+    /// [`find_app_client`](UserPools::find_app_client) first. An unknown scope is [`Fault::Refused`].
+    async fn create_app_client(
+        &self,
+        pool: &MadePool,
+        spec: &AppClientSpec,
+        secret: &ClientSecret,
+    ) -> PortResult<AppClientId>;
+
+    /// The app client whose name is `marker`. May be slow: Cognito has no index of names.
+    async fn find_app_client(&self, pool: &MadePool, marker: &str) -> PortResult<Option<AppClientId>>;
+
+    /// Brings scopes and token validity up to `spec`, leaving every other setting as it is.
+    async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()>;
+
+    /// Deleting one that is gone succeeds.
+    async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()>;
+
+    /// Adds a second secret. [`Fault::LimitExceeded`] when there are two. A backend without second secrets says
+    /// [`Fault::Unsupported`].
+    async fn add_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<SecretId>;
+
+    /// Ids of the app client's secrets, oldest first. Never their values.
+    async fn list_secrets(&self, pool: &MadePool, client: &AppClientId) -> PortResult<Vec<SecretId>>;
+
+    /// Deleting one that is gone succeeds; deleting the last one is [`Fault::Refused`].
+    async fn delete_secret(&self, pool: &MadePool, client: &AppClientId, secret: &SecretId) -> PortResult<()>;
+}
+
+/// An app client for the client-credentials grant, as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppClientSpec {
+    /// Its name at Cognito, unique, by which a crash finds it again.
+    pub marker: String,
+    pub scopes: ScopeSet,
+    pub access_token_validity: Duration,
+}
+
+/// Where client-credentials tokens come from (RFC 6749, section 4.4).
+#[async_trait]
+pub trait TokenEndpoint: Send + Sync {
+    /// [`Fault::InvalidClient`] when the id or the secret is not known (there, yet or any more). The token's
+    /// `scopes` are those granted, which may be fewer than `scopes`.
+    async fn fetch(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+        secret: &ClientSecret,
+        scopes: &ScopeSet,
+    ) -> PortResult<AccessToken>;
+}
+
+/// Where the public keys of an issuer come from: its JWKS.
+#[async_trait]
+pub trait KeySource: Send + Sync {
+    /// All RSA signature keys that the issuer publishes now.
+    async fn keys(&self, pool: &MadePool) -> PortResult<Vec<PublicKey>>;
+}
+
+/// An RSA key of a JWKS (RFC 7517), its numbers base64url as published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey {
+    pub kid: String,
+    pub modulus: String,
+    pub exponent: String,
+}
+
+/// Secrets with versions and staging labels: Secrets Manager.
+#[async_trait]
+pub trait Vault: Send + Sync {
+    /// Makes `version` exist and carry `AWSPENDING`, and the secret itself if need be (one that is scheduled for
+    /// deletion is restored). A version that exists keeps its content, whatever `document` says: the first writer's
+    /// value stands. The first version of a secret gets `AWSCURRENT` too, as in Secrets Manager.
+    async fn stage(&self, name: &SecretName, version: &VersionId, document: &SecretDocument) -> PortResult<()>;
+
+    /// Where the labels are; `None` when there is no such secret, or it is scheduled for deletion.
+    async fn labels(&self, name: &SecretName) -> PortResult<Option<Labels>>;
+
+    /// The content of a version, `None` when there is none.
+    async fn read(&self, name: &SecretName, version: Wanted<'_>) -> PortResult<Option<SecretDocument>>;
+
+    /// Moves `AWSCURRENT` to `to` if it is on `from` (compare-and-swap), and `AWSPREVIOUS` to `from`. Succeeds when
+    /// `to` has it already; [`Fault::Conflict`] when any other version has.
+    async fn promote(&self, name: &SecretName, from: &VersionId, to: &VersionId) -> PortResult<()>;
+
+    /// Takes a label off a version; succeeds when it is not there.
+    async fn clear(&self, name: &SecretName, label: Label, version: &VersionId) -> PortResult<()>;
+
+    /// Deletes the secret after the recovery window. Succeeds when it is gone or scheduled already.
+    async fn schedule_deletion(&self, name: &SecretName, window: Duration) -> PortResult<()>;
+}
+
+/// The staging labels that may be taken off; `AWSCURRENT` only moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    Pending,
+    Previous,
+}
+
+/// Which version of a secret to read.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    Current,
+    Version(&'a VersionId),
+}
+
+/// What a version holds: JSON that a backend can use as it is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SecretDocument {
+    /// Absent only while the app client is being made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<AppClientId>,
+    pub client_secret: ClientSecret,
+    pub token_endpoint: String,
+    pub issuer: String,
+    /// Space separated.
+    pub scopes: String,
+}
+
+/// The broker's own records, each with a version, and the audit events. Everything that changes together is one
+/// [`ChangeSet`], all or nothing.
+#[async_trait]
+pub trait Registry: Send + Sync {
+    async fn get(&self, shelf: Shelf, key: &str) -> PortResult<Option<StoredRecord>>;
+
+    /// Records whose key starts with `prefix` and is greater than `after`, in byte order of their keys, at most
+    /// `limit`.
+    async fn scan(
+        &self,
+        shelf: Shelf,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> PortResult<Vec<StoredRecord>>;
+
+    /// Records that have a due time, the earliest first, at most `limit`.
+    async fn due(&self, shelf: Shelf, limit: usize) -> PortResult<Vec<StoredRecord>>;
+
+    /// Fails with [`Fault::Conflict`], and changes nothing, unless every expectation holds. Returns the number of the
+    /// last event appended.
+    async fn commit(&self, changes: ChangeSet) -> PortResult<u64>;
+
+    /// Events numbered above `after`, in order, at most `limit`.
+    async fn events(&self, after: u64, limit: usize) -> PortResult<Vec<NumberedEvent>>;
+
+    /// The number of the last event, 0 when there is none.
+    async fn last_event(&self) -> PortResult<u64>;
+
+    /// Forgets events older than `before`, the oldest `limit` of them at the most; returns how many went.
+    async fn prune_events(&self, before: Timestamp, limit: usize) -> PortResult<usize>;
+}
+
+/// The kinds of records, each with keys of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Shelf {
+    Tenant,
+    Client,
+    Credential,
+    Rotation,
+    Pool,
+    /// By issuer: which pool it is.
+    Issuer,
+    /// By issuer and app client id: whose it is.
+    Owner,
+    ResourceServer,
+    /// By resource server and client: who uses it.
+    Use,
+    Revocation,
+    /// By `jti`.
+    RevokedToken,
+    Journal,
+    /// By caller and request id.
+    Request,
+    /// Single records of the broker itself.
+    Setting,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRecord {
+    pub key: String,
+    /// From 1, one more with every change.
+    pub version: u64,
+    /// JSON.
+    pub body: Vec<u8>,
+    pub due_time: Option<Timestamp>,
+}
+
+/// At most 100 writes, which is what one transaction of DynamoDB holds.
+#[derive(Clone, Debug, Default)]
+pub struct ChangeSet {
+    pub writes: Vec<Write>,
+    pub events: Vec<Event>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Write {
+    pub shelf: Shelf,
+    pub key: String,
+    /// The version the record must have now; `None`: it must not exist.
+    pub expected: Option<u64>,
+    pub action: Action,
+}
+
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Only check the expectation.
+    Check,
+    Put {
+        body: Vec<u8>,
+        due_time: Option<Timestamp>,
+    },
+    Delete,
+}
+
+/// The time, and waiting for it. Tests have one that they move by hand.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Timestamp;
+
+    /// Returns once `now()` is `time` or later.
+    async fn sleep_until(&self, time: Timestamp);
+}
+
+pub type PortResult<T> = Result<T, PortError>;
+
+/// A backend's failure: what kind, what was being done, and the backend's own words for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {detail}")]
+pub struct PortError {
+    pub peer: Peer,
+    pub fault: Fault,
+    pub doing: &'static str,
+    /// For the log and for operators. Never a secret, never a token.
+    pub detail: String,
+}
+
+/// Behind which port it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    UserPools,
+    TokenEndpoint,
+    KeySource,
+    Vault,
+    Registry,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The thing that the call is about does not exist.
+    NotFound,
+    /// An expectation did not hold: somebody else was faster.
+    Conflict,
+    /// A number of things is at its limit.
+    LimitExceeded,
+    /// The backend will not do this, however often it is asked.
+    Refused,
+    /// Client id and secret do not authenticate.
+    InvalidClient,
+    /// The backend has no such operation.
+    Unsupported,
+    /// Too many calls; try later.
+    Throttled,
+    /// No answer, or one that says to try later.
+    Unavailable,
+    /// Data that we wrote cannot be read: wrong master key, a torn file, a fault of ours.
+    Broken,
+}
+
+impl PortError {
+    pub fn new(peer: Peer, fault: Fault, doing: &'static str, detail: impl fmt::Display) -> Self {
+        PortError { peer, fault, doing, detail: detail.to_string() }
+    }
+
+    pub fn is(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+}
+
+impl From<PortError> for Error {
+    /// What a caller learns when nobody in between knew better. The backend's words stay in the log.
+    fn from(error: PortError) -> Error {
+        let short = Duration::from_secs(1);
+        let (reason, message, retry_after) = match error.fault {
+            Fault::Conflict => (Reason::ConcurrentChange, "somebody else changed it at the same time", Some(short)),
+            Fault::LimitExceeded => (Reason::QuotaExceeded, "a limit of the identity backend is reached", None),
+            Fault::Throttled => (Reason::Throttled, "the identity backend asks to slow down", Some(short)),
+            Fault::InvalidClient => (Reason::SecretRejected, "the token endpoint refuses the client's secret", None),
+            Fault::Unavailable => match error.peer {
+                Peer::Vault => (Reason::VaultUnavailable, "the vault does not answer", Some(short)),
+                Peer::Registry => (Reason::RegistryUnavailable, "the registry does not answer", Some(short)),
+                Peer::KeySource => (Reason::KeysUnavailable, "the issuer's keys cannot be read", Some(short)),
+                Peer::UserPools | Peer::TokenEndpoint => {
+                    (Reason::UpstreamUnavailable, "the identity backend does not answer", Some(short))
+                }
+            },
+            Fault::NotFound | Fault::Refused | Fault::Unsupported | Fault::Broken => {
+                return Error::internal(error.doing, error);
+            }
+        };
+        let answer = Error::new(reason, message).caused_by(error);
+        match retry_after {
+            Some(wait) => answer.retry_after(wait),
+            None => answer,
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! A tenant's app client, and who an app client id belongs to.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Result};
+use super::id::{AppClientId, ClientName, Issuer, PoolId, SecretName};
+use super::scope::ScopeSet;
+use super::tenant::Labels;
+
+/// Cognito's bounds for the validity of an access token (`CreateUserPoolClient`).
+pub const MIN_TOKEN_VALIDITY: Duration = Duration::from_secs(5 * 60);
+pub const MAX_TOKEN_VALIDITY: Duration = Duration::from_secs(24 * 60 * 60);
+pub const DEFAULT_TOKEN_VALIDITY: Duration = Duration::from_secs(60 * 60);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientState {
+    Creating,
+    Active,
+    Deleting,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    pub name: ClientName,
+    /// Unique for ever; part of the app client's name at Cognito, which is how a crash finds it again.
+    pub uid: String,
+    pub display_name: String,
+    pub state: ClientState,
+    pub labels: Labels,
+    pub scopes: ScopeSet,
+    pub access_token_validity: Duration,
+    pub rotation: RotationPolicy,
+    pub pool: PoolId,
+    pub secret_name: SecretName,
+    /// IAM principals that may read the secret in Secrets Manager by themselves.
+    pub secret_readers: Vec<String>,
+    /// The id at Cognito; `None` until it has one.
+    pub app_client: Option<AppClientId>,
+    /// Whether scopes and validity as above are what the backend has.
+    pub applied: bool,
+    /// Tokens issued before this moment are refused.
+    pub revoked_before: Option<Timestamp>,
+    /// When the current secret became current.
+    pub rotate_time: Option<Timestamp>,
+    /// When the next scheduled rotation starts; `None` while the policy is off or a rotation runs.
+    pub next_rotate_time: Option<Timestamp>,
+    pub create_time: Timestamp,
+    pub update_time: Timestamp,
+}
+
+impl Client {
+    /// The app client's name at Cognito, unique by `uid`. 128 characters of `[\w\s+=,.@-]` at the most there, so
+    /// the readable part is cut.
+    pub fn marker(&self) -> String {
+        let readable = format!("{}.{}", self.name.tenant, self.name.client);
+        format!("keyward-{readable:.90}-{}", self.uid)
+    }
+}
+
+/// When secrets are rotated without anybody asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotationPolicy {
+    pub disabled: bool,
+    pub period: Duration,
+    /// How long the old secret works beside the new one.
+    pub overlap: Duration,
+}
+
+impl Default for RotationPolicy {
+    fn default() -> Self {
+        RotationPolicy { disabled: false, period: 90 * DAY, overlap: DAY }
+    }
+}
+
+impl RotationPolicy {
+    pub const MIN_PERIOD: Duration = Duration::from_secs(60 * 60);
+    pub const MAX_PERIOD: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+
+    /// Field paths are relative to `rotation_policy`.
+    pub fn check(&self) -> Result<()> {
+        if !(Self::MIN_PERIOD..=Self::MAX_PERIOD).contains(&self.period) {
+            return Err(Error::invalid("period", "must be 1 hour to 3,650 days"));
+        }
+        if self.overlap > self.period / 2 {
+            return Err(Error::invalid("overlap", "must be at most half of the period"));
+        }
+        Ok(())
+    }
+}
+
+/// Fails unless `validity` is within Cognito's bounds and whole seconds.
+pub fn check_token_validity(validity: Duration) -> Result<()> {
+    if !(MIN_TOKEN_VALIDITY..=MAX_TOKEN_VALIDITY).contains(&validity) || validity.subsec_nanos() != 0 {
+        return Err(Error::invalid("access_token_validity", "must be 5 minutes to 1 day, in whole seconds"));
+    }
+    Ok(())
+}
+
+/// Who an app client of an issuer belongs to. Outlives the client, so that a deleted client's tokens are told apart
+/// from a stranger's for as long as any can be valid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    pub issuer: Issuer,
+    pub app_client: AppClientId,
+    pub client: ClientName,
+    /// Set when the client is gone; the record itself goes at this time.
+    pub purge_time: Option<Timestamp>,
+}

@@ -1,0 +1,67 @@
+//! Work that must be finished whatever happens: written down before its first step, struck out after its last.
+//!
+//! Each task is a series of idempotent steps that look at what is there before they act, so running a task again
+//! from its beginning is always right, and is all that recovery does.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::audit::Call;
+use super::id::{ClientName, TenantId};
+
+/// What there is to be finished, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Task {
+    /// Make a tenant's pool ready and the tenant active.
+    OnboardTenant(TenantId),
+    /// Bring a dedicated pool's settings up to the tenant's.
+    ApplyUserPool(TenantId),
+    /// Delete a tenant's clients, its pool where it has one, and the tenant.
+    OffboardTenant(TenantId),
+    /// Make the app client and its first secret.
+    IssueClient(ClientName),
+    /// Bring the app client's scopes and validity up to the client's.
+    ApplyClient(ClientName),
+    /// Delete the app client, schedule its secret for deletion, forget the client.
+    RetireClient(ClientName),
+    /// Carry a rotation through.
+    RotateSecret(ClientName),
+    /// Bring every pool's resource servers up to the catalogue.
+    ApplyCatalog,
+}
+
+impl fmt::Display for Task {
+    /// Also the journal's key: one task of a kind for one target at a time.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Task::OnboardTenant(tenant) => write!(f, "onboard/{}", tenant.name()),
+            Task::ApplyUserPool(tenant) => write!(f, "apply-user-pool/{}", tenant.name()),
+            Task::OffboardTenant(tenant) => write!(f, "offboard/{}", tenant.name()),
+            Task::IssueClient(client) => write!(f, "issue/{client}"),
+            Task::ApplyClient(client) => write!(f, "apply/{client}"),
+            Task::RetireClient(client) => write!(f, "retire/{client}"),
+            Task::RotateSecret(client) => write!(f, "rotate/{client}"),
+            Task::ApplyCatalog => f.write_str("apply-catalog"),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    pub task: Task,
+    /// Who asked for it: the events of its steps name them.
+    pub cause: Call,
+    /// When it is to be taken up next.
+    pub due_time: Timestamp,
+    /// How often it has failed in a row.
+    pub failures: u32,
+    pub last_error: String,
+}
+
+impl Journal {
+    pub fn new(task: Task, cause: &Call, now: Timestamp) -> Self {
+        Journal { task, cause: cause.clone(), due_time: now, failures: 0, last_error: String::new() }
+    }
+}

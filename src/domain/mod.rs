@@ -1,0 +1,20 @@
+//! The rules of the trade: what a valid name is, what a scope covers, what is left of a rotation, what makes a token
+//! believable.
+//!
+//! Nothing here does I/O, waits, reads a clock or knows who calls: `now` is an argument.
+
+pub mod audit;
+pub mod claims;
+pub mod client;
+pub mod error;
+pub mod id;
+pub mod journal;
+pub mod pool;
+pub mod revocation;
+pub mod rotation;
+pub mod scope;
+pub mod secret;
+pub mod tenant;
+pub mod token;
+
+pub use error::{Error, Kind, Result};

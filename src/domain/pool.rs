@@ -1,0 +1,37 @@
+//! A user pool as Keyward knows it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::id::{Issuer, PoolId, TenantId, UserPoolId};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    pub id: PoolId,
+    /// The tenant whose own it is; `None` for a shared one.
+    pub tenant: Option<TenantId>,
+    /// An AWS Region; empty for the broker's own.
+    pub region: String,
+    /// What Cognito made of it; `None` until it has.
+    pub made: Option<MadePool>,
+    /// App clients that are there or have their place kept.
+    pub app_clients: u32,
+    /// The version of the catalogue that was last applied to it.
+    pub catalog_version: u64,
+    pub create_time: Timestamp,
+}
+
+/// What is known of a pool only once the backend has made it. Never built from parts: the backend says it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadePool {
+    pub user_pool: UserPoolId,
+    pub issuer: Issuer,
+    pub token_endpoint: String,
+    pub jwks_uri: String,
+}
+
+impl Pool {
+    pub fn has_room(&self, limit: u32) -> bool {
+        self.app_clients < limit
+    }
+}

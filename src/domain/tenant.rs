@@ -1,0 +1,192 @@
+//! A tenant of the platform, in one of Cognito's two tenancy models.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Result};
+use super::id::{PoolId, TenantId};
+
+/// How a tenant is kept apart from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Isolation {
+    /// App clients in a user pool that tenants share.
+    AppClient,
+    /// A user pool of its own.
+    UserPool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TenantState {
+    /// Onboarding: its pool is being made ready.
+    Creating,
+    Active,
+    /// Gets no tokens, and those it has do not verify.
+    Suspended,
+    /// Offboarding. Everything is refused.
+    Deleting,
+}
+
+/// Labels of an operator's own choice.
+pub type Labels = BTreeMap<String, String>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    pub id: TenantId,
+    /// Unique for ever, also when the id is given again after a deletion.
+    pub uid: String,
+    pub display_name: String,
+    pub isolation: Isolation,
+    pub state: TenantState,
+    /// Why it is suspended, in the operator's words.
+    pub state_reason: String,
+    pub labels: Labels,
+    /// What a pool of its own looks like; `None` for a tenant in a shared pool.
+    pub user_pool: Option<UserPoolSettings>,
+    /// Where its app clients go first.
+    pub pool: PoolId,
+    /// Tokens issued before this moment are refused.
+    pub revoked_before: Option<Timestamp>,
+    pub create_time: Timestamp,
+    pub update_time: Timestamp,
+}
+
+/// Settings of a dedicated user pool (Cognito's `CreateUserPool`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserPoolSettings {
+    /// An AWS Region; empty for the broker's own. Cannot change once the pool exists.
+    pub region: String,
+    pub password_policy: PasswordPolicy,
+    pub mfa: Mfa,
+    /// While it is on, Cognito refuses to delete the pool, and so `DeleteTenant` is refused.
+    pub deletion_protection: bool,
+    pub feature_plan: FeaturePlan,
+    pub issuer_type: IssuerType,
+    pub tags: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PasswordPolicy {
+    /// 6 to 99 characters (Cognito, `PasswordPolicyType`).
+    pub minimum_length: u32,
+    pub require_lowercase: bool,
+    pub require_uppercase: bool,
+    pub require_numbers: bool,
+    pub require_symbols: bool,
+}
+
+impl Default for PasswordPolicy {
+    /// Cognito's own defaults.
+    fn default() -> Self {
+        PasswordPolicy {
+            minimum_length: 8,
+            require_lowercase: true,
+            require_uppercase: true,
+            require_numbers: true,
+            require_symbols: true,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mfa {
+    #[default]
+    Off,
+    Optional,
+    On,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FeaturePlan {
+    Lite,
+    #[default]
+    Essentials,
+    Plus,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IssuerType {
+    /// `https://cognito-idp.<region>.amazonaws.com/<pool id>`.
+    #[default]
+    Original,
+    /// `https://issuer-cognito-idp.<region>.amazonaws.com/<pool id>`.
+    Updated,
+}
+
+impl Default for UserPoolSettings {
+    fn default() -> Self {
+        UserPoolSettings {
+            region: String::new(),
+            password_policy: PasswordPolicy::default(),
+            mfa: Mfa::default(),
+            deletion_protection: false,
+            feature_plan: FeaturePlan::default(),
+            issuer_type: IssuerType::default(),
+            tags: BTreeMap::new(),
+        }
+    }
+}
+
+impl UserPoolSettings {
+    /// Field paths are relative to `user_pool`.
+    pub fn check(&self) -> Result<()> {
+        let region_fits =
+            self.region.len() <= 32 && self.region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if !region_fits {
+            return Err(Error::invalid("region", "must be an AWS Region such as eu-central-1"));
+        }
+        if !(6..=99).contains(&self.password_policy.minimum_length) {
+            return Err(Error::invalid("password_policy.minimum_length", "must be 6 to 99"));
+        }
+        if self.tags.len() > 50 {
+            return Err(Error::invalid("tags", "at most 50 tags"));
+        }
+        for (key, value) in &self.tags {
+            if key.is_empty() || key.len() > 128 || key.starts_with("aws:") || value.len() > 256 {
+                let rule = "a key is 1 to 128 characters and does not start with aws:, a value at most 256";
+                return Err(Error::invalid(format!("tags[{key:.32}]"), rule));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// At most 256 characters, none of them a control character.
+pub fn check_display_name(name: &str) -> Result<()> {
+    if name.chars().count() > 256 || name.chars().any(char::is_control) {
+        let rule = "must be at most 256 characters, none of them a control character";
+        return Err(Error::invalid("display_name", rule));
+    }
+    Ok(())
+}
+
+/// At most 1,024 characters of an operator's words, none of them a control character.
+pub fn check_reason(reason: &str) -> Result<()> {
+    if reason.chars().count() > 1024 || reason.chars().any(char::is_control) {
+        let rule = "must be at most 1,024 characters, none of them a control character";
+        return Err(Error::invalid("reason", rule));
+    }
+    Ok(())
+}
+
+/// At most 32 labels; a key is 1 to 63 of `[a-z0-9._/-]`, a value at most 255 characters.
+pub fn check_labels(labels: &Labels) -> Result<()> {
+    if labels.len() > 32 {
+        return Err(Error::invalid("labels", "at most 32 labels"));
+    }
+    for (key, value) in labels {
+        let key_fits = (1..=63).contains(&key.len())
+            && key
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'/' | b'-'));
+        if !key_fits {
+            return Err(Error::invalid("labels", "a key is 1 to 63 characters of [a-z0-9._/-]"));
+        }
+        if value.chars().count() > 255 || value.chars().any(char::is_control) {
+            let rule = "a value is at most 255 characters, none of them a control character";
+            return Err(Error::invalid(format!("labels[{key}]"), rule));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! Keyward.
+pub mod broker;
+pub mod domain;
