@@ -165,6 +165,18 @@ impl Reason {
         }
     }
 
+    /// Whether somebody was refused what they asked for, so that the refusal is an audit event.
+    pub fn is_denial(self) -> bool {
+        matches!(
+            self,
+            Reason::PermissionDenied
+                | Reason::RevealDisabled
+                | Reason::TenantSuspended
+                | Reason::ScopeNotAllowed
+                | Reason::DeletionProtected
+        )
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::FieldInvalid => "FIELD_INVALID",

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
-use super::id::{ClientName, RevocationId, TenantId};
+use super::id::{ClientName, Issuer, RevocationId, TenantId};
 
 /// What is revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub enum RevocationTarget {
 pub struct Revocation {
     pub id: RevocationId,
     pub target: RevocationTarget,
+    /// The issuer of a token that was given whole; a bare `jti` counts for every issuer.
+    pub issuer: Option<Issuer>,
     pub issued_before: Option<Timestamp>,
     pub reason: String,
     pub create_time: Timestamp,

@@ -1,0 +1,186 @@
+//! What goes into and comes out of the broker: requests with every field checked for form, and views of resources.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::broker::ports::SecretDocument;
+use crate::domain::audit::Outcome;
+use crate::domain::claims::{Claims, Rejection};
+use crate::domain::client::{Client, RotationPolicy};
+use crate::domain::id::{AppClientId, ClientId, ClientName, Issuer, TenantId};
+use crate::domain::pool::{MadePool, Pool};
+use crate::domain::revocation::TokenId;
+use crate::domain::rotation::{Milestone, Rotation};
+use crate::domain::scope::{Identifier, ResourceServer, ScopeDefinition, ScopeSet};
+use crate::domain::tenant::{Isolation, Labels, Tenant, UserPoolSettings};
+use std::sync::Arc;
+
+/// A page of a list: what comes after a key, at most `size`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub after: Option<String>,
+    pub size: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing<T> {
+    pub items: Vec<T>,
+    /// Where the next page starts; `None` on the last.
+    pub next: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewTenant {
+    pub id: TenantId,
+    pub display_name: String,
+    pub isolation: Isolation,
+    pub labels: Labels,
+    /// Only with [`Isolation::UserPool`].
+    pub user_pool: Option<UserPoolSettings>,
+}
+
+/// What to change; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct TenantPatch {
+    pub display_name: Option<String>,
+    pub labels: Option<Labels>,
+    pub user_pool: Option<UserPoolSettings>,
+}
+
+#[derive(Clone, Debug)]
+pub struct TenantView {
+    pub tenant: Tenant,
+    /// The record's version: the resource's etag.
+    pub version: u64,
+    /// Of its pool, once that is made.
+    pub issuer: Option<Issuer>,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewClient {
+    pub tenant: TenantId,
+    pub id: ClientId,
+    pub display_name: String,
+    pub labels: Labels,
+    pub scopes: ScopeSet,
+    pub access_token_validity: Option<Duration>,
+    pub rotation: Option<RotationPolicy>,
+    pub secret_readers: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ClientPatch {
+    pub display_name: Option<String>,
+    pub labels: Option<Labels>,
+    pub scopes: Option<ScopeSet>,
+    pub access_token_validity: Option<Duration>,
+    pub rotation: Option<RotationPolicy>,
+    pub secret_readers: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ClientView {
+    pub client: Client,
+    pub version: u64,
+    /// Its pool, once that is made.
+    pub pool: Option<MadePool>,
+}
+
+/// The answer of `RevealClientSecret`: the one place where a secret leaves towards a caller.
+pub struct Revealed {
+    pub document: SecretDocument,
+    pub next_rotate_time: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct RotationRequest {
+    pub immediate: bool,
+    /// In place of the client's own policy.
+    pub overlap: Option<Duration>,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct RotationView {
+    pub rotation: Rotation,
+    /// What is left to do; the time is known only of what follows a wait.
+    pub planned: Vec<(Milestone, Option<Timestamp>)>,
+    pub app_client: Option<AppClientId>,
+}
+
+pub struct Question {
+    /// At most [`MAX_TOKEN_BYTES`](crate::domain::claims::MAX_TOKEN_BYTES) long and not empty.
+    pub token: String,
+    pub required_scopes: ScopeSet,
+    /// The token must belong to this tenant.
+    pub tenant: Option<TenantId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Verified(Verified),
+    Rejected(Rejection),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    pub client: ClientName,
+    pub claims: Arc<Claims>,
+}
+
+pub struct NewRevocation {
+    pub target: NewRevocationTarget,
+    /// For clients and tenants; now, if not given.
+    pub issued_before: Option<Timestamp>,
+    pub reason: String,
+}
+
+pub enum NewRevocationTarget {
+    TokenId(TokenId),
+    /// The whole JWT.
+    Token(String),
+    Client(ClientName),
+    Tenant(TenantId),
+}
+
+#[derive(Clone, Debug)]
+pub struct NewResourceServer {
+    pub identifier: Identifier,
+    pub display_name: String,
+    pub scopes: Vec<ScopeDefinition>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ResourceServerView {
+    pub server: ResourceServer,
+    pub version: u64,
+    pub applied_pools: u32,
+    pub pending_pools: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct PoolView {
+    pub pool: Pool,
+    pub app_client_limit: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolFilter {
+    pub dedicated: Option<bool>,
+    pub region: Option<String>,
+}
+
+/// Which events to show; what is not set matches everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Matches the resource itself and what is below it.
+    pub resource_prefix: String,
+    pub principal: String,
+    pub method: String,
+    pub outcome: Option<Outcome>,
+    /// Inclusive.
+    pub start_time: Option<Timestamp>,
+    /// Exclusive.
+    pub end_time: Option<Timestamp>,
+}
