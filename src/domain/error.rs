@@ -285,6 +285,10 @@ impl Error {
         error
     }
 
+    pub fn unavailable(reason: Reason, message: impl Into<String>, retry_after: Duration) -> Self {
+        Error::new(reason, message).retry_after(retry_after)
+    }
+
     pub fn not_offered(method: &'static str) -> Self {
         Error::new(Reason::NotOffered, format!("this broker does not offer {method}"))
     }

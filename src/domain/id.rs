@@ -146,6 +146,13 @@ fn opaque(text: &str) -> Result<(), &'static str> {
     }
 }
 
+impl VersionId {
+    /// From 64 hexadecimal characters of a digest, which are a valid id by their form.
+    pub fn from_digest(hex: &str) -> Self {
+        VersionId(Arc::from(hex))
+    }
+}
+
 impl TenantId {
     /// Reads `tenants/{tenant}`.
     pub fn from_name(field: &str, name: &str) -> Result<Self> {

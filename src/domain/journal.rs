@@ -11,6 +11,17 @@ use serde::{Deserialize, Serialize};
 use super::audit::Call;
 use super::id::{ClientName, TenantId};
 
+/// How far a task came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The journal was struck out together with the last change.
+    Done,
+    /// There is more to do; look again.
+    More,
+    /// Nothing to do until then.
+    Wait(Timestamp),
+}
+
 /// What there is to be finished, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Task {
@@ -48,11 +59,27 @@ impl fmt::Display for Task {
     }
 }
 
+impl Task {
+    /// What the task changes. Tasks of one target never run side by side.
+    pub fn target(&self) -> String {
+        match self {
+            Task::OnboardTenant(tenant) | Task::ApplyUserPool(tenant) | Task::OffboardTenant(tenant) => tenant.name(),
+            Task::IssueClient(client)
+            | Task::ApplyClient(client)
+            | Task::RetireClient(client)
+            | Task::RotateSecret(client) => client.to_string(),
+            Task::ApplyCatalog => "catalog".to_owned(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Journal {
     pub task: Task,
     /// Who asked for it: the events of its steps name them.
     pub cause: Call,
+    /// Set before a step that cannot simply be repeated; whoever finds it set looks for what that step may have left.
+    pub attempted: bool,
     /// When it is to be taken up next.
     pub due_time: Timestamp,
     /// How often it has failed in a row.
@@ -62,6 +89,6 @@ pub struct Journal {
 
 impl Journal {
     pub fn new(task: Task, cause: &Call, now: Timestamp) -> Self {
-        Journal { task, cause: cause.clone(), due_time: now, failures: 0, last_error: String::new() }
+        Journal { task, cause: cause.clone(), attempted: false, due_time: now, failures: 0, last_error: String::new() }
     }
 }

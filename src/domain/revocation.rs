@@ -52,6 +52,8 @@ impl TokenId {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevokedToken {
     pub token: TokenId,
+    /// `None`: whichever issuer it is of.
+    pub issuer: Option<Issuer>,
     pub revocation: RevocationId,
     pub expire_time: Timestamp,
 }

@@ -109,8 +109,6 @@ pub enum Step {
     Abandon(Abandoned),
     /// The previous secret is gone everywhere: the rotation that replaced it is over.
     Finish(RotationId),
-    /// Condemned ids that can no longer come back.
-    Forget(Vec<SecretId>),
 }
 
 /// Why a candidate was given up.
@@ -138,6 +136,15 @@ impl Credential {
         let previous = self.previous.as_ref().map(|previous| &previous.held.secret);
         !self.condemned.contains_key(secret)
             && (self.current.secret == *secret || candidate == Some(secret) || previous == Some(secret))
+    }
+}
+
+impl Credential {
+    /// Drops condemned ids that can no longer come back: gone from Cognito, and long enough ago.
+    pub fn forget_condemned(&mut self, now: Timestamp, observed: &Observed) {
+        let memory = jiff::SignedDuration::try_from(CONDEMNED_MEMORY).unwrap_or_default();
+        self.condemned
+            .retain(|secret, since| observed.secrets.contains(secret) || now.duration_since(*since) <= memory);
     }
 }
 
@@ -188,15 +195,6 @@ pub fn plan(now: Timestamp, credential: &Credential, observed: &Observed) -> Vec
     }
     if let Some(previous) = waiting {
         steps.push(Step::Wait(previous.retire_time));
-    }
-
-    let is_forgettable = |(secret, since): (&SecretId, &Timestamp)| {
-        let old = now.duration_since(*since) > jiff::SignedDuration::try_from(CONDEMNED_MEMORY).unwrap_or_default();
-        (old && !observed.secrets.contains(secret)).then(|| secret.clone())
-    };
-    let forgettable: Vec<_> = credential.condemned.iter().filter_map(is_forgettable).collect();
-    if steps.is_empty() && !forgettable.is_empty() {
-        steps.push(Step::Forget(forgettable));
     }
     steps
 }

@@ -213,6 +213,8 @@ pub struct ResourceServer {
     /// 1 to 256 characters.
     pub display_name: String,
     pub scopes: Vec<ScopeDefinition>,
+    /// The version of the catalogue that brought it as it is.
+    pub catalog_version: u64,
     pub create_time: Timestamp,
     pub update_time: Timestamp,
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use super::claims;
+use super::revocation::TokenId;
 use super::scope::ScopeSet;
 
 /// An access token as the token endpoint gave it. `Debug` is censored; the text is wiped when dropped.
@@ -17,11 +19,14 @@ pub struct AccessToken {
     pub expire_time: Timestamp,
     /// What was granted, not what was asked for.
     pub scopes: ScopeSet,
+    /// Its `jti`; `None` for a token that is not a JWT.
+    pub token_id: Option<TokenId>,
 }
 
 impl AccessToken {
     pub fn new(text: String, issue_time: Timestamp, expire_time: Timestamp, scopes: ScopeSet) -> Self {
-        AccessToken { text: Zeroizing::new(text), issue_time, expire_time, scopes }
+        let token_id = claims::token_id_of(&text);
+        AccessToken { text: Zeroizing::new(text), issue_time, expire_time, scopes, token_id }
     }
 
     /// The token itself. Every use is a place where it leaves the broker.
