@@ -1,0 +1,361 @@
+//! The broker's records, typed, over whatever [`Registry`] there is.
+//!
+//! - A [`Change`] is made from an audit event, so nothing changes without one.
+//! - Every write says which version it saw; whoever comes second fails with CONCURRENT_CHANGE and has changed nothing.
+//! - Tenants, clients, owners, issuers, pools and revoked tokens are read through bounded views in memory. A commit
+//!   drops what it touches, before it is answered: a caller who has been told of a change sees it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{Notify, watch};
+
+use super::api::{Listing, Page};
+use super::ports::{Action, ChangeSet, Fault, Peer, PortError, Registry, Shelf, StoredRecord, Write};
+use crate::domain::audit::{Event, NumberedEvent};
+use crate::domain::client::{Client, Owner};
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::id::TenantId;
+use crate::domain::pool::Pool;
+use crate::domain::revocation::RevokedToken;
+use crate::domain::tenant::Tenant;
+
+/// What is kept on a shelf of its own.
+pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
+    const SHELF: Shelf;
+
+    fn key(&self) -> String;
+
+    /// When somebody has to look at it again.
+    fn due_time(&self) -> Option<Timestamp> {
+        None
+    }
+}
+
+/// A record as it was read, and the version that a write must still find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versioned<T> {
+    pub value: T,
+    pub version: u64,
+}
+
+impl<T> std::ops::Deref for Versioned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// Which pool an issuer is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct IssuerPool {
+    pub issuer: crate::domain::id::Issuer,
+    pub pool: crate::domain::id::PoolId,
+}
+
+pub struct Records {
+    registry: Arc<dyn Registry>,
+    tenants: View<Tenant>,
+    clients: View<Client>,
+    owners: View<Owner>,
+    issuers: View<IssuerPool>,
+    pools: View<Pool>,
+    revoked: View<RevokedToken>,
+    /// Counts the changes to revoked tokens.
+    revocations: AtomicU64,
+    last_event: watch::Sender<u64>,
+    due: Notify,
+    watched: Mutex<HashMap<TenantId, watch::Sender<()>>>,
+}
+
+impl Records {
+    /// `max_cached`: how many records of each viewed kind are held in memory.
+    pub async fn open(registry: Arc<dyn Registry>, max_cached: u64) -> Result<Self> {
+        let last_event = registry.last_event().await?;
+        Ok(Records {
+            registry,
+            tenants: View::new(max_cached),
+            clients: View::new(max_cached),
+            owners: View::new(max_cached),
+            issuers: View::new(max_cached),
+            pools: View::new(max_cached),
+            revoked: View::new(max_cached),
+            revocations: AtomicU64::new(0),
+            last_event: watch::Sender::new(last_event),
+            due: Notify::new(),
+            watched: Mutex::default(),
+        })
+    }
+
+    pub async fn get<T: Record>(&self, key: &str) -> Result<Option<Versioned<T>>> {
+        self.registry.get(T::SHELF, key).await?.map(decode).transpose()
+    }
+
+    /// Like [`get`](Records::get), from memory where possible.
+    pub async fn view<T: Viewed>(&self, key: &str) -> Result<Option<Arc<Versioned<T>>>> {
+        let view = T::view(self);
+        if let Some(seen) = view.cache.get(key) {
+            return Ok(seen);
+        }
+        let drops = view.drops.load(Ordering::SeqCst);
+        let read = self.get::<T>(key).await?.map(Arc::new);
+        view.cache.insert(key.to_owned(), read.clone());
+        // A commit that came between the read and the insert has dropped nothing yet: drop it in its place.
+        if view.drops.load(Ordering::SeqCst) != drops {
+            view.cache.invalidate(key);
+        }
+        Ok(read)
+    }
+
+    pub async fn list<T: Record>(&self, prefix: &str, page: &Page) -> Result<Listing<Versioned<T>>> {
+        let stored = self.registry.scan(T::SHELF, prefix, page.after.as_deref(), page.size + 1).await?;
+        let more = stored.len() > page.size;
+        let kept: Vec<_> = stored.into_iter().take(page.size).collect();
+        let next = kept.last().filter(|_| more).map(|last| last.key.clone());
+        Ok(Listing { items: kept.into_iter().map(decode).collect::<Result<_>>()?, next })
+    }
+
+    /// The earliest records that have a due time, due or not, with that time.
+    pub async fn due<T: Record>(&self, limit: usize) -> Result<Vec<(Timestamp, Versioned<T>)>> {
+        let stored = self.registry.due(T::SHELF, limit).await?;
+        let timed = stored.into_iter().filter_map(|record| record.due_time.map(|time| (time, record)));
+        timed.map(|(time, record)| Ok((time, decode(record)?))).collect()
+    }
+
+    /// Makes the change, all of it or nothing.
+    pub async fn commit(&self, change: Change) -> Result<()> {
+        let Change { set, fault } = change;
+        if let Some(fault) = fault {
+            return Err(Error::internal("encoding a record", fault));
+        }
+        let touched: Vec<(Shelf, String)> = set
+            .writes
+            .iter()
+            .filter(|write| !matches!(write.action, Action::Check))
+            .map(|write| (write.shelf, write.key.clone()))
+            .collect();
+        let outcome = self.registry.commit(set).await;
+        // After a lost answer nobody knows whether it happened: forget it in any case.
+        self.forget(&touched);
+        let last_event = outcome?;
+        self.last_event.send_if_modified(|last| {
+            let newer = last_event > *last;
+            *last = last_event.max(*last);
+            newer
+        });
+        Ok(())
+    }
+
+    fn forget(&self, touched: &[(Shelf, String)]) {
+        for (shelf, key) in touched {
+            match shelf {
+                Shelf::Tenant => self.tenants.forget(key),
+                Shelf::Client => self.clients.forget(key),
+                Shelf::Owner => self.owners.forget(key),
+                Shelf::Issuer => self.issuers.forget(key),
+                Shelf::Pool => self.pools.forget(key),
+                Shelf::RevokedToken => {
+                    self.revoked.forget(key);
+                    self.revocations.fetch_add(1, Ordering::SeqCst);
+                }
+                _ => {}
+            }
+            if matches!(shelf, Shelf::Tenant | Shelf::Client) {
+                self.tell_watchers(key.split('/').next().unwrap_or_default());
+            }
+            if matches!(shelf, Shelf::Journal | Shelf::Client) {
+                self.due.notify_one();
+            }
+        }
+    }
+
+    /// Changes whenever a token may have been revoked since.
+    pub fn revocation_count(&self) -> u64 {
+        self.revocations.load(Ordering::SeqCst)
+    }
+
+    /// Returns when something may have become due.
+    pub async fn due_changed(&self) {
+        self.due.notified().await;
+    }
+
+    /// Says that something may have become due.
+    pub fn nudge(&self) {
+        self.due.notify_one();
+    }
+
+    /// Changes whenever the tenant or one of its clients does.
+    pub fn watch_tenant(&self, tenant: &TenantId) -> watch::Receiver<()> {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever stopped watching is forgotten when somebody else starts.
+        watched.retain(|_, sender| sender.receiver_count() > 0);
+        watched.entry(tenant.clone()).or_insert_with(|| watch::Sender::new(())).subscribe()
+    }
+
+    fn tell_watchers(&self, tenant: &str) {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if watched.is_empty() {
+            return;
+        }
+        if let Some(sender) = TenantId::parse("tenant", tenant).ok().and_then(|tenant| watched.get(&tenant)) {
+            sender.send_replace(());
+        }
+    }
+
+    /// The number of the last event.
+    pub fn watch_events(&self) -> watch::Receiver<u64> {
+        self.last_event.subscribe()
+    }
+
+    pub async fn events(&self, after: u64, limit: usize) -> Result<Vec<NumberedEvent>> {
+        Ok(self.registry.events(after, limit).await?)
+    }
+
+    pub async fn prune_events(&self, before: Timestamp, limit: usize) -> Result<usize> {
+        Ok(self.registry.prune_events(before, limit).await?)
+    }
+}
+
+/// Records that are read through a view.
+pub trait Viewed: Record {
+    fn view(records: &Records) -> &View<Self>
+    where
+        Self: Sized;
+}
+
+/// Records held in memory, absence included.
+pub struct View<T> {
+    cache: moka::sync::Cache<String, Option<Arc<Versioned<T>>>>,
+    /// Counts what was forgotten, so that a slow reader does not put back what is out of date.
+    drops: AtomicU64,
+}
+
+impl<T: Send + Sync + 'static> View<T> {
+    fn new(max: u64) -> Self {
+        View { cache: moka::sync::Cache::new(max), drops: AtomicU64::new(0) }
+    }
+
+    fn forget(&self, key: &str) {
+        self.drops.fetch_add(1, Ordering::SeqCst);
+        self.cache.invalidate(key);
+    }
+}
+
+impl Viewed for Tenant {
+    fn view(records: &Records) -> &View<Self> {
+        &records.tenants
+    }
+}
+
+impl Viewed for Client {
+    fn view(records: &Records) -> &View<Self> {
+        &records.clients
+    }
+}
+
+impl Viewed for Owner {
+    fn view(records: &Records) -> &View<Self> {
+        &records.owners
+    }
+}
+
+impl Viewed for IssuerPool {
+    fn view(records: &Records) -> &View<Self> {
+        &records.issuers
+    }
+}
+
+impl Viewed for Pool {
+    fn view(records: &Records) -> &View<Self> {
+        &records.pools
+    }
+}
+
+impl Viewed for RevokedToken {
+    fn view(records: &Records) -> &View<Self> {
+        &records.revoked
+    }
+}
+
+/// What changes together, and the event that says why.
+#[must_use]
+pub struct Change {
+    set: ChangeSet,
+    fault: Option<serde_json::Error>,
+}
+
+impl Change {
+    pub fn because(event: Event) -> Self {
+        Change { set: ChangeSet { writes: Vec::new(), events: vec![event] }, fault: None }
+    }
+
+    /// For what decides nothing: records whose time is over, and notes on when to try again.
+    pub fn housekeeping() -> Self {
+        Change { set: ChangeSet::default(), fault: None }
+    }
+
+    pub fn create<T: Record>(self, record: &T) -> Self {
+        self.put(record, None)
+    }
+
+    pub fn update<T: Record>(self, version: u64, record: &T) -> Self {
+        self.put(record, Some(version))
+    }
+
+    pub fn delete<T: Record>(mut self, seen: &Versioned<T>) -> Self {
+        self.write(T::SHELF, seen.key(), Some(seen.version), Action::Delete);
+        self
+    }
+
+    /// Fails the whole change if the record is no longer as it was seen.
+    pub fn require<T: Record>(mut self, seen: &Versioned<T>) -> Self {
+        self.write(T::SHELF, seen.key(), Some(seen.version), Action::Check);
+        self
+    }
+
+    /// Creates the record, or replaces it where `seen` is one.
+    pub fn put<T: Record>(mut self, record: &T, seen: Option<u64>) -> Self {
+        match serde_json::to_vec(record) {
+            Ok(body) => {
+                let due_time = record.due_time();
+                self.write(T::SHELF, record.key(), seen, Action::Put { body, due_time });
+            }
+            Err(fault) => self.fault = Some(fault),
+        }
+        self
+    }
+
+    fn write(&mut self, shelf: Shelf, key: String, expected: Option<u64>, action: Action) {
+        self.set.writes.push(Write { shelf, key, expected, action });
+    }
+}
+
+fn decode<T: Record>(stored: StoredRecord) -> Result<Versioned<T>> {
+    let value = serde_json::from_slice(&stored.body).map_err(|error| {
+        let detail = format!("{:?} {}: {error}", T::SHELF, stored.key);
+        Error::from(PortError::new(Peer::Registry, Fault::Broken, "decoding a record", detail))
+    })?;
+    Ok(Versioned { value, version: stored.version })
+}
+
+/// Attempts a read-change-commit again when somebody else was faster, a bounded number of times.
+pub async fn settle<T, F>(attempt: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    /// Each failed attempt means that somebody else's succeeded, so this many in a row is a storm on one record.
+    const ATTEMPTS: usize = 16;
+    let mut result = attempt().await;
+    for _ in 1..ATTEMPTS {
+        match &result {
+            Err(error) if error.reason() == Reason::ConcurrentChange => result = attempt().await,
+            _ => break,
+        }
+    }
+    result
+}

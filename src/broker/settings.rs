@@ -1,0 +1,63 @@
+//! The broker's limits and periods. The configuration says them; every one has a bound there.
+
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// App clients that a shared pool takes before the next pool is used.
+    pub app_clients_per_shared_pool: u32,
+    /// Secrets are named `<prefix>/tenants/<tenant>/clients/<client>`.
+    pub secret_prefix: String,
+    pub reveal_secrets: bool,
+    pub tokens: TokenSettings,
+    pub verification: VerificationSettings,
+    pub rotation: RotationSettings,
+    pub journal: JournalSettings,
+    /// How long audit events are kept.
+    pub audit_retention: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct TokenSettings {
+    /// Clients whose tokens are held in memory.
+    pub max_cached: u64,
+    pub max_scope_sets_per_client: usize,
+    /// Calls to the token endpoint at one time.
+    pub max_concurrent_fetches: usize,
+    pub fetch_timeout: Duration,
+    /// After a failed fetch, the endpoint is not asked again for the same token before this.
+    pub retry_after_failure: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct VerificationSettings {
+    /// How far another's clock may be off ours.
+    pub leeway: Duration,
+    /// Verified signatures held in memory.
+    pub max_cached: u64,
+    /// The least time between two fetches of one issuer's keys.
+    pub key_refetch_floor: Duration,
+    /// Keys older than this are fetched again in the background.
+    pub key_max_age: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct RotationSettings {
+    /// How long a new secret may be refused a token before it is given up.
+    pub prove_timeout: Duration,
+    /// Scheduled rotations are early by up to this many percent of their period, by hash of the client's name.
+    pub jitter_percent: u32,
+    /// How long a deleted client's secret can be recovered from the vault.
+    pub recovery_window: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct JournalSettings {
+    /// Journals carried on at one time.
+    pub concurrency: usize,
+    /// The registry is asked at least this often for what is due.
+    pub poll_interval: Duration,
+    /// Wait after a first failure; doubles with each further one.
+    pub first_retry: Duration,
+    pub max_retry: Duration,
+}

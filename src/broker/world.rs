@@ -1,0 +1,139 @@
+//! What every part of the broker works with: the ports, the records, the clock, the settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use super::ports::{Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};
+use super::records::{Change, Records, Versioned};
+use super::settings::Settings;
+use super::shelves::{SeenRequest, request_key};
+use super::targets::Targets;
+use crate::domain::audit::Call;
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::secret::ClientSecret;
+
+/// The backends that a broker is built on.
+#[derive(Clone)]
+pub struct Ports {
+    pub user_pools: Arc<dyn UserPools>,
+    pub token_endpoint: Arc<dyn TokenEndpoint>,
+    pub key_source: Arc<dyn KeySource>,
+    pub vault: Arc<dyn Vault>,
+    pub registry: Arc<dyn Registry>,
+    pub clock: Arc<dyn Clock>,
+}
+
+pub struct World {
+    pub user_pools: Arc<dyn UserPools>,
+    pub token_endpoint: Arc<dyn TokenEndpoint>,
+    pub key_source: Arc<dyn KeySource>,
+    pub vault: Arc<dyn Vault>,
+    pub records: Records,
+    pub clock: Arc<dyn Clock>,
+    pub settings: Settings,
+    pub targets: Targets,
+}
+
+/// How long a repeated request is known (AIP-155 leaves it to the service).
+const REQUEST_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl World {
+    pub async fn open(ports: Ports, settings: Settings) -> Result<Self> {
+        Ok(World {
+            records: Records::open(ports.registry, settings.verification.max_cached).await?,
+            user_pools: ports.user_pools,
+            token_endpoint: ports.token_endpoint,
+            key_source: ports.key_source,
+            vault: ports.vault,
+            clock: ports.clock,
+            settings,
+            targets: Targets::default(),
+        })
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Whether a mutation was asked for before: by the same caller, under the same request id, within 24 hours.
+    pub async fn asked(&self, call: &Call) -> Result<Asked> {
+        let Some(request) = &call.request else {
+            return Ok(Asked::Afresh(Receipt(None)));
+        };
+        let (now, principal) = (self.now(), call.principal.to_string());
+        let seen: Option<Versioned<SeenRequest>> =
+            self.records.get(&request_key(&principal, request.id.as_str())).await?;
+        let known = seen.as_ref().filter(|seen| seen.expire_time > now);
+        if let Some(known) = known {
+            if known.fingerprint == request.fingerprint {
+                return Ok(Asked::Again { resource: known.resource.clone() });
+            }
+            let rule = "was used within 24 hours for another request";
+            return Err(Error::invalid_because(Reason::RequestIdReused, "request_id", rule));
+        }
+        let record = SeenRequest {
+            principal,
+            request_id: request.id.to_string(),
+            fingerprint: request.fingerprint.clone(),
+            resource: String::new(),
+            expire_time: now + REQUEST_MEMORY,
+        };
+        Ok(Asked::Afresh(Receipt(Some((record, seen.map(|seen| seen.version))))))
+    }
+}
+
+pub enum Asked {
+    Afresh(Receipt),
+    /// It was done; this is the resource it was done to.
+    Again {
+        resource: String,
+    },
+}
+
+/// To be filed with the change that a request makes, so that both are there or neither.
+pub struct Receipt(Option<(SeenRequest, Option<u64>)>);
+
+impl Receipt {
+    pub fn file(self, change: Change, resource: impl std::fmt::Display) -> Change {
+        match self.0 {
+            Some((mut record, seen)) => {
+                record.resource = resource.to_string();
+                change.put(&record, seen)
+            }
+            None => change,
+        }
+    }
+}
+
+/// Random bytes from the operating system's generator.
+pub fn entropy<const N: usize>() -> Result<Zeroizing<[u8; N]>> {
+    let mut bytes = Zeroizing::new([0; N]);
+    aws_lc_rs::rand::fill(bytes.as_mut_slice())
+        .map_err(|_| Error::internal("drawing random bytes", "the operating system gave none"))?;
+    Ok(bytes)
+}
+
+/// A unique id: 16 hexadecimal characters.
+pub fn unique_id() -> Result<String> {
+    Ok(hex::encode(entropy::<8>()?.as_slice()))
+}
+
+/// An id that sorts by time: `<prefix>20260131t235959-0a1b2c3d`.
+pub fn timed_id(prefix: &str, now: Timestamp) -> Result<String> {
+    Ok(format!("{prefix}{}-{}", now.strftime("%Y%m%dt%H%M%S"), hex::encode(entropy::<4>()?.as_slice())))
+}
+
+pub fn new_secret() -> Result<ClientSecret> {
+    Ok(ClientSecret::from_entropy(&entropy()?))
+}
+
+/// Fails unless the version is the one that the caller saw, where the caller says.
+pub fn check_version(seen: Option<u64>, version: u64, resource: impl std::fmt::Display) -> Result<()> {
+    match seen {
+        Some(seen) if seen != version => Err(Error::etag_mismatch(resource)),
+        _ => Ok(()),
+    }
+}
