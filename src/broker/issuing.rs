@@ -1,0 +1,315 @@
+//! Issuing, changing and retiring an app client, as steps that may be repeated from the start.
+//!
+//! The secret is generated here and written to the vault before Cognito hears of it: whatever fails after that, its
+//! value is not lost. Creating an app client is the one call that cannot be repeated, so the journal says beforehand
+//! that it may have happened, and whoever finds that said looks for the app client by its name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use jiff::Timestamp;
+
+use super::api::Page;
+use super::pools::Pools;
+use super::ports::{AppClientSpec, Fault, Label, SecretDocument, Wanted};
+use super::records::{Change, Versioned};
+use super::shelves::{ScopeUse, client_key, owner_key, rotation_prefix, use_key};
+use super::world::{World, new_secret};
+use crate::domain::audit::Call;
+use crate::domain::client::{Client, ClientState, MAX_TOKEN_VALIDITY, Owner};
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::id::{AppClientId, ClientName, VersionId};
+use crate::domain::journal::{Journal, Progress, Task};
+use crate::domain::pool::{MadePool, Pool};
+use crate::domain::rotation::{Credential, HeldSecret, Rotation};
+
+/// Rotations remembered for a client, the latest.
+pub const MAX_ROTATIONS_KEPT: usize = 20;
+
+pub struct Issuing {
+    world: Arc<World>,
+    pools: Arc<Pools>,
+}
+
+impl Issuing {
+    pub fn new(world: Arc<World>, pools: Arc<Pools>) -> Self {
+        Issuing { world, pools }
+    }
+
+    /// Makes the app client with its first secret, proves that it gets a token, makes the client active.
+    pub async fn issue(&self, journal: &Versioned<Journal>, name: &ClientName) -> Result<Progress> {
+        let Some(client) = self.client(name).await?.filter(|client| client.state == ClientState::Creating) else {
+            return self.strike(journal).await;
+        };
+        let pool = self.pools.ready(&client.pool, &journal.cause).await?;
+        match &client.app_client {
+            None => self.make(journal, &client, &pool).await,
+            Some(app_client) => self.activate(journal, &client, &pool, app_client).await,
+        }
+    }
+
+    async fn make(
+        &self,
+        journal: &Versioned<Journal>,
+        client: &Versioned<Client>,
+        pool: &MadePool,
+    ) -> Result<Progress> {
+        let first = version_of(client, "first");
+        let draft = document(client, pool, None, new_secret()?);
+        self.world.vault.stage(&client.secret_name, &first, &draft).await?;
+        let staged = self.read(client, &first).await?;
+
+        let spec = spec_of(client);
+        let left = match journal.attempted {
+            true => self.world.user_pools.find_app_client(pool, &spec.marker).await?,
+            false => {
+                let record = Journal { attempted: true, ..journal.value.clone() };
+                self.world.records.commit(Change::housekeeping().update(journal.version, &record)).await?;
+                None
+            }
+        };
+        let app_client = match left {
+            Some(app_client) => app_client,
+            None => self.world.user_pools.create_app_client(pool, &spec, &staged.client_secret).await?,
+        };
+
+        let now = self.world.now();
+        let owner = Owner {
+            issuer: pool.issuer.clone(),
+            app_client: app_client.clone(),
+            client: client.name.clone(),
+            purge_time: None,
+        };
+        let record = Client { app_client: Some(app_client.clone()), ..client.value.clone() };
+        let event = journal.cause.doing("keyward.issue/create-app-client").event(now, &client.name);
+        let change = Change::because(event.detail(app_client.as_str())).update(client.version, &record).create(&owner);
+        self.world.records.commit(change).await?;
+        Ok(Progress::More)
+    }
+
+    async fn activate(
+        &self,
+        journal: &Versioned<Journal>,
+        client: &Versioned<Client>,
+        pool: &MadePool,
+        app_client: &AppClientId,
+    ) -> Result<Progress> {
+        let whole = version_of(client, "whole");
+        // The first version has no label once the whole one is current, and so may be gone.
+        let secret = match self.world.vault.read(&client.secret_name, Wanted::Version(&whole)).await? {
+            Some(document) => document.client_secret,
+            None => self.read(client, &version_of(client, "first")).await?.client_secret,
+        };
+        let content = document(client, pool, Some(app_client.clone()), secret.clone());
+        self.world.vault.stage(&client.secret_name, &whole, &content).await?;
+        self.make_current(client, &whole).await?;
+
+        let registered = self.world.user_pools.list_secrets(pool, app_client).await?;
+        let [secret_id, ..] = registered.as_slice() else {
+            return Err(Error::internal("listing a new app client's secrets", "there is none"));
+        };
+        let granted =
+            self.world.token_endpoint.fetch(pool, app_client, &secret, &client.scopes).await.map_err(|error| {
+                match error.fault {
+                    // A new app client may take a while to be known everywhere.
+                    Fault::InvalidClient => {
+                        let message = format!("{} gets no token yet", client.name);
+                        Error::new(Reason::UpstreamUnavailable, message)
+                            .retry_after(Duration::from_secs(1))
+                            .caused_by(error)
+                    }
+                    _ => error.into(),
+                }
+            })?;
+        if let Some(scope) = client.scopes.first_missing_in(&granted.scopes) {
+            let message = format!("the token endpoint did not grant {scope}");
+            return Err(Error::new(Reason::ScopeNotGranted, message));
+        }
+
+        let now = self.world.now();
+        let active = Client {
+            state: ClientState::Active,
+            applied: true,
+            rotate_time: Some(now),
+            next_rotate_time: next_rotation(client, now, self.world.settings.rotation.jitter_percent),
+            update_time: now,
+            ..client.value.clone()
+        };
+        let credential = Credential {
+            client: client.name.clone(),
+            current: HeldSecret { secret: secret_id.clone(), version: whole },
+            candidate: None,
+            previous: None,
+            condemned: Default::default(),
+        };
+        let event = journal.cause.doing("keyward.issue/activate").event(now, &client.name);
+        let change = Change::because(event)
+            .update(client.version, &active)
+            .put(&credential, self.version_of_credential(&client.name).await?)
+            .delete(journal);
+        self.world.records.commit(change).await?;
+        Ok(Progress::Done)
+    }
+
+    /// Moves `AWSCURRENT` to `version` from wherever it is: the draft, or what a deleted client of this name left.
+    async fn make_current(&self, client: &Client, version: &VersionId) -> Result<()> {
+        let name = &client.secret_name;
+        let labels = self.world.vault.labels(name).await?.unwrap_or_default();
+        if let Some(current) = labels.current.filter(|current| current != version) {
+            self.world.vault.promote(name, &current, version).await?;
+            self.world.vault.clear(name, Label::Previous, &current).await?;
+        }
+        self.world.vault.clear(name, Label::Pending, version).await?;
+        Ok(())
+    }
+
+    /// Brings the app client's scopes and token validity up to the client's.
+    pub async fn apply(&self, journal: &Versioned<Journal>, name: &ClientName) -> Result<Progress> {
+        let Some(client) = self.client(name).await?.filter(|client| client.state == ClientState::Active) else {
+            return self.strike(journal).await;
+        };
+        let pool = self.pools.ready(&client.pool, &journal.cause).await?;
+        if let Some(app_client) = &client.app_client {
+            self.world.user_pools.update_app_client(&pool, app_client, &spec_of(&client)).await?;
+        }
+        let record = Client { applied: true, ..client.value.clone() };
+        let event = journal.cause.doing("keyward.client/apply").event(self.world.now(), name);
+        let change = Change::because(event).update(client.version, &record).delete(journal);
+        self.world.records.commit(change).await?;
+        Ok(Progress::Done)
+    }
+
+    /// Deletes the app client, schedules its secret for deletion, forgets the client.
+    pub async fn retire(&self, journal: &Versioned<Journal>, name: &ClientName) -> Result<Progress> {
+        if self.client(name).await?.is_none_or(|client| client.state != ClientState::Deleting) {
+            return self.strike(journal).await;
+        }
+        self.retire_for(&journal.cause, name).await?;
+        Ok(Progress::Done)
+    }
+
+    /// The same for a client in whatever state, as part of its tenant's offboarding. The caller holds the client's
+    /// lock, so nobody is issuing or rotating it meanwhile.
+    pub async fn retire_for(&self, cause: &Call, name: &ClientName) -> Result<()> {
+        let Some(client) = self.client(name).await? else {
+            return Ok(());
+        };
+        let pool: Option<Versioned<Pool>> = self.world.records.get(client.pool.as_str()).await?;
+        let made = pool.as_ref().and_then(|pool| pool.made.clone());
+        if let Some(made) = &made {
+            let app_client = match &client.app_client {
+                Some(app_client) => Some(app_client.clone()),
+                // It may have been made by a run that stopped before it said so.
+                None => self.world.user_pools.find_app_client(made, &client.marker()).await?,
+            };
+            if let Some(app_client) = app_client {
+                self.world.user_pools.delete_app_client(made, &app_client).await?;
+            }
+        }
+        let window = self.world.settings.rotation.recovery_window;
+        self.world.vault.schedule_deletion(&client.secret_name, window).await?;
+
+        let now = self.world.now();
+        let event = cause.doing("keyward.client/retire").event(now, name);
+        let mut change = Change::because(event).delete(&client);
+        if let Some(pool) = pool {
+            let record = Pool { app_clients: pool.app_clients.saturating_sub(1), ..pool.value.clone() };
+            change = change.update(pool.version, &record);
+        }
+        if let (Some(made), Some(app_client)) = (&made, &client.app_client) {
+            let owner: Option<Versioned<Owner>> = self.world.records.get(&owner_key(&made.issuer, app_client)).await?;
+            if let Some(owner) = owner {
+                let record = Owner { purge_time: Some(now + LAST_TOKENS), ..owner.value.clone() };
+                change = change.update(owner.version, &record);
+            }
+        }
+        let key = client_key(name);
+        if let Some(credential) = self.world.records.get::<Credential>(&key).await? {
+            change = change.delete(&credential);
+        }
+        let all = Page { after: None, size: MAX_ROTATIONS_KEPT + 8 };
+        for rotation in self.world.records.list::<Rotation>(&rotation_prefix(name), &all).await?.items {
+            change = change.delete(&rotation);
+        }
+        for scope in client.scopes.iter() {
+            if let Some(usage) = self.world.records.get::<ScopeUse>(&use_key(scope, name)).await? {
+                change = change.delete(&usage);
+            }
+        }
+        let tasks = [Task::IssueClient, Task::ApplyClient, Task::RotateSecret, Task::RetireClient]
+            .map(|task| task(name.clone()));
+        for task in tasks {
+            if let Some(journal) = self.world.records.get::<Journal>(&task.to_string()).await? {
+                change = change.delete(&journal);
+            }
+        }
+        self.world.records.commit(change).await
+    }
+
+    async fn read(&self, client: &Client, version: &VersionId) -> Result<SecretDocument> {
+        let read = self.world.vault.read(&client.secret_name, Wanted::Version(version)).await?;
+        read.ok_or_else(|| Error::internal("reading a secret that was just written", "the vault does not have it"))
+    }
+
+    async fn version_of_credential(&self, name: &ClientName) -> Result<Option<u64>> {
+        Ok(self.world.records.get::<Credential>(&client_key(name)).await?.map(|credential| credential.version))
+    }
+
+    async fn client(&self, name: &ClientName) -> Result<Option<Versioned<Client>>> {
+        self.world.records.get(&client_key(name)).await
+    }
+
+    async fn strike(&self, journal: &Versioned<Journal>) -> Result<Progress> {
+        self.world.records.commit(Change::housekeeping().delete(journal)).await?;
+        Ok(Progress::Done)
+    }
+}
+
+/// No token of a deleted client is valid after this: the longest validity, and an hour for clocks that differ.
+const LAST_TOKENS: Duration = Duration::from_secs(MAX_TOKEN_VALIDITY.as_secs() + 60 * 60);
+
+pub fn spec_of(client: &Client) -> AppClientSpec {
+    AppClientSpec {
+        marker: client.marker(),
+        scopes: client.scopes.clone(),
+        access_token_validity: client.access_token_validity,
+    }
+}
+
+/// What the vault holds for a client.
+pub fn document(
+    client: &Client,
+    pool: &MadePool,
+    app_client: Option<AppClientId>,
+    secret: crate::domain::secret::ClientSecret,
+) -> SecretDocument {
+    SecretDocument {
+        client_id: app_client,
+        client_secret: secret,
+        token_endpoint: pool.token_endpoint.clone(),
+        issuer: pool.issuer.to_string(),
+        scopes: client.scopes.to_string(),
+    }
+}
+
+/// A version's id, the same whenever it is asked for: what makes writing it twice one write. 64 hexadecimal
+/// characters, within Secrets Manager's bounds for a `ClientRequestToken` (32 to 64).
+pub fn version_of(client: &Client, purpose: &str) -> VersionId {
+    let text = format!("keyward secret version\n{}\n{}\n{purpose}", client.name, client.uid);
+    let digest = hex::encode(digest::digest(&digest::SHA256, text.as_bytes()));
+    VersionId::from_digest(&digest)
+}
+
+/// When the next scheduled rotation starts: a period after the last, earlier by a share of it that hangs on the name,
+/// so that clients which were issued together are not rotated together.
+pub fn next_rotation(client: &Client, last: Timestamp, jitter_percent: u32) -> Option<Timestamp> {
+    if client.rotation.disabled {
+        return None;
+    }
+    let name = client.name.to_string();
+    let hash = digest::digest(&digest::SHA256, name.as_bytes());
+    let share = hash.as_ref().iter().take(4).fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
+    let early = f64::from(jitter_percent) / 100.0 * f64::from(share) / f64::from(u32::MAX);
+    last.checked_add(client.rotation.period.mul_f64(1.0 - early)).ok()
+}

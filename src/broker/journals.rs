@@ -1,0 +1,178 @@
+//! Carries journals on: at once for the call that started one, and in the background for whatever a crash, a failure
+//! or a schedule has left.
+//!
+//! A task is run by one flight, and tasks of one target never run side by side. A failed task is taken up again after
+//! a wait that doubles; no step is retried in between. Whoever waits for a task learns how this run of it ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::flights::{Flight, Flights};
+use super::issuing::Issuing;
+use super::onboarding::Onboarding;
+use super::records::{Change, Record, Versioned};
+use super::rotator::Rotator;
+use super::sweeping::Sweeping;
+use super::world::World;
+use crate::domain::error::{Reason, Result};
+use crate::domain::journal::{Journal, Progress, Task};
+
+/// How often a run looks again because somebody else was faster, before it counts as failed.
+const MAX_OVERTAKEN: u32 = 32;
+
+pub struct Journals {
+    world: Arc<World>,
+    onboarding: Arc<Onboarding>,
+    issuing: Arc<Issuing>,
+    rotator: Arc<Rotator>,
+    sweeping: Arc<Sweeping>,
+    flights: Flights<Task, ()>,
+    slots: Arc<Semaphore>,
+    tracker: TaskTracker,
+}
+
+impl Journals {
+    pub fn new(
+        world: Arc<World>,
+        onboarding: Arc<Onboarding>,
+        issuing: Arc<Issuing>,
+        rotator: Arc<Rotator>,
+        sweeping: Arc<Sweeping>,
+        tracker: TaskTracker,
+    ) -> Self {
+        let slots = Arc::new(Semaphore::new(world.settings.journal.concurrency));
+        let flights = Flights::new(tracker.clone());
+        Journals { world, onboarding, issuing, rotator, sweeping, flights, slots, tracker }
+    }
+
+    /// Carries a task on until it is done, has to wait, or fails. Nobody's going away stops it.
+    pub fn run(self: &Arc<Self>, task: Task) -> Flight<()> {
+        let (this, key) = (self.clone(), task.clone());
+        self.flights.join(key, move || async move {
+            let result = this.carry_on(&task).await;
+            if let Err(error) = &result {
+                tracing::warn!(%task, %error, cause = error.internal_detail(), "a journal is left for later");
+            }
+            // A slot or a follow-up may be free now.
+            this.world.records.nudge();
+            result
+        })
+    }
+
+    async fn carry_on(&self, task: &Task) -> Result<()> {
+        let _target = self.world.targets.lock(task.target()).await;
+        let mut overtaken = 0;
+        loop {
+            let Some(journal) = self.world.records.get::<Journal>(&task.to_string()).await? else {
+                return Ok(());
+            };
+            match self.advance(&journal).await {
+                Ok(Progress::Done) => return Ok(()),
+                Ok(Progress::More) => {}
+                Ok(Progress::Wait(until)) => return self.postpone(&journal, until).await,
+                // Somebody else changed what the task looked at: look again.
+                Err(error) if error.reason() == Reason::ConcurrentChange && overtaken < MAX_OVERTAKEN => overtaken += 1,
+                Err(error) => {
+                    self.note_failure(&journal, &error.to_string()).await?;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn advance(&self, journal: &Versioned<Journal>) -> Result<Progress> {
+        match &journal.task {
+            Task::OnboardTenant(tenant) => self.onboarding.onboard(journal, tenant).await,
+            Task::ApplyUserPool(tenant) => self.onboarding.apply_user_pool(journal, tenant).await,
+            Task::OffboardTenant(tenant) => self.onboarding.offboard(journal, tenant).await,
+            Task::IssueClient(client) => self.issuing.issue(journal, client).await,
+            Task::ApplyClient(client) => self.issuing.apply(journal, client).await,
+            Task::RetireClient(client) => self.issuing.retire(journal, client).await,
+            Task::RotateSecret(client) => self.rotator.advance(journal, client).await,
+            Task::ApplyCatalog => self.sweeping.apply_catalog(journal).await,
+        }
+    }
+
+    async fn postpone(&self, journal: &Versioned<Journal>, until: Timestamp) -> Result<()> {
+        let record = Journal { due_time: until, failures: 0, last_error: String::new(), ..journal.value.clone() };
+        if record == journal.value {
+            return Ok(());
+        }
+        self.world.records.commit(Change::housekeeping().update(journal.version, &record)).await
+    }
+
+    async fn note_failure(&self, journal: &Versioned<Journal>, error: &str) -> Result<()> {
+        // The task may have moved its own journal on before it failed.
+        let Some(journal) = self.world.records.get::<Journal>(&journal.value.key()).await? else {
+            return Ok(());
+        };
+        let settings = &self.world.settings.journal;
+        let wait = settings.first_retry.saturating_mul(1 << journal.failures.min(20)).min(settings.max_retry);
+        let record = Journal {
+            due_time: self.world.now() + wait,
+            failures: journal.failures.saturating_add(1),
+            last_error: error.to_owned(),
+            ..journal.value.clone()
+        };
+        self.world.records.commit(Change::housekeeping().update(journal.version, &record)).await
+    }
+
+    /// Works off what is due, until stopped. `start_rotations` starts the scheduled ones that are due and says when the
+    /// next is.
+    pub async fn work(self: Arc<Self>, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let now = self.world.now();
+            let poll = now + self.world.settings.journal.poll_interval;
+            let next = match self.take_up(now).await {
+                Ok(next) => next.map_or(poll, |next| next.min(poll)),
+                Err(error) => {
+                    tracing::error!(%error, cause = error.internal_detail(), "cannot see what is due");
+                    now + Duration::from_secs(1).min(self.world.settings.journal.poll_interval)
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.world.records.due_changed() => {}
+                () = self.world.clock.sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Starts what is due, as far as there are slots, and says when the next thing is.
+    async fn take_up(self: &Arc<Self>, now: Timestamp) -> Result<Option<Timestamp>> {
+        let mut next = self.sweeping.sweep(now).await?;
+        let mut sooner = |time: Timestamp| next = Some(next.map_or(time, |next| next.min(time)));
+        if let Some(time) = self.rotator.start_due(now).await? {
+            sooner(time);
+        }
+        for (due_time, journal) in self.world.records.due::<Journal>(self.batch()).await? {
+            if due_time > now {
+                sooner(due_time);
+                break;
+            }
+            if self.flights.is_under_way(&journal.task) {
+                continue;
+            }
+            // With every slot taken, the end of any run asks for another look.
+            let Ok(slot) = self.slots.clone().try_acquire_owned() else { break };
+            let (this, task) = (self.clone(), journal.value.task);
+            self.tracker.spawn(async move {
+                // A failure is in the log and in the journal.
+                let _ = this.run(task).await;
+                drop(slot);
+                this.world.records.nudge();
+            });
+        }
+        Ok(next)
+    }
+
+    /// Enough to see past those that are under way already.
+    fn batch(&self) -> usize {
+        self.world.settings.journal.concurrency * 2 + 64
+    }
+}

@@ -1,0 +1,189 @@
+//! User pools: where an app client goes, and what must be true of a pool before it goes there.
+//!
+//! A pool is written down before the backend is asked for it, under an id of Keyward's own, so that a crash cannot
+//! leave one that nobody knows. It is ready once it is made and has the resource servers of the catalogue.
+
+use std::sync::Arc;
+
+use super::api::Page;
+use super::flights::Flights;
+use super::ports::{Fault, PortResult};
+use super::records::{Change, IssuerPool, Versioned, settle};
+use super::shelves::CatalogState;
+use super::world::{World, unique_id};
+use crate::domain::audit::Call;
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::id::{PoolId, TenantId};
+use crate::domain::pool::{MadePool, Pool};
+use crate::domain::scope::{MAX_RESOURCE_SERVERS, ResourceServer};
+use crate::domain::tenant::{Tenant, UserPoolSettings};
+
+pub struct Pools {
+    world: Arc<World>,
+    readying: Flights<PoolId, MadePool>,
+}
+
+/// Where something goes: a pool that is there, or one to be created with it.
+pub enum Place {
+    There(Versioned<Pool>),
+    New(Pool),
+}
+
+impl Place {
+    pub fn pool(&self) -> &Pool {
+        match self {
+            Place::There(pool) => &pool.value,
+            Place::New(pool) => pool,
+        }
+    }
+
+    /// Writes the pool down with `change`, with `more` app clients in it.
+    pub fn keep(&self, change: Change, more: u32) -> Change {
+        let mut pool = self.pool().clone();
+        pool.app_clients += more;
+        match self {
+            Place::There(seen) => change.update(seen.version, &pool),
+            Place::New(_) => change.create(&pool),
+        }
+    }
+}
+
+impl Pools {
+    pub fn new(world: Arc<World>, tracker: tokio_util::task::TaskTracker) -> Self {
+        Pools { world, readying: Flights::new(tracker) }
+    }
+
+    /// A shared pool that has room: `home` if it has, else the first that has, else a new one. Reads at most every
+    /// shared pool, of which an account has 1,000 at the most unless AWS raises the quota.
+    pub async fn place_shared(&self, home: Option<&PoolId>) -> Result<Place> {
+        let limit = self.world.settings.app_clients_per_shared_pool;
+        if let Some(home) = home {
+            let pool: Option<Versioned<Pool>> = self.world.records.get(home.as_str()).await?;
+            if let Some(pool) = pool.filter(|pool| pool.has_room(limit)) {
+                return Ok(Place::There(pool));
+            }
+        }
+        let mut page = Page { after: None, size: 200 };
+        loop {
+            let listing = self.world.records.list::<Pool>("shared-", &page).await?;
+            if let Some(pool) = listing.items.into_iter().find(|pool| pool.has_room(limit)) {
+                return Ok(Place::There(pool));
+            }
+            match listing.next {
+                Some(next) => page.after = Some(next),
+                None => return Ok(Place::New(self.unmade("shared", None, String::new())?)),
+            }
+        }
+    }
+
+    pub fn place_dedicated(&self, tenant: &TenantId, settings: &UserPoolSettings) -> Result<Place> {
+        Ok(Place::New(self.unmade("tenant", Some(tenant.clone()), settings.region.clone())?))
+    }
+
+    fn unmade(&self, kind: &str, tenant: Option<TenantId>, region: String) -> Result<Pool> {
+        Ok(Pool {
+            id: PoolId::parse("pool", &format!("{kind}-{}", unique_id()?))?,
+            tenant,
+            region,
+            made: None,
+            app_clients: 0,
+            catalog_version: 0,
+            create_time: self.world.now(),
+        })
+    }
+
+    /// Makes the pool if need be and brings its resource servers up to the catalogue.
+    pub async fn ready(self: &Arc<Self>, id: &PoolId, cause: &Call) -> Result<MadePool> {
+        let (this, id, cause) = (self.clone(), id.clone(), cause.clone());
+        self.readying.join(id.clone(), move || async move { this.make_ready(&id, &cause).await }).await
+    }
+
+    async fn make_ready(&self, id: &PoolId, cause: &Call) -> Result<MadePool> {
+        let made = match self.pool(id).await?.value.made {
+            Some(made) => made,
+            None => self.make(id, cause).await?,
+        };
+        self.apply_catalog(id, &made, cause).await?;
+        Ok(made)
+    }
+
+    async fn make(&self, id: &PoolId, cause: &Call) -> Result<MadePool> {
+        let settings = self.settings_of(&self.pool(id).await?.value).await?;
+        let made = self.world.user_pools.ensure_pool(id, &settings).await?;
+        settle(|| async {
+            let pool = self.pool(id).await?;
+            if pool.made.is_some() {
+                return Ok(());
+            }
+            let record = Pool { made: Some(made.clone()), ..pool.value.clone() };
+            let issuer = IssuerPool { issuer: made.issuer.clone(), pool: id.clone() };
+            let event = cause.doing("keyward.pool/make").event(self.world.now(), id.name());
+            let change = Change::because(event.detail(made.user_pool.as_str()));
+            self.world.records.commit(change.update(pool.version, &record).create(&issuer)).await
+        })
+        .await?;
+        Ok(made)
+    }
+
+    async fn settings_of(&self, pool: &Pool) -> Result<UserPoolSettings> {
+        let Some(tenant) = &pool.tenant else {
+            return Ok(UserPoolSettings::default());
+        };
+        let tenant: Option<Versioned<Tenant>> = self.world.records.get(tenant.as_str()).await?;
+        Ok(tenant.and_then(|tenant| tenant.value.user_pool).unwrap_or_default())
+    }
+
+    /// Puts what changed in the catalogue since the pool last had it, and takes away what is no longer there.
+    pub async fn apply_catalog(&self, id: &PoolId, made: &MadePool, cause: &Call) -> Result<()> {
+        let state: Option<Versioned<CatalogState>> = self.world.records.get(CatalogState::KEY).await?;
+        let target = state.map_or(0, |state| state.value.version);
+        let has = self.pool(id).await?.catalog_version;
+        if has >= target {
+            return Ok(());
+        }
+        let everything = Page { after: None, size: MAX_RESOURCE_SERVERS };
+        let catalog = self.world.records.list::<ResourceServer>("", &everything).await?.items;
+        for server in catalog.iter().filter(|server| server.catalog_version > has) {
+            self.world.user_pools.put_resource_server(made, server).await?;
+        }
+        for identifier in self.world.user_pools.list_resource_servers(made).await? {
+            if !catalog.iter().any(|server| server.identifier == identifier) {
+                self.world.user_pools.delete_resource_server(made, &identifier).await?;
+            }
+        }
+        settle(|| async {
+            let pool = self.pool(id).await?;
+            if pool.catalog_version >= target {
+                return Ok(());
+            }
+            let record = Pool { catalog_version: target, ..pool.value.clone() };
+            let event = cause.doing("keyward.catalog/apply").event(self.world.now(), id.name());
+            self.world.records.commit(Change::because(event).update(pool.version, &record)).await
+        })
+        .await
+    }
+
+    /// Deletes a dedicated pool at the backend.
+    pub async fn delete(&self, id: &PoolId) -> Result<()> {
+        deletion_protected(self.world.user_pools.delete_pool(id).await, id)
+    }
+
+    pub async fn pool(&self, id: &PoolId) -> Result<Versioned<Pool>> {
+        self.world.records.get(id.as_str()).await?.ok_or_else(|| Error::not_found(id.name()))
+    }
+
+    /// What is known of a pool, from memory where possible.
+    pub async fn made(&self, id: &PoolId) -> Result<Option<MadePool>> {
+        Ok(self.world.records.view::<Pool>(id.as_str()).await?.and_then(|pool| pool.made.clone()))
+    }
+}
+
+fn deletion_protected(outcome: PortResult<()>, id: &PoolId) -> Result<()> {
+    match outcome {
+        Err(error) if error.is(Fault::Refused) => {
+            let message = format!("{} is protected against deletion", id.name());
+            Err(Error::new(Reason::DeletionProtected, message).about(id.name()).caused_by(error))
+        }
+        other => Ok(other?),
+    }
+}

@@ -1,0 +1,102 @@
+//! Housekeeping: every pool brought up to the catalogue, and records dropped whose time is over.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::api::Page;
+use super::pools::Pools;
+use super::records::{Change, Record, Versioned};
+use super::shelves::{CatalogState, SeenRequest};
+use super::world::World;
+use crate::domain::client::Owner;
+use crate::domain::error::{Reason, Result};
+use crate::domain::journal::{Journal, Progress};
+use crate::domain::pool::Pool;
+use crate::domain::revocation::{Revocation, RevokedToken};
+
+/// Records dropped, and events forgotten, in one go.
+const BATCH: usize = 100;
+/// Audit events are looked through for old ones this often.
+const EVENT_PRUNE_PERIOD: Duration = Duration::from_secs(60 * 60);
+
+pub struct Sweeping {
+    world: Arc<World>,
+    pools: Arc<Pools>,
+    next_prune: Mutex<Option<Timestamp>>,
+}
+
+impl Sweeping {
+    pub fn new(world: Arc<World>, pools: Arc<Pools>) -> Self {
+        Sweeping { world, pools, next_prune: Mutex::default() }
+    }
+
+    /// Brings each pool's resource servers up to the catalogue, one pool after the other. New pools do it by
+    /// themselves when they are made ready.
+    pub async fn apply_catalog(&self, journal: &Versioned<Journal>) -> Result<Progress> {
+        let state: Option<Versioned<CatalogState>> = self.world.records.get(CatalogState::KEY).await?;
+        let Some(state) = state else {
+            self.world.records.commit(Change::housekeeping().delete(journal)).await?;
+            return Ok(Progress::Done);
+        };
+        let (mut pools, mut page) = (0, Page { after: None, size: 100 });
+        loop {
+            let listing = self.world.records.list::<Pool>("", &page).await?;
+            for pool in &listing.items {
+                if let Some(made) = &pool.made {
+                    self.pools.apply_catalog(&pool.id, made, &journal.cause).await?;
+                }
+                pools += 1;
+            }
+            match listing.next {
+                Some(next) => page.after = Some(next),
+                None => break,
+            }
+        }
+        // A change of the catalogue meanwhile made a newer journal and a newer state, and this fails.
+        let record = CatalogState { applied_pools: pools, pending_pools: 0, ..state.value.clone() };
+        let change = Change::housekeeping().update(state.version, &record).delete(journal);
+        self.world.records.commit(change).await?;
+        Ok(Progress::Done)
+    }
+
+    /// Drops what is over, and says when the next thing will be.
+    pub async fn sweep(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let nexts = [
+            self.drop_due::<SeenRequest>(now).await?,
+            self.drop_due::<Revocation>(now).await?,
+            self.drop_due::<RevokedToken>(now).await?,
+            self.drop_due::<Owner>(now).await?,
+            Some(self.prune_events(now).await?),
+        ];
+        Ok(nexts.into_iter().flatten().min())
+    }
+
+    async fn drop_due<T: Record>(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let batch = self.world.records.due::<T>(BATCH).await?;
+        let full = batch.len() == BATCH;
+        for (due_time, record) in batch {
+            if due_time > now {
+                return Ok(Some(due_time));
+            }
+            match self.world.records.commit(Change::housekeeping().delete(&record)).await {
+                Err(error) if error.reason() != Reason::ConcurrentChange => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(full.then_some(now))
+    }
+
+    async fn prune_events(&self, now: Timestamp) -> Result<Timestamp> {
+        let planned = *self.next_prune.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = planned.filter(|next| now < *next) {
+            return Ok(next);
+        }
+        let oldest = now.checked_sub(self.world.settings.audit_retention).unwrap_or(Timestamp::MIN);
+        let gone = self.world.records.prune_events(oldest, BATCH).await?;
+        let next = if gone == BATCH { now } else { now + EVENT_PRUNE_PERIOD };
+        *self.next_prune.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+        Ok(next)
+    }
+}
