@@ -1,0 +1,282 @@
+//! Rotations as operators see them: started on request or by schedule, looked at, listed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::api::{Listing, Page, RotationRequest, RotationView};
+use super::issuing::{MAX_ROTATIONS_KEPT, version_of};
+use super::journals::Journals;
+use super::records::{Change, Versioned, settle};
+use super::rotator::{Rotator, Scene};
+use super::shelves::{client_key, rotation_key, rotation_prefix};
+use super::world::{Asked, World, timed_id};
+use crate::domain::audit::{Call, Principal};
+use crate::domain::client::{Client, ClientState};
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::id::{ClientName, RotationId, RotationName};
+use crate::domain::journal::{Journal, Task};
+use crate::domain::rotation::{Candidate, Milestone, Rotation, RotationState, Step, Trigger, plan};
+
+pub struct Rotations {
+    world: Arc<World>,
+    rotator: Arc<Rotator>,
+    journals: Arc<Journals>,
+}
+
+impl Rotations {
+    pub fn new(world: Arc<World>, rotator: Arc<Rotator>, journals: Arc<Journals>) -> Self {
+        Rotations { world, rotator, journals }
+    }
+
+    /// Starts a rotation and carries it on until the new secret is current, or a first attempt failed.
+    pub async fn rotate(
+        &self,
+        call: &Call,
+        name: &ClientName,
+        request: RotationRequest,
+        validate_only: bool,
+    ) -> Result<RotationView> {
+        let trigger = if request.immediate { Trigger::Compromise } else { Trigger::Requested };
+        let started = self.rotator.start(call, name, &request, trigger, validate_only).await?;
+        if validate_only {
+            return Ok(started);
+        }
+        // How this run ended is in the rotation.
+        let _ = self.journals.run(Task::RotateSecret(name.clone())).await;
+        self.get(&started.rotation.name).await
+    }
+
+    pub async fn get(&self, name: &RotationName) -> Result<RotationView> {
+        let rotation: Option<Versioned<Rotation>> = self.world.records.get(&rotation_key(name)).await?;
+        let rotation = rotation.ok_or_else(|| Error::not_found(name))?;
+        self.seen(rotation.value).await
+    }
+
+    /// Oldest first; the latest 20 are remembered.
+    pub async fn list(&self, client: &ClientName, page: Page) -> Result<Listing<RotationView>> {
+        if self.world.records.view::<Client>(&client_key(client)).await?.is_none() {
+            return Err(Error::not_found(client));
+        }
+        let listing = self.world.records.list::<Rotation>(&rotation_prefix(client), &page).await?;
+        let mut items = Vec::with_capacity(listing.items.len());
+        for rotation in listing.items {
+            items.push(self.seen(rotation.value).await?);
+        }
+        Ok(Listing { items, next: listing.next })
+    }
+
+    async fn seen(&self, mut rotation: Rotation) -> Result<RotationView> {
+        let client = self.world.records.view::<Client>(&client_key(&rotation.name.client)).await?;
+        if matches!(rotation.state, RotationState::Running | RotationState::Overlap) {
+            let task = Task::RotateSecret(rotation.name.client.clone());
+            let journal: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
+            rotation.next_attempt_time = journal.map(|journal| journal.due_time);
+        }
+        let app_client = client.and_then(|client| client.app_client.clone());
+        Ok(RotationView { rotation, planned: Vec::new(), app_client })
+    }
+}
+
+impl Rotator {
+    /// Writes a rotation down, or only forecasts it. A compromise supersedes whatever is under way.
+    pub async fn start(
+        &self,
+        call: &Call,
+        name: &ClientName,
+        request: &RotationRequest,
+        trigger: Trigger,
+        validate_only: bool,
+    ) -> Result<RotationView> {
+        settle(|| self.try_start(call, name, request, trigger, validate_only)).await
+    }
+
+    async fn try_start(
+        &self,
+        call: &Call,
+        name: &ClientName,
+        request: &RotationRequest,
+        trigger: Trigger,
+        validate_only: bool,
+    ) -> Result<RotationView> {
+        let receipt = match self.world.asked(call).await? {
+            Asked::Afresh(receipt) => receipt,
+            Asked::Again { resource } => {
+                let rotation = self.by_name(&RotationName::parse("request_id", &resource)?).await?;
+                return Ok(RotationView { rotation: rotation.value, planned: Vec::new(), app_client: None });
+            }
+        };
+        let client: Option<Versioned<Client>> = self.world.records.get(&client_key(name)).await?;
+        let client = client.ok_or_else(|| Error::not_found(name))?;
+        check_active(&client)?;
+        let scene = self.observe(name).await?.ok_or_else(|| Error::not_found(name))?;
+
+        let now = self.world.now();
+        let overlap = match trigger {
+            Trigger::Compromise => Duration::ZERO,
+            _ => request.overlap.unwrap_or(scene.client.rotation.overlap),
+        };
+        let rotation = Rotation {
+            name: RotationName { client: name.clone(), rotation: RotationId::parse("rotation", &timed_id("r", now)?)? },
+            state: RotationState::Running,
+            trigger,
+            reason: request.reason.clone(),
+            overlap,
+            milestones: Vec::new(),
+            cause: call.clone(),
+            create_time: now,
+            promote_time: None,
+            retire_time: None,
+            end_time: None,
+            attempts: 0,
+            next_attempt_time: None,
+            last_error_reason: String::new(),
+            last_error: String::new(),
+        };
+        let mut credential = scene.credential.value.clone();
+        let superseded = credential.candidate.take();
+        if trigger != Trigger::Compromise {
+            let running = superseded.as_ref().map(|candidate| &candidate.rotation);
+            let overlapping = credential.previous.as_ref().map(|previous| &previous.rotation);
+            if let Some(id) = running.or(overlapping) {
+                let running = RotationName { client: name.clone(), rotation: id.clone() };
+                let message = format!("{running} is not over yet; an immediate rotation would supersede it");
+                return Err(Error::new(Reason::RotationRunning, message).about(name).with("rotation", running));
+            }
+        }
+        if let Some(previous) = credential.previous.as_mut() {
+            previous.retire_time = now;
+        }
+        credential.candidate = Some(Candidate {
+            rotation: rotation.name.rotation.clone(),
+            version: version_of(&scene.client, rotation.name.rotation.as_str()),
+            secret: None,
+            proved: false,
+            overlap,
+            give_up_time: None,
+        });
+        let planned = forecast(&plan(now, &credential, &scene.observed));
+        if validate_only {
+            return Ok(RotationView { rotation, planned, app_client: Some(scene.app_client) });
+        }
+
+        let task = Task::RotateSecret(name.clone());
+        let journal: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
+        if let Some(candidate) = &superseded {
+            // A crash may have come between the label's move and the record of it. Then the candidate is current.
+            if scene.observed.labels.current.as_ref() == Some(&candidate.version)
+                && let Some(journal) = &journal
+            {
+                self.record_promotion(journal, &scene, now).await?;
+                return Err(Error::new(Reason::ConcurrentChange, "a promotion was recorded first"));
+            }
+        }
+        let client = Client { next_rotate_time: None, ..scene.client.value.clone() };
+        let event = call.event(now, &rotation.name).detail(&request.reason);
+        let mut change = Change::because(event)
+            .create(&rotation)
+            .update(scene.credential.version, &credential)
+            .update(scene.client.version, &client)
+            .put(&Journal::new(task, call, now), journal.map(|journal| journal.version));
+        if let Some(candidate) = superseded {
+            let old = self.by_name(&RotationName { client: name.clone(), rotation: candidate.rotation }).await?;
+            let record = Rotation {
+                state: RotationState::Failed,
+                end_time: Some(now),
+                last_error_reason: "SUPERSEDED".to_owned(),
+                ..old.value.clone()
+            };
+            change = change.update(old.version, &record);
+        }
+        change = self.drop_oldest(change, &scene).await?;
+        change = receipt.file(change, &rotation.name);
+        self.world.records.commit(change).await?;
+        Ok(RotationView { rotation, planned, app_client: Some(scene.app_client) })
+    }
+
+    /// Makes room for one more rotation among those that are remembered.
+    async fn drop_oldest(&self, change: Change, scene: &Scene) -> Result<Change> {
+        let all = Page { after: None, size: MAX_ROTATIONS_KEPT + 8 };
+        let known = self.world.records.list::<Rotation>(&rotation_prefix(&scene.client.name), &all).await?.items;
+        let surplus = (known.len() + 1).saturating_sub(MAX_ROTATIONS_KEPT);
+        let ended = known.iter().filter(|rotation| rotation.end_time.is_some()).take(surplus);
+        Ok(ended.fold(change, |change, rotation| change.delete(rotation)))
+    }
+
+    /// Starts the scheduled rotations that are due, and says when the next one is.
+    pub async fn start_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        const BATCH: usize = 64;
+        let batch = self.world.records.due::<Client>(BATCH).await?;
+        let full = batch.len() == BATCH;
+        for (due_time, client) in batch {
+            if due_time > now {
+                return Ok(Some(due_time));
+            }
+            let call = Call {
+                principal: Principal::Keyward,
+                method: "keyward.schedule/rotate".into(),
+                call_id: super::world::unique_id()?.into(),
+                request: None,
+            };
+            let request = RotationRequest::default();
+            let started = self.start(&call, &client.name, &request, Trigger::Scheduled, false).await;
+            if let Err(error) = started {
+                tracing::warn!(client = %client.name, %error, "a scheduled rotation was not started");
+                self.schedule_again(&client, now).await?;
+            }
+        }
+        // There may be more than one batch: look again at once.
+        Ok(full.then_some(now))
+    }
+
+    async fn schedule_again(&self, client: &Versioned<Client>, now: Timestamp) -> Result<()> {
+        const LATER: Duration = Duration::from_secs(60 * 60);
+        let record = Client { next_rotate_time: Some(now + LATER), ..client.value.clone() };
+        match self.world.records.commit(Change::housekeeping().update(client.version, &record)).await {
+            Err(error) if error.reason() != Reason::ConcurrentChange => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn by_name(&self, name: &RotationName) -> Result<Versioned<Rotation>> {
+        self.world.records.get(&rotation_key(name)).await?.ok_or_else(|| Error::not_found(name))
+    }
+}
+
+fn check_active(client: &Client) -> Result<()> {
+    match client.state {
+        ClientState::Active => Ok(()),
+        ClientState::Creating => {
+            let message = format!("{} is still being created", client.name);
+            Err(Error::new(Reason::ClientNotReady, message).about(&client.name))
+        }
+        ClientState::Deleting => {
+            let message = format!("{} is being deleted", client.name);
+            Err(Error::new(Reason::ClientDeleting, message).about(&client.name))
+        }
+    }
+}
+
+/// The steps as milestones, those after a wait with its time.
+fn forecast(steps: &[Step]) -> Vec<(Milestone, Option<Timestamp>)> {
+    let mut time = None;
+    let mut milestones = Vec::new();
+    for step in steps {
+        let milestone = match step {
+            Step::Wait(until) => {
+                time = Some(*until);
+                continue;
+            }
+            Step::Stage(_) => Milestone::Staged,
+            Step::Register(_) => Milestone::Registered,
+            Step::Prove(_) => Milestone::Proved,
+            Step::Promote { .. } => Milestone::Promoted,
+            Step::Finish(_) => Milestone::Retired,
+            Step::Abandon(_) => Milestone::Abandoned,
+            Step::Condemn(_) | Step::Remove(_) | Step::ClearPending(_) | Step::ClearPrevious(_) => continue,
+        };
+        milestones.push((milestone, time));
+    }
+    milestones
+}
