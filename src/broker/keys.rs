@@ -1,0 +1,122 @@
+//! Public keys of issuers, parsed once, kept by issuer and `kid`.
+//!
+//! An unknown `kid` asks the issuer again, but not more often than a floor between fetches allows, so that made-up
+//! `kid`s cost an issuer nothing. A failed fetch leaves the keys as they are. A successful one replaces them: a key
+//! that the issuer has withdrawn verifies nothing any more.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use jsonwebtoken::DecodingKey;
+use tokio_util::task::TaskTracker;
+
+use super::flights::Flights;
+use super::ports::PublicKey;
+use super::world::World;
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::id::Issuer;
+use crate::domain::pool::MadePool;
+
+/// Issuers whose keys are held in memory. A pool per tenant means an issuer per tenant.
+const MAX_ISSUERS: u64 = 20_000;
+/// Keys of one issuer at the most; Cognito has two and, while it rotates them, a few more.
+const MAX_KEYS: usize = 16;
+/// RSA moduli shorter than this are refused, in bytes (2,048 bits; RFC 7518, section 3.3).
+const MIN_MODULUS_BYTES: usize = 256;
+
+pub struct Keys {
+    world: Arc<World>,
+    known: moka::sync::Cache<Issuer, Arc<IssuerKeys>>,
+    fetches: Flights<Issuer, Arc<IssuerKeys>>,
+}
+
+pub struct IssuerKeys {
+    keys: HashMap<String, DecodingKey>,
+    /// When they were fetched, or last tried to be.
+    tried_time: Timestamp,
+    fetched_time: Option<Timestamp>,
+}
+
+impl Keys {
+    pub fn new(world: Arc<World>, tracker: TaskTracker) -> Self {
+        Keys { world, known: moka::sync::Cache::new(MAX_ISSUERS), fetches: Flights::new(tracker) }
+    }
+
+    /// The issuer's keys with `kid` among them, if the issuer publishes it.
+    ///
+    /// Fails with UNAVAILABLE when the issuer's keys have never been read: nobody can tell then.
+    pub async fn of(self: &Arc<Self>, pool: &MadePool, kid: &str) -> Result<Arc<IssuerKeys>> {
+        let (now, settings) = (self.world.now(), &self.world.settings.verification);
+        let known = self.known.get(&pool.issuer);
+        if let Some(known) = &known {
+            let age = |since: Timestamp| Duration::try_from(now.duration_since(since)).unwrap_or_default();
+            let may_ask = age(known.tried_time) >= settings.key_refetch_floor;
+            if known.keys.contains_key(kid) {
+                if may_ask && known.fetched_time.is_some_and(|time| age(time) >= settings.key_max_age) {
+                    drop(self.fetch(pool, Some(known.clone())));
+                }
+                return Ok(known.clone());
+            }
+            if !may_ask {
+                return known.usable();
+            }
+        }
+        self.fetch(pool, known).await?.usable()
+    }
+
+    fn fetch(
+        self: &Arc<Self>,
+        pool: &MadePool,
+        known: Option<Arc<IssuerKeys>>,
+    ) -> super::flights::Flight<Arc<IssuerKeys>> {
+        let (this, pool) = (self.clone(), pool.clone());
+        self.fetches.join(pool.issuer.clone(), move || async move {
+            let tried_time = this.world.now();
+            let keys = match this.world.key_source.keys(&pool).await {
+                Ok(published) => {
+                    let keys = published.iter().take(MAX_KEYS).filter_map(parse).collect();
+                    IssuerKeys { keys, tried_time, fetched_time: Some(tried_time) }
+                }
+                Err(error) => {
+                    tracing::warn!(issuer = %pool.issuer, %error, "an issuer's keys cannot be read");
+                    let (keys, fetched_time) =
+                        known.map(|known| (known.keys.clone(), known.fetched_time)).unwrap_or_default();
+                    IssuerKeys { keys, tried_time, fetched_time }
+                }
+            };
+            let keys = Arc::new(keys);
+            this.known.insert(pool.issuer.clone(), keys.clone());
+            Ok(keys)
+        })
+    }
+}
+
+impl IssuerKeys {
+    pub fn key(&self, kid: &str) -> Option<&DecodingKey> {
+        self.keys.get(kid)
+    }
+
+    fn usable(self: &Arc<Self>) -> Result<Arc<IssuerKeys>> {
+        match self.fetched_time {
+            Some(_) => Ok(self.clone()),
+            None => {
+                let message = "the issuer's keys cannot be read";
+                Err(Error::unavailable(Reason::KeysUnavailable, message, Duration::from_secs(1)))
+            }
+        }
+    }
+}
+
+fn parse(key: &PublicKey) -> Option<(String, DecodingKey)> {
+    let modulus = URL_SAFE_NO_PAD.decode(&key.modulus).ok()?;
+    if modulus.len() < MIN_MODULUS_BYTES {
+        tracing::warn!(kid = %key.kid, "a published key is too short and is not used");
+        return None;
+    }
+    let parsed = DecodingKey::from_rsa_components(&key.modulus, &key.exponent).ok()?;
+    Some((key.kid.clone(), parsed))
+}

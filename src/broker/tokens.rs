@@ -1,0 +1,361 @@
+//! Access tokens: fetched once, served to everybody, always fresh.
+//!
+//! For each client a bounded number of scope sets is held, for each of them one token and at most one fetch.
+//!
+//! | the token held is | what the caller gets | what else happens |
+//! | --- | --- | --- |
+//! | fresh | it | nothing |
+//! | ageing (past 70 to 75 % of its life, by hash) | it | one fetch in the background |
+//! | expired, revoked, missing, or lasts too short | the result of one fetch, shared by all who wait | |
+//!
+//! A failed fetch never evicts a token that is still valid, and is not repeated before a short wait. Whether the client
+//! may have a token at all is asked before a token is given, and asked again after a wait for one. What is held belongs
+//! to a [`Stamp`]: an app client that was replaced, or tokens that were revoked, make another stamp and an empty shelf.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::flights::{Flight, Flights};
+use super::ports::{Fault, Wanted};
+use super::records::Versioned;
+use super::shelves::client_key;
+use super::world::World;
+use crate::domain::client::{Client, ClientState};
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::id::{AppClientId, ClientName};
+use crate::domain::pool::{MadePool, Pool};
+use crate::domain::revocation::RevokedToken;
+use crate::domain::scope::ScopeSet;
+use crate::domain::tenant::{Tenant, TenantState};
+use crate::domain::token::{AccessToken, Freshness};
+
+pub struct Tokens {
+    pub(super) world: Arc<World>,
+    held: moka::sync::Cache<ClientName, Arc<Held>>,
+    fetching: Arc<Semaphore>,
+    tracker: TaskTracker,
+}
+
+/// What one client has.
+pub(super) struct Held {
+    stamp: Stamp,
+    slots: Mutex<BTreeMap<ScopeSet, Slot>>,
+    flights: Flights<ScopeSet, Arc<AccessToken>>,
+}
+
+/// Which tokens of a client may be served: those of this app client, issued from this moment on.
+#[derive(Clone, PartialEq, Eq)]
+struct Stamp {
+    app_client: AppClientId,
+    not_before: Option<Timestamp>,
+}
+
+#[derive(Clone, Default)]
+struct Slot {
+    token: Option<Arc<AccessToken>>,
+    /// The count of revocations at which the token was last known not to be revoked.
+    checked_at: u64,
+    /// The last fetch failed so, and the next may not start before.
+    failure: Option<(Timestamp, Error)>,
+}
+
+/// Who may have a token now, and for which scopes.
+pub(super) struct Admission {
+    client: Arc<Versioned<Client>>,
+    pub scopes: ScopeSet,
+    stamp: Stamp,
+}
+
+impl Tokens {
+    pub fn new(world: Arc<World>, tracker: TaskTracker) -> Self {
+        let settings = &world.settings.tokens;
+        Tokens {
+            held: moka::sync::Cache::new(settings.max_cached),
+            fetching: Arc::new(Semaphore::new(settings.max_concurrent_fetches)),
+            world,
+            tracker,
+        }
+    }
+
+    /// A token for these scopes (all of the client's, if there are none) that lasts `min_remaining` or longer.
+    ///
+    /// Fails with INVALID_ARGUMENT for a scope that the client does not have, or a `min_remaining` of more than half of
+    /// its tokens' validity; FAILED_PRECONDITION while tenant or client are not active; RESOURCE_EXHAUSTED for one scope
+    /// set too many; UNAVAILABLE when no token is held and none can be fetched.
+    pub async fn get(
+        self: &Arc<Self>,
+        name: &ClientName,
+        scopes: &ScopeSet,
+        min_remaining: Duration,
+    ) -> Result<Arc<AccessToken>> {
+        let admission = self.admit(name, scopes).await?;
+        if min_remaining > admission.client.access_token_validity / 2 {
+            let rule = "must be at most half of the client's access token validity";
+            return Err(Error::invalid("min_remaining", rule));
+        }
+        let held = self.held(&admission);
+        let now = self.world.now();
+        if let Some(token) = self.serve(&held, &admission, now, min_remaining).await? {
+            return Ok(token);
+        }
+        let token = self.fetch(&held, &admission)?.await?;
+        // A suspension, a deletion or a revocation may have come while we waited.
+        let after = self.admit(name, scopes).await?;
+        if after.stamp != admission.stamp || token.remaining(self.world.now()) < min_remaining {
+            let message = format!("the token of {name} was overtaken by a change");
+            return Err(Error::new(Reason::ConcurrentChange, message).retry_after(Duration::from_secs(1)));
+        }
+        Ok(token)
+    }
+
+    /// The token held, if it may be served; sees to its successor when it ages.
+    async fn serve(
+        self: &Arc<Self>,
+        held: &Arc<Held>,
+        admission: &Admission,
+        now: Timestamp,
+        min_remaining: Duration,
+    ) -> Result<Option<Arc<AccessToken>>> {
+        let slot = held.slot(&admission.scopes);
+        let Some(token) = slot.token.filter(|token| token.remaining(now) >= min_remaining) else {
+            return Ok(None);
+        };
+        let revocations = self.world.records.revocation_count();
+        if slot.checked_at != revocations {
+            if self.is_revoked(&token).await? {
+                held.drop_token(&admission.scopes, &token);
+                return Ok(None);
+            }
+            held.checked(&admission.scopes, &token, revocations);
+        }
+        match token.freshness(now, &admission.client.uid) {
+            Freshness::Fresh => Ok(Some(token)),
+            Freshness::Ageing => {
+                // Refused while the last failure is too recent; the token is good either way.
+                let _ = self.fetch(held, admission);
+                Ok(Some(token))
+            }
+            Freshness::Expired => Ok(None),
+        }
+    }
+
+    /// Joins or starts the one fetch for these scopes.
+    pub(super) fn fetch(self: &Arc<Self>, held: &Arc<Held>, admission: &Admission) -> Result<Flight<Arc<AccessToken>>> {
+        let now = self.world.now();
+        if !held.flights.is_under_way(&admission.scopes) {
+            if let Some((until, error)) = held.slot(&admission.scopes).failure.filter(|(until, _)| now < *until) {
+                let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+                return Err(error.retry_after(wait));
+            }
+            held.make_room(&admission.scopes, now, self.world.settings.tokens.max_scope_sets_per_client)?;
+        }
+        let (this, shelf, client) = (self.clone(), held.clone(), admission.client.clone());
+        let (scopes, not_before) = (admission.scopes.clone(), admission.stamp.not_before);
+        Ok(held.flights.join(admission.scopes.clone(), move || async move {
+            let result = this.fetch_once(&client, &scopes, not_before).await;
+            shelf.keep(&scopes, &result, this.world.now() + this.world.settings.tokens.retry_after_failure);
+            result
+        }))
+    }
+
+    async fn fetch_once(
+        &self,
+        client: &Client,
+        scopes: &ScopeSet,
+        not_before: Option<Timestamp>,
+    ) -> Result<Arc<AccessToken>> {
+        let limit = self.world.settings.tokens.fetch_timeout;
+        // A token's `iat` counts whole seconds: one fetched in the second of a revocation could not be told from one
+        // that is revoked. So wait for the next second.
+        if let Some(not_before) = not_before {
+            self.world.clock.sleep_until(not_before).await;
+        }
+        let fetch = async {
+            let Ok(_permit) = self.fetching.acquire().await else {
+                return Err(Error::internal("waiting for a place to fetch a token", "the semaphore is closed"));
+            };
+            self.ask_endpoint(client, scopes).await
+        };
+        let token = tokio::time::timeout(limit, fetch).await.unwrap_or_else(|_| {
+            let message = "the token endpoint did not answer in time";
+            Err(Error::unavailable(Reason::UpstreamUnavailable, message, Duration::from_secs(1)))
+        })?;
+        if let Some(scope) = scopes.first_missing_in(&token.scopes) {
+            let message = format!("the token endpoint did not grant {scope}");
+            return Err(Error::new(Reason::ScopeNotGranted, message).about(&client.name));
+        }
+        if not_before.is_some_and(|not_before| token.issue_time < not_before) {
+            let message = "the token endpoint's clock is behind the last revocation";
+            return Err(Error::unavailable(Reason::UpstreamUnavailable, message, Duration::from_secs(1)));
+        }
+        Ok(Arc::new(token))
+    }
+
+    /// Fetches with the current secret; if that is refused, looks once whether it was rotated meanwhile.
+    async fn ask_endpoint(&self, client: &Client, scopes: &ScopeSet) -> Result<AccessToken> {
+        let (pool, app_client) = self.whereabouts(client).await?;
+        let mut tried = None;
+        loop {
+            let read = self.world.vault.read(&client.secret_name, Wanted::Current).await?;
+            let document = read.ok_or_else(|| Error::internal("reading a current secret", "the vault has none"))?;
+            if tried.as_ref() == Some(&document.client_secret) {
+                let message = format!("the token endpoint refuses the secret of {}", client.name);
+                return Err(Error::new(Reason::SecretRejected, message).about(&client.name));
+            }
+            match self.world.token_endpoint.fetch(&pool, &app_client, &document.client_secret, scopes).await {
+                Err(error) if error.is(Fault::InvalidClient) && tried.is_none() => {
+                    tried = Some(document.client_secret);
+                }
+                fetched => return Ok(fetched?),
+            }
+        }
+    }
+
+    async fn whereabouts(&self, client: &Client) -> Result<(MadePool, AppClientId)> {
+        let pool = self.world.records.view::<Pool>(client.pool.as_str()).await?;
+        match (pool.and_then(|pool| pool.made.clone()), client.app_client.clone()) {
+            (Some(pool), Some(app_client)) => Ok((pool, app_client)),
+            _ => Err(Error::internal("looking up an active client's pool", "it has none")),
+        }
+    }
+
+    async fn is_revoked(&self, token: &AccessToken) -> Result<bool> {
+        match &token.token_id {
+            Some(token_id) => Ok(self.world.records.view::<RevokedToken>(token_id.as_str()).await?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether the client may have a token with these scopes now.
+    pub(super) async fn admit(&self, name: &ClientName, scopes: &ScopeSet) -> Result<Admission> {
+        let tenant = self.world.records.view::<Tenant>(name.tenant.as_str()).await?;
+        let client = self.world.records.view::<Client>(&client_key(name)).await?;
+        let (Some(tenant), Some(client)) = (tenant, client) else {
+            return Err(Error::not_found(name));
+        };
+        let tenant_name = || tenant.id.name();
+        match tenant.state {
+            TenantState::Active => {}
+            TenantState::Suspended => {
+                let message = format!("{} is suspended", tenant_name());
+                return Err(Error::new(Reason::TenantSuspended, message).about(tenant_name()));
+            }
+            TenantState::Deleting => {
+                let message = format!("{} is being deleted", tenant_name());
+                return Err(Error::new(Reason::TenantDeleting, message).about(tenant_name()));
+            }
+            TenantState::Creating => {
+                let message = format!("{} is still being created", tenant_name());
+                return Err(Error::new(Reason::TenantNotReady, message).about(tenant_name()));
+            }
+        }
+        let app_client = match (client.state, &client.app_client) {
+            (ClientState::Active, Some(app_client)) => app_client.clone(),
+            (ClientState::Deleting, _) => {
+                return Err(Error::new(Reason::ClientDeleting, format!("{name} is being deleted")).about(name));
+            }
+            (ClientState::Creating | ClientState::Active, _) => {
+                return Err(Error::new(Reason::ClientNotReady, format!("{name} is still being created")).about(name));
+            }
+        };
+        let scopes = if scopes.is_empty() { client.scopes.clone() } else { scopes.clone() };
+        if let Some((i, scope)) = scopes.iter().enumerate().find(|(_, scope)| !client.scopes.contains(scope)) {
+            let rule = format!("{scope} is not a scope of {name}");
+            return Err(Error::invalid_because(Reason::ScopeNotAllowed, format!("scopes[{i}]"), rule));
+        }
+        let not_before = tenant.revoked_before.max(client.revoked_before).map(next_second);
+        Ok(Admission { stamp: Stamp { app_client, not_before }, client, scopes })
+    }
+
+    /// The client's shelf, a new one if what the old one holds may not be served any more.
+    pub(super) fn held(&self, admission: &Admission) -> Arc<Held> {
+        let name = &admission.client.name;
+        let make = || {
+            let flights = Flights::new(self.tracker.clone());
+            Arc::new(Held { stamp: admission.stamp.clone(), slots: Mutex::default(), flights })
+        };
+        // Found without the entry's lock in the common case.
+        match self.held.get(name) {
+            Some(held) if held.stamp == admission.stamp => held,
+            _ => {
+                let outdated = |held: &Arc<Held>| held.stamp != admission.stamp;
+                self.held.entry_by_ref(name).or_insert_with_if(make, outdated).into_value()
+            }
+        }
+    }
+
+    /// When the successor of a token should be there.
+    pub(super) fn renewal_time(admission: &Admission, token: &AccessToken, min_remaining: Duration) -> Timestamp {
+        let ages = token.ages_at(&admission.client.uid);
+        token.expire_time.checked_sub(min_remaining).map_or(ages, |latest| ages.min(latest))
+    }
+}
+
+impl Held {
+    fn slot(&self, scopes: &ScopeSet) -> Slot {
+        self.lock().get(scopes).cloned().unwrap_or_default()
+    }
+
+    /// A transient failure leaves the token as it is.
+    fn keep(&self, scopes: &ScopeSet, result: &Result<Arc<AccessToken>>, retry_time: Timestamp) {
+        let mut slots = self.lock();
+        let slot = slots.entry(scopes.clone()).or_default();
+        match result {
+            Ok(token) => *slot = Slot { token: Some(token.clone()), checked_at: 0, failure: None },
+            Err(error) => slot.failure = Some((retry_time, error.clone())),
+        }
+    }
+
+    fn checked(&self, scopes: &ScopeSet, token: &Arc<AccessToken>, revocations: u64) {
+        if let Some(slot) = self.lock().get_mut(scopes).filter(|slot| is_same(slot, token)) {
+            slot.checked_at = revocations;
+        }
+    }
+
+    fn drop_token(&self, scopes: &ScopeSet, token: &Arc<AccessToken>) {
+        if let Some(slot) = self.lock().get_mut(scopes).filter(|slot| is_same(slot, token)) {
+            slot.token = None;
+        }
+    }
+
+    /// Keeps the number of scope sets bounded; those whose token has expired make room first.
+    fn make_room(&self, scopes: &ScopeSet, now: Timestamp, limit: usize) -> Result<()> {
+        let mut slots = self.lock();
+        if slots.contains_key(scopes) {
+            return Ok(());
+        }
+        if slots.len() >= limit {
+            slots.retain(|of, slot| {
+                slot.token.as_ref().is_some_and(|token| now < token.expire_time) || self.flights.is_under_way(of)
+            });
+        }
+        if slots.len() >= limit {
+            let message = format!("the client uses {limit} different scope sets already");
+            return Err(Error::new(Reason::ScopeSetsExhausted, message).with("limit", limit));
+        }
+        slots.insert(scopes.clone(), Slot::default());
+        Ok(())
+    }
+
+    /// The map stays consistent across a panic: every change to it is one assignment.
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ScopeSet, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_same(slot: &Slot, token: &Arc<AccessToken>) -> bool {
+    slot.token.as_ref().is_some_and(|held| Arc::ptr_eq(held, token))
+}
+
+/// The next whole second, or this moment if it is one.
+fn next_second(time: Timestamp) -> Timestamp {
+    match time.subsec_nanosecond() {
+        0 => time,
+        _ => Timestamp::from_second(time.as_second() + 1).unwrap_or(time),
+    }
+}

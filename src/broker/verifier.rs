@@ -1,0 +1,178 @@
+//! Whose token is this, and is it good? An answer, or a failure to tell; never a guess.
+//!
+//! The rules are checked in the order of `keyward.v1.RejectionReason`, and the first that does not hold is the answer.
+//! That a signature verifies never changes, so it is remembered by the digest of the whole token; everything else is
+//! looked at anew each time: the clock, whether the key is still published, who owns the app client, suspension,
+//! deletion, revocation. Those are lookups in memory, and so no change has to find the verdicts that it makes false.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use jsonwebtoken::Algorithm;
+use tokio_util::task::TaskTracker;
+
+use super::api::{Question, Verdict, Verified};
+use super::keys::Keys;
+use super::records::IssuerPool;
+use super::shelves::{client_key, owner_key};
+use super::world::World;
+use crate::domain::claims::{Claims, Rejection, Rule, Unverified};
+use crate::domain::client::{Client, ClientState, Owner};
+use crate::domain::error::{Error, Result};
+use crate::domain::pool::{MadePool, Pool};
+use crate::domain::revocation::RevokedToken;
+use crate::domain::tenant::{Tenant, TenantState};
+
+pub struct Verifier {
+    world: Arc<World>,
+    keys: Arc<Keys>,
+    believed: moka::sync::Cache<[u8; 32], Arc<Believed>>,
+}
+
+/// A token whose signature has verified.
+struct Believed {
+    kid: String,
+    claims: Arc<Claims>,
+}
+
+/// Either an answer (a rejection is one) or a failure to tell.
+enum Refusal {
+    Rejected(Rejection),
+    CannotTell(Error),
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Refusal::Rejected(rejection)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Refusal::CannotTell(error)
+    }
+}
+
+impl Verifier {
+    pub fn new(world: Arc<World>, tracker: TaskTracker) -> Self {
+        let believed = moka::sync::Cache::builder()
+            .max_capacity(world.settings.verification.max_cached)
+            // No token lives longer; the clock decides about each one anyway.
+            .time_to_live(crate::domain::client::MAX_TOKEN_VALIDITY)
+            .build();
+        Verifier { keys: Arc::new(Keys::new(world.clone(), tracker)), believed, world }
+    }
+
+    pub async fn verify(&self, question: &Question) -> Result<Verdict> {
+        match self.judge(question).await {
+            Ok(verified) => Ok(Verdict::Verified(verified)),
+            Err(Refusal::Rejected(rejection)) => Ok(Verdict::Rejected(rejection)),
+            Err(Refusal::CannotTell(error)) => Err(error),
+        }
+    }
+
+    async fn judge(&self, question: &Question) -> Result<Verified, Refusal> {
+        let claims = self.believe(&question.token).await?;
+        claims.check(self.world.now(), self.world.settings.verification.leeway)?;
+        let owner = self.owner(&claims, question).await?;
+        self.check_standing(&claims, &owner).await?;
+        if let Some(scope) = question.required_scopes.first_missing_in(&claims.scopes) {
+            return Err(Rejection::new(Rule::InsufficientScope, format!("the token lacks {scope}")).into());
+        }
+        Ok(Verified { client: owner.client.clone(), claims })
+    }
+
+    /// The claims of a token that one of our pools has signed.
+    pub(super) async fn believe_own(&self, token: &str) -> Result<Result<Arc<Claims>, Rejection>> {
+        match self.believe(token).await {
+            Ok(claims) => Ok(Ok(claims)),
+            Err(Refusal::Rejected(rejection)) => Ok(Err(rejection)),
+            Err(Refusal::CannotTell(error)) => Err(error),
+        }
+    }
+
+    async fn believe(&self, token: &str) -> Result<Arc<Claims>, Refusal> {
+        let digest = digest_of(token);
+        if let Some(believed) = self.believed.get(&digest) {
+            let pool = self.pool_of(&believed.claims.issuer).await?;
+            let keys = self.keys.of(&pool, &believed.kid).await?;
+            if keys.key(&believed.kid).is_some() {
+                return Ok(believed.claims.clone());
+            }
+        }
+        let unverified = Unverified::read(token)?;
+        let pool = self.pool_of(&unverified.issuer).await?;
+        let keys = self.keys.of(&pool, &unverified.kid).await?;
+        let Some(key) = keys.key(&unverified.kid) else {
+            return Err(Rejection::new(Rule::UnknownKey, "the issuer publishes no key of this kid").into());
+        };
+        let verifies =
+            jsonwebtoken::crypto::verify(unverified.signature, unverified.signed.as_bytes(), key, Algorithm::RS256);
+        // An error says that the signature has not even the form of one.
+        if !verifies.unwrap_or(false) {
+            return Err(Rejection::new(Rule::BadSignature, "the signature is not the issuer's").into());
+        }
+        let claims = Arc::new(unverified.claims()?);
+        self.believed.insert(digest, Arc::new(Believed { kid: unverified.kid, claims: claims.clone() }));
+        Ok(claims)
+    }
+
+    async fn pool_of(&self, issuer: &crate::domain::id::Issuer) -> Result<MadePool, Refusal> {
+        let unknown = || Rejection::new(Rule::UnknownIssuer, "iss is not the issuer of a pool of this broker");
+        let known = self.world.records.view::<IssuerPool>(issuer.as_str()).await?.ok_or_else(unknown)?;
+        let pool = self.world.records.view::<Pool>(known.pool.as_str()).await?.ok_or_else(unknown)?;
+        Ok(pool.made.clone().ok_or_else(unknown)?)
+    }
+
+    /// Nothing in the token names the tenant: issuer and app client do.
+    async fn owner(
+        &self,
+        claims: &Claims,
+        question: &Question,
+    ) -> Result<Arc<super::records::Versioned<Owner>>, Refusal> {
+        let owner = self.world.records.view::<Owner>(&owner_key(&claims.issuer, &claims.app_client)).await?;
+        let Some(owner) = owner else {
+            let detail = "client_id is not an app client of this broker";
+            return Err(Rejection::new(Rule::UnknownClient, detail).into());
+        };
+        if question.tenant.as_ref().is_some_and(|tenant| *tenant != owner.client.tenant) {
+            return Err(Rejection::new(Rule::WrongTenant, "the token belongs to another tenant").into());
+        }
+        Ok(owner)
+    }
+
+    async fn check_standing(&self, claims: &Claims, owner: &Owner) -> Result<(), Refusal> {
+        let tenant = self.world.records.view::<Tenant>(owner.client.tenant.as_str()).await?;
+        let client = self.world.records.view::<Client>(&client_key(&owner.client)).await?;
+        let tenant = tenant.filter(|tenant| tenant.state != TenantState::Deleting);
+        let Some(tenant) = tenant else {
+            return Err(Rejection::new(Rule::TenantDeleted, "the tenant is deleted").into());
+        };
+        // A client of the same name may have come after: it has another app client.
+        let client = client.filter(|client| {
+            let is_the_one = client.app_client.as_ref() == Some(&owner.app_client);
+            owner.purge_time.is_none() && client.state != ClientState::Deleting && is_the_one
+        });
+        let Some(client) = client else {
+            return Err(Rejection::new(Rule::ClientDeleted, "the client is deleted").into());
+        };
+        if tenant.state == TenantState::Suspended {
+            return Err(Rejection::new(Rule::TenantSuspended, "the tenant is suspended").into());
+        }
+        let revoked_before = tenant.revoked_before.max(client.revoked_before);
+        if revoked_before.is_some_and(|revoked_before| claims.issue_time < revoked_before) {
+            return Err(Rejection::new(Rule::Revoked, "tokens issued so early are revoked").into());
+        }
+        let revoked = self.world.records.view::<RevokedToken>(claims.token_id.as_str()).await?;
+        if revoked.is_some_and(|revoked| revoked.issuer.as_ref().is_none_or(|issuer| *issuer == claims.issuer)) {
+            return Err(Rejection::new(Rule::Revoked, "the token is revoked").into());
+        }
+        Ok(())
+    }
+}
+
+fn digest_of(token: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    bytes
+}
