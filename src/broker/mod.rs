@@ -1,2 +1,98 @@
+//! What the daemon does. It sees the world through [`ports`] and knows no transport: no gRPC, no SQL, no AWS.
+//!
+//! [`Broker::open`] puts the parts together; [`Broker::work`] is its background: journals, schedules, housekeeping.
+
 pub mod api;
 pub mod ports;
+pub mod settings;
+
+mod audit;
+mod catalog;
+mod clients;
+mod flights;
+mod issuing;
+mod journals;
+mod keys;
+mod onboarding;
+mod pools;
+mod records;
+mod revocations;
+mod rotations;
+mod rotator;
+mod shelves;
+mod sweeping;
+mod targets;
+mod tenants;
+mod tokens;
+mod verifier;
+mod watching;
+mod world;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use audit::Audit;
+pub use catalog::Catalog;
+pub use clients::Clients;
+pub use revocations::Revocations;
+pub use rotations::Rotations;
+pub use tenants::Tenants;
+pub use tokens::Tokens;
+pub use verifier::Verifier;
+pub use world::Ports;
+
+use crate::domain::error::Result;
+use issuing::Issuing;
+use journals::Journals;
+use onboarding::Onboarding;
+use pools::Pools;
+use rotator::Rotator;
+use settings::Settings;
+use sweeping::Sweeping;
+use world::World;
+
+pub struct Broker {
+    pub tenants: Arc<Tenants>,
+    pub clients: Arc<Clients>,
+    pub rotations: Arc<Rotations>,
+    pub tokens: Arc<Tokens>,
+    pub verifier: Arc<Verifier>,
+    pub revocations: Arc<Revocations>,
+    pub catalog: Arc<Catalog>,
+    pub audit: Arc<Audit>,
+    journals: Arc<Journals>,
+}
+
+impl Broker {
+    /// Reads one number from the registry and nothing else, however many tenants there are. `tracker` holds what the
+    /// broker has under way; a drain waits for it.
+    pub async fn open(ports: Ports, settings: Settings, tracker: TaskTracker) -> Result<Self> {
+        let world = Arc::new(World::open(ports, settings).await?);
+        let pools = Arc::new(Pools::new(world.clone(), tracker.clone()));
+        let issuing = Arc::new(Issuing::new(world.clone(), pools.clone()));
+        let onboarding = Arc::new(Onboarding::new(world.clone(), pools.clone(), issuing.clone()));
+        let rotator = Arc::new(Rotator::new(world.clone(), pools.clone()));
+        let sweeping = Arc::new(Sweeping::new(world.clone(), pools.clone()));
+        let journals = Journals::new(world.clone(), onboarding, issuing, rotator.clone(), sweeping, tracker.clone());
+        let journals = Arc::new(journals);
+        let verifier = Arc::new(Verifier::new(world.clone(), tracker.clone()));
+        Ok(Broker {
+            tenants: Arc::new(Tenants::new(world.clone(), pools.clone(), journals.clone())),
+            clients: Arc::new(Clients::new(world.clone(), pools, journals.clone())),
+            rotations: Arc::new(Rotations::new(world.clone(), rotator, journals.clone())),
+            tokens: Arc::new(Tokens::new(world.clone(), tracker)),
+            revocations: Arc::new(Revocations::new(world.clone(), verifier.clone())),
+            verifier,
+            catalog: Arc::new(Catalog::new(world.clone(), journals.clone())),
+            audit: Arc::new(Audit::new(world)),
+            journals,
+        })
+    }
+
+    /// Works off what is due, what a crash left included, until stopped.
+    pub async fn work(&self, stop: CancellationToken) {
+        self.journals.clone().work(stop).await;
+    }
+}

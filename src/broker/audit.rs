@@ -1,0 +1,152 @@
+//! The record of what was done and refused. Changes bring their events with them; here they are read, followed, and
+//! refusals are added.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, stream};
+use jiff::Timestamp;
+
+use super::api::{EventFilter, Listing, Page};
+use super::records::Change;
+use super::world::World;
+use crate::domain::audit::{Call, NumberedEvent, Outcome};
+use crate::domain::error::{Error, Reason, Result};
+
+/// Events read at a time.
+const BATCH: usize = 500;
+/// Events that one page looks through at the most; a page may end early, and says where the next one starts.
+const MAX_LOOKED_AT: usize = 10_000;
+/// The same refusal of the same caller is recorded once in this time, so that a caller who keeps asking cannot fill
+/// the log.
+const REFUSAL_PERIOD: Duration = Duration::from_secs(60);
+/// Refusals remembered for that.
+const MAX_REFUSALS: u64 = 10_000;
+
+pub struct Audit {
+    world: Arc<World>,
+    refusals: moka::sync::Cache<(String, String, String, Reason), Timestamp>,
+}
+
+impl Audit {
+    pub fn new(world: Arc<World>) -> Self {
+        Audit { world, refusals: moka::sync::Cache::new(MAX_REFUSALS) }
+    }
+
+    /// Newest first. `page.after` is the number of the last event looked at.
+    pub async fn list(&self, filter: &EventFilter, page: Page) -> Result<Listing<NumberedEvent>> {
+        let newest = *self.world.records.watch_events().borrow();
+        let mut below = match page.after.as_deref().map(str::parse::<u64>) {
+            None => newest + 1,
+            Some(Ok(number)) => number.min(newest + 1),
+            Some(Err(_)) => {
+                return Err(Error::invalid_because(Reason::PageTokenInvalid, "page_token", "is not of this list"));
+            }
+        };
+        let (mut items, mut looked_at) = (Vec::new(), 0);
+        while below > 1 && looked_at < MAX_LOOKED_AT {
+            // Numbers have no gaps, so the batch below a number is known by subtraction.
+            let after = below.saturating_sub(1 + BATCH as u64);
+            let wanted = (below - 1 - after) as usize;
+            let batch = self.world.records.events(after, wanted).await?;
+            for event in batch.into_iter().filter(|event| event.sequence < below).rev() {
+                looked_at += 1;
+                if filter.start_time.is_some_and(|start| event.event.time < start) {
+                    return Ok(Listing { items, next: None });
+                }
+                let number = event.sequence;
+                if filter.matches(&event) {
+                    items.push(event);
+                }
+                if items.len() == page.size {
+                    return Ok(Listing { items, next: (number > 1).then(|| number.to_string()) });
+                }
+            }
+            below = after + 1;
+        }
+        Ok(Listing { items, next: (below > 1).then(|| below.to_string()) })
+    }
+
+    /// Every event after number `after` (from now on, if `None`), oldest first, as they come. Loses none however
+    /// slowly it is read: it reads from the registry, not from a queue.
+    pub fn tail(
+        self: &Arc<Self>,
+        after: Option<u64>,
+        filter: EventFilter,
+    ) -> BoxStream<'static, Result<NumberedEvent>> {
+        let news = self.world.records.watch_events();
+        let after = after.unwrap_or(*news.borrow());
+        let start = Tail { world: self.world.clone(), news, after, read: VecDeque::new(), filter };
+        stream::unfold(Some(start), |tail| async {
+            let mut tail = tail?;
+            match tail.next().await {
+                Ok(event) => Some((Ok(event), Some(tail))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+        .boxed()
+    }
+
+    /// Puts a refusal on record. The refusal may be answered once this has succeeded.
+    pub async fn denied(&self, call: &Call, resource: &str, error: &Error) -> Result<()> {
+        let now = self.world.now();
+        let same = (call.principal.to_string(), call.method.to_string(), resource.to_owned(), error.reason());
+        let until = |since: Timestamp| since + REFUSAL_PERIOD;
+        if self.refusals.get(&same).is_some_and(|since| now < until(since)) {
+            return Ok(());
+        }
+        let event = call.event(now, resource).ended(Outcome::Denied, error.reason().as_str());
+        self.world.records.commit(Change::because(event.detail(error.message()))).await?;
+        self.refusals.insert(same, now);
+        Ok(())
+    }
+}
+
+struct Tail {
+    world: Arc<World>,
+    news: tokio::sync::watch::Receiver<u64>,
+    after: u64,
+    read: VecDeque<NumberedEvent>,
+    filter: EventFilter,
+}
+
+impl Tail {
+    async fn next(&mut self) -> Result<NumberedEvent> {
+        loop {
+            while let Some(event) = self.read.pop_front() {
+                self.after = event.sequence;
+                if self.filter.matches(&event) {
+                    return Ok(event);
+                }
+            }
+            let newest = *self.news.borrow_and_update();
+            if newest > self.after {
+                self.read = self.world.records.events(self.after, BATCH).await?.into();
+                if self.read.is_empty() {
+                    // Pruned in between.
+                    self.after = newest;
+                }
+            } else if self.news.changed().await.is_err() {
+                return Err(Error::internal("following the audit log", "its source is gone"));
+            }
+        }
+    }
+}
+
+impl EventFilter {
+    pub fn matches(&self, numbered: &NumberedEvent) -> bool {
+        let event = &numbered.event;
+        let is_below = |resource: &str| match resource.strip_prefix(self.resource_prefix.as_str()) {
+            Some(rest) => self.resource_prefix.is_empty() || rest.is_empty() || rest.starts_with('/'),
+            None => false,
+        };
+        is_below(&event.resource)
+            && (self.principal.is_empty() || self.principal == event.principal)
+            && (self.method.is_empty() || self.method == event.method)
+            && self.outcome.is_none_or(|outcome| outcome == event.outcome)
+            && self.start_time.is_none_or(|start| event.time >= start)
+            && self.end_time.is_none_or(|end| event.time < end)
+    }
+}

@@ -1,0 +1,186 @@
+//! The catalogue of resource servers, and the pools that it is applied to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::api::{Listing, NewResourceServer, Page, PoolFilter, PoolView, ResourceServerView};
+use super::journals::Journals;
+use super::records::{Change, Versioned, settle};
+use super::shelves::{CatalogState, ScopeUse, use_prefix};
+use super::world::{Asked, Receipt, World, check_version};
+use crate::domain::audit::Call;
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::journal::{Journal, Task};
+use crate::domain::pool::Pool;
+use crate::domain::scope::{Identifier, MAX_RESOURCE_SERVERS, ResourceServer, Scope};
+
+pub struct Catalog {
+    world: Arc<World>,
+    journals: Arc<Journals>,
+}
+
+impl Catalog {
+    pub fn new(world: Arc<World>, journals: Arc<Journals>) -> Self {
+        Catalog { world, journals }
+    }
+
+    /// Creates or replaces a resource server. Pools are brought up to it in the background; whatever needs a pool
+    /// brings that one up first.
+    pub async fn put(
+        &self,
+        call: &Call,
+        new: NewResourceServer,
+        version: Option<u64>,
+        validate_only: bool,
+    ) -> Result<ResourceServerView> {
+        settle(|| self.try_put(call, &new, version, validate_only)).await
+    }
+
+    async fn try_put(
+        &self,
+        call: &Call,
+        new: &NewResourceServer,
+        version: Option<u64>,
+        validate_only: bool,
+    ) -> Result<ResourceServerView> {
+        let seen: Option<Versioned<ResourceServer>> = self.world.records.get(new.identifier.as_str()).await?;
+        let Asked::Afresh(receipt) = self.world.asked(call).await? else {
+            let seen = seen.ok_or_else(|| Error::not_found(new.identifier.name()))?;
+            return self.seen(seen).await;
+        };
+        if version.is_some() {
+            let current = seen.as_ref().map_or(0, |seen| seen.version);
+            check_version(version, current, new.identifier.name())?;
+        }
+        let state = self.state().await?;
+        let now = self.world.now();
+        let server = ResourceServer {
+            identifier: new.identifier.clone(),
+            display_name: new.display_name.clone(),
+            scopes: new.scopes.clone(),
+            catalog_version: state.as_ref().map_or(0, |state| state.value.version) + 1,
+            create_time: seen.as_ref().map_or(now, |seen| seen.create_time),
+            update_time: now,
+        };
+        server.check().map_err(|error| error.within("resource_server"))?;
+        match &seen {
+            None => self.check_room().await?,
+            Some(seen) => {
+                let kept: BTreeSet<Scope> = server.full_scopes().collect();
+                self.check_unused(seen.full_scopes().filter(|scope| !kept.contains(scope))).await?;
+            }
+        }
+        if validate_only {
+            let version = seen.map_or(0, |seen| seen.version);
+            return Ok(ResourceServerView { server, version, applied_pools: 0, pending_pools: 0 });
+        }
+        let change = Change::because(call.event(now, new.identifier.name()));
+        let change = change.put(&server, seen.map(|seen| seen.version));
+        self.commit(change, receipt, call, state, &server.identifier).await?;
+        let stored = self.world.records.get(new.identifier.as_str()).await?;
+        self.seen(stored.ok_or_else(|| Error::not_found(new.identifier.name()))?).await
+    }
+
+    /// In order of identifiers.
+    pub async fn list(&self, page: Page) -> Result<Listing<ResourceServerView>> {
+        let listing = self.world.records.list::<ResourceServer>("", &page).await?;
+        let mut items = Vec::with_capacity(listing.items.len());
+        for server in listing.items {
+            items.push(self.seen(server).await?);
+        }
+        Ok(Listing { items, next: listing.next })
+    }
+
+    /// Refused while a client has one of its scopes. `force` is refused just so: every client is a machine's, and the
+    /// last scope of one cannot be taken away.
+    pub async fn delete(&self, call: &Call, identifier: &Identifier, version: Option<u64>, force: bool) -> Result<()> {
+        if force {
+            return Err(Error::invalid("force", "this broker does not take scopes away from clients"));
+        }
+        settle(|| async {
+            // Before it is read: when it is gone because of this very request, that is success.
+            let Asked::Afresh(receipt) = self.world.asked(call).await? else { return Ok(()) };
+            let seen: Option<Versioned<ResourceServer>> = self.world.records.get(identifier.as_str()).await?;
+            let seen = seen.ok_or_else(|| Error::not_found(identifier.name()))?;
+            check_version(version, seen.version, identifier.name())?;
+            self.check_unused(seen.full_scopes()).await?;
+            let change = Change::because(call.event(self.world.now(), identifier.name())).delete(&seen);
+            let state = self.state().await?;
+            self.commit(change, receipt, call, state, identifier).await
+        })
+        .await
+    }
+
+    /// Makes a change of the catalogue together with its new version and the journal that carries it to every pool.
+    async fn commit(
+        &self,
+        change: Change,
+        receipt: Receipt,
+        call: &Call,
+        state: Option<Versioned<CatalogState>>,
+        identifier: &Identifier,
+    ) -> Result<()> {
+        let known = state.as_ref().map(|state| state.value.clone()).unwrap_or_default();
+        let pools = known.applied_pools + known.pending_pools;
+        let next = CatalogState { version: known.version + 1, applied_pools: 0, pending_pools: pools };
+        let task = Task::ApplyCatalog;
+        let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
+        let journal = Journal::new(task, call, self.world.now());
+        let change =
+            change.put(&next, state.map(|state| state.version)).put(&journal, under_way.map(|journal| journal.version));
+        self.world.records.commit(receipt.file(change, identifier.name())).await?;
+        // How it goes is in the log and in the counts; nobody waits for every pool.
+        drop(self.journals.run(Task::ApplyCatalog));
+        Ok(())
+    }
+
+    async fn check_room(&self) -> Result<()> {
+        let all = Page { after: None, size: MAX_RESOURCE_SERVERS };
+        if self.world.records.list::<ResourceServer>("", &all).await?.items.len() >= MAX_RESOURCE_SERVERS {
+            let message = format!("a user pool holds at most {MAX_RESOURCE_SERVERS} resource servers");
+            return Err(Error::new(Reason::QuotaExceeded, message)
+                .with("quota", "resource servers per user pool")
+                .with("limit", MAX_RESOURCE_SERVERS));
+        }
+        Ok(())
+    }
+
+    /// Fails when a client has one of these scopes.
+    async fn check_unused(&self, scopes: impl Iterator<Item = Scope>) -> Result<()> {
+        let one = Page { after: None, size: 1 };
+        for scope in scopes {
+            let users = self.world.records.list::<ScopeUse>(&use_prefix(&scope), &one).await?.items;
+            if let Some(usage) = users.first() {
+                let message = format!("{} has the scope {scope}", usage.client);
+                return Err(Error::new(Reason::ScopeInUse, message).with("client", &usage.client));
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn list_pools(&self, filter: PoolFilter, page: Page) -> Result<Listing<PoolView>> {
+        let listing = self.world.records.list::<Pool>("", &page).await?;
+        let matches = |pool: &Versioned<Pool>| {
+            filter.dedicated.is_none_or(|dedicated| pool.tenant.is_some() == dedicated)
+                && filter.region.as_ref().is_none_or(|region| pool.region == *region)
+        };
+        let app_client_limit = self.world.settings.app_clients_per_shared_pool;
+        let items = listing.items.into_iter().filter(matches);
+        let items = items.map(|pool| PoolView { pool: pool.value, app_client_limit }).collect();
+        Ok(Listing { items, next: listing.next })
+    }
+
+    async fn state(&self) -> Result<Option<Versioned<CatalogState>>> {
+        self.world.records.get(CatalogState::KEY).await
+    }
+
+    async fn seen(&self, server: Versioned<ResourceServer>) -> Result<ResourceServerView> {
+        let state = self.state().await?.map(|state| state.value).unwrap_or_default();
+        Ok(ResourceServerView {
+            server: server.value,
+            version: server.version,
+            applied_pools: state.applied_pools,
+            pending_pools: state.pending_pools,
+        })
+    }
+}

@@ -1,0 +1,307 @@
+//! App clients of tenants: what operators do with them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::api::{ClientPatch, ClientView, Listing, NewClient, Page, Revealed};
+use super::issuing::next_rotation;
+use super::journals::Journals;
+use super::pools::Pools;
+use super::ports::Wanted;
+use super::records::{Change, Versioned, settle};
+use super::shelves::{ScopeUse, client_key, tenant_prefix, use_key};
+use super::tenants::check_not_deleting;
+use super::world::{Asked, World, check_version, unique_id};
+use crate::domain::audit::Call;
+use crate::domain::client::{Client, ClientState, DEFAULT_TOKEN_VALIDITY};
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::id::{ClientName, SecretName, TenantId};
+use crate::domain::journal::{Journal, Task};
+use crate::domain::scope::{ResourceServer, ScopeSet};
+use crate::domain::tenant::{Isolation, Tenant, TenantState};
+
+pub struct Clients {
+    world: Arc<World>,
+    pools: Arc<Pools>,
+    journals: Arc<Journals>,
+}
+
+impl Clients {
+    pub fn new(world: Arc<World>, pools: Arc<Pools>, journals: Arc<Journals>) -> Self {
+        Clients { world, pools, journals }
+    }
+
+    /// Writes the client down and carries its issuing on. One that fails goes on in the background; the client stays
+    /// `Creating` until it is done.
+    pub async fn create(&self, call: &Call, new: NewClient, validate_only: bool) -> Result<ClientView> {
+        let name = ClientName::new(new.tenant.clone(), new.id.clone());
+        if let Some(view) = settle(|| self.try_create(call, &name, &new, validate_only)).await? {
+            return Ok(view);
+        }
+        self.journals.run(Task::IssueClient(name.clone())).await?;
+        self.get(&name).await
+    }
+
+    /// `None` once it is written down.
+    async fn try_create(
+        &self,
+        call: &Call,
+        name: &ClientName,
+        new: &NewClient,
+        validate_only: bool,
+    ) -> Result<Option<ClientView>> {
+        let receipt = match self.world.asked(call).await? {
+            Asked::Afresh(receipt) => receipt,
+            Asked::Again { resource } => {
+                return self.get(&ClientName::parse("request_id", &resource)?).await.map(Some);
+            }
+        };
+        let tenant: Option<Versioned<Tenant>> = self.world.records.get(new.tenant.as_str()).await?;
+        let tenant = tenant.ok_or_else(|| Error::not_found(new.tenant.name()))?;
+        check_not_deleting(&tenant)?;
+        if tenant.state == TenantState::Creating {
+            let message = format!("{} is still being created", new.tenant.name());
+            return Err(Error::new(Reason::TenantNotReady, message).about(new.tenant.name()));
+        }
+        if self.world.records.get::<Client>(&client_key(name)).await?.is_some() {
+            return Err(Error::already_exists(name));
+        }
+        self.check_scopes(&new.scopes).await?;
+        let place = match tenant.isolation {
+            Isolation::AppClient => self.pools.place_shared(Some(&tenant.pool)).await?,
+            Isolation::UserPool => super::pools::Place::There(self.pools.pool(&tenant.pool).await?),
+        };
+        let now = self.world.now();
+        let client = Client {
+            name: name.clone(),
+            uid: unique_id()?,
+            display_name: new.display_name.clone(),
+            state: ClientState::Creating,
+            labels: new.labels.clone(),
+            scopes: new.scopes.clone(),
+            access_token_validity: new.access_token_validity.unwrap_or(DEFAULT_TOKEN_VALIDITY),
+            rotation: new.rotation.unwrap_or_default(),
+            pool: place.pool().id.clone(),
+            secret_name: SecretName::parse("secret_name", &format!("{}/{name}", self.world.settings.secret_prefix))?,
+            secret_readers: new.secret_readers.clone(),
+            app_client: None,
+            applied: false,
+            revoked_before: None,
+            rotate_time: None,
+            next_rotate_time: None,
+            create_time: now,
+            update_time: now,
+        };
+        if validate_only {
+            return Ok(Some(ClientView { client, version: 0, pool: None }));
+        }
+        // The tenant may be deleted or the scopes may go while this is decided: then nothing is written.
+        let mut change = Change::because(call.event(now, name)).require(&tenant).create(&client).create(&Journal::new(
+            Task::IssueClient(name.clone()),
+            call,
+            now,
+        ));
+        change = place.keep(change, 1);
+        change = self.use_scopes(change, name, &ScopeSet::default(), &new.scopes).await?;
+        self.world.records.commit(receipt.file(change, name)).await?;
+        Ok(None)
+    }
+
+    pub async fn get(&self, name: &ClientName) -> Result<ClientView> {
+        let client = self.stored(name).await?;
+        self.seen(client).await
+    }
+
+    /// In order of names; of all tenants when `tenant` is `None`.
+    pub async fn list(&self, tenant: Option<&TenantId>, page: Page) -> Result<Listing<ClientView>> {
+        if let Some(tenant) = tenant
+            && self.world.records.view::<Tenant>(tenant.as_str()).await?.is_none()
+        {
+            return Err(Error::not_found(tenant.name()));
+        }
+        let prefix = tenant.map(tenant_prefix).unwrap_or_default();
+        let listing = self.world.records.list::<Client>(&prefix, &page).await?;
+        let mut items = Vec::with_capacity(listing.items.len());
+        for client in listing.items {
+            items.push(self.seen(client).await?);
+        }
+        Ok(Listing { items, next: listing.next })
+    }
+
+    pub async fn update(
+        &self,
+        call: &Call,
+        name: &ClientName,
+        patch: ClientPatch,
+        version: Option<u64>,
+        validate_only: bool,
+    ) -> Result<ClientView> {
+        let client = settle(|| self.try_update(call, name, &patch, version, validate_only)).await?;
+        if validate_only {
+            return self.seen(client).await;
+        }
+        // Waits for nothing where the app client need not change: there is no journal then.
+        self.journals.run(Task::ApplyClient(name.clone())).await?;
+        self.get(name).await
+    }
+
+    async fn try_update(
+        &self,
+        call: &Call,
+        name: &ClientName,
+        patch: &ClientPatch,
+        version: Option<u64>,
+        validate_only: bool,
+    ) -> Result<Versioned<Client>> {
+        let client = self.stored(name).await?;
+        let Asked::Afresh(receipt) = self.world.asked(call).await? else {
+            return Ok(client);
+        };
+        check_version(version, client.version, name)?;
+        match client.state {
+            ClientState::Active => {}
+            ClientState::Creating => {
+                let message = format!("{name} is still being created");
+                return Err(Error::new(Reason::ClientNotReady, message).about(name));
+            }
+            ClientState::Deleting => {
+                return Err(Error::new(Reason::ClientDeleting, format!("{name} is being deleted")).about(name));
+            }
+        }
+        if let Some(scopes) = &patch.scopes {
+            self.check_scopes(scopes).await?;
+        }
+        let now = self.world.now();
+        let old = client.value.clone();
+        let mut record = Client {
+            display_name: patch.display_name.clone().unwrap_or(old.display_name),
+            labels: patch.labels.clone().unwrap_or(old.labels),
+            scopes: patch.scopes.clone().unwrap_or(old.scopes),
+            access_token_validity: patch.access_token_validity.unwrap_or(old.access_token_validity),
+            rotation: patch.rotation.unwrap_or(old.rotation),
+            secret_readers: patch.secret_readers.clone().unwrap_or(old.secret_readers),
+            update_time: now,
+            ..client.value.clone()
+        };
+        if record.rotation != client.rotation && (client.next_rotate_time.is_some() || client.rotation.disabled) {
+            let jitter = self.world.settings.rotation.jitter_percent;
+            record.next_rotate_time =
+                next_rotation(&record, client.rotate_time.unwrap_or(now), jitter).map(|time| time.max(now));
+        }
+        let app_client_changes =
+            record.scopes != client.scopes || record.access_token_validity != client.access_token_validity;
+        if validate_only {
+            return Ok(Versioned { value: record, version: client.version });
+        }
+        let mut change = Change::because(call.event(now, name));
+        if app_client_changes {
+            record.applied = false;
+            let task = Task::ApplyClient(name.clone());
+            let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
+            change = change.put(&Journal::new(task, call, now), under_way.map(|journal| journal.version));
+            change = self.use_scopes(change, name, &client.scopes, &record.scopes).await?;
+        }
+        change = change.update(client.version, &record);
+        self.world.records.commit(receipt.file(change, name)).await?;
+        Ok(client)
+    }
+
+    /// From the moment this is written down the client's tokens are refused. The rest is carried on before this
+    /// answers, and goes on in the background if it fails.
+    pub async fn delete(&self, call: &Call, name: &ClientName, version: Option<u64>) -> Result<()> {
+        settle(|| async {
+            // Before the client is read: when it is gone because of this very request, that is success.
+            let Asked::Afresh(receipt) = self.world.asked(call).await? else { return Ok(()) };
+            let client = self.stored(name).await?;
+            check_version(version, client.version, name)?;
+            if client.state == ClientState::Deleting {
+                return Ok(());
+            }
+            let now = self.world.now();
+            let record = Client {
+                state: ClientState::Deleting,
+                next_rotate_time: None,
+                update_time: now,
+                ..client.value.clone()
+            };
+            let change = Change::because(call.event(now, name)).update(client.version, &record).create(&Journal::new(
+                Task::RetireClient(name.clone()),
+                call,
+                now,
+            ));
+            self.world.records.commit(receipt.file(change, name)).await
+        })
+        .await?;
+        // What fails here goes on in the background; the client is refused everything already.
+        let _ = self.journals.run(Task::RetireClient(name.clone())).await;
+        Ok(())
+    }
+
+    /// The current secret itself. The event is on record before the secret is read.
+    pub async fn reveal(&self, call: &Call, name: &ClientName, reason: &str) -> Result<Revealed> {
+        if !self.world.settings.reveal_secrets {
+            return Err(Error::new(Reason::RevealDisabled, "this broker reveals no secrets").about(name));
+        }
+        let client = self.stored(name).await?;
+        if client.state != ClientState::Active {
+            return Err(Error::new(Reason::ClientNotReady, format!("{name} is not active")).about(name));
+        }
+        let event = call.event(self.world.now(), name).detail(reason);
+        self.world.records.commit(Change::because(event)).await?;
+        let read = self.world.vault.read(&client.secret_name, Wanted::Current).await?;
+        let document = read.ok_or_else(|| Error::internal("reading a current secret", "the vault has none"))?;
+        Ok(Revealed { document, next_rotate_time: client.next_rotate_time })
+    }
+
+    /// Fails unless every scope is in the catalogue.
+    async fn check_scopes(&self, scopes: &ScopeSet) -> Result<()> {
+        if scopes.is_empty() {
+            return Err(Error::invalid("client.scopes", "must hold at least one scope"));
+        }
+        let mut known = BTreeSet::new();
+        for identifier in scopes.identifiers() {
+            let server: Option<Versioned<ResourceServer>> = self.world.records.get(identifier).await?;
+            known.extend(server.iter().flat_map(|server| server.full_scopes()));
+        }
+        match scopes.iter().enumerate().find(|(_, scope)| !known.contains(scope)) {
+            Some((i, scope)) => {
+                let rule = format!("{scope} is not in the catalogue");
+                Err(Error::invalid_because(Reason::ScopeUnknown, format!("client.scopes[{i}]"), rule))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Notes which scopes the client uses, so that none is taken away from under it. Requires the resource servers to
+    /// be as they were checked.
+    async fn use_scopes(
+        &self,
+        mut change: Change,
+        name: &ClientName,
+        old: &ScopeSet,
+        new: &ScopeSet,
+    ) -> Result<Change> {
+        for identifier in new.identifiers() {
+            if let Some(server) = self.world.records.get::<ResourceServer>(identifier).await? {
+                change = change.require(&server);
+            }
+        }
+        for scope in new.iter().filter(|scope| !old.contains(scope)) {
+            change = change.create(&ScopeUse { scope: scope.clone(), client: name.clone() });
+        }
+        for scope in old.iter().filter(|scope| !new.contains(scope)) {
+            let seen: Option<Versioned<ScopeUse>> = self.world.records.get(&use_key(scope, name)).await?;
+            change = seen.iter().fold(change, |change, seen| change.delete(seen));
+        }
+        Ok(change)
+    }
+
+    async fn stored(&self, name: &ClientName) -> Result<Versioned<Client>> {
+        self.world.records.get(&client_key(name)).await?.ok_or_else(|| Error::not_found(name))
+    }
+
+    async fn seen(&self, client: Versioned<Client>) -> Result<ClientView> {
+        let pool = self.pools.made(&client.pool).await?;
+        Ok(ClientView { client: client.value, version: client.version, pool })
+    }
+}

@@ -1,0 +1,252 @@
+//! Tenants: what operators do with them.
+
+use std::sync::Arc;
+
+use super::api::{Listing, NewTenant, Page, TenantPatch, TenantView};
+use super::journals::Journals;
+use super::pools::{Place, Pools};
+use super::records::{Change, Versioned, settle};
+use super::world::{Asked, World, check_version, unique_id};
+use crate::domain::audit::Call;
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::id::TenantId;
+use crate::domain::journal::{Journal, Task};
+use crate::domain::tenant::{Isolation, Tenant, TenantState};
+
+pub struct Tenants {
+    world: Arc<World>,
+    pools: Arc<Pools>,
+    journals: Arc<Journals>,
+}
+
+impl Tenants {
+    pub fn new(world: Arc<World>, pools: Arc<Pools>, journals: Arc<Journals>) -> Self {
+        Tenants { world, pools, journals }
+    }
+
+    /// Writes the tenant down and carries its onboarding on. An onboarding that fails goes on in the background; the
+    /// tenant stays `Creating` until it is done.
+    pub async fn create(&self, call: &Call, new: NewTenant, validate_only: bool) -> Result<TenantView> {
+        if new.isolation == Isolation::AppClient && new.user_pool.is_some() {
+            let rule = "a tenant in a shared pool has no pool of its own to set up";
+            return Err(Error::invalid("tenant.user_pool", rule));
+        }
+        let id = new.id.clone();
+        if let Some(view) = settle(|| self.try_create(call, &new, validate_only)).await? {
+            return Ok(view);
+        }
+        self.journals.run(Task::OnboardTenant(id.clone())).await?;
+        self.get(&id).await
+    }
+
+    /// `None` once it is written down.
+    async fn try_create(&self, call: &Call, new: &NewTenant, validate_only: bool) -> Result<Option<TenantView>> {
+        let receipt = match self.world.asked(call).await? {
+            Asked::Afresh(receipt) => receipt,
+            Asked::Again { resource } => {
+                return self.get(&TenantId::from_name("request_id", &resource)?).await.map(Some);
+            }
+        };
+        if self.world.records.get::<Tenant>(new.id.as_str()).await?.is_some() {
+            return Err(Error::already_exists(new.id.name()));
+        }
+        let place = match new.isolation {
+            Isolation::AppClient => self.pools.place_shared(None).await?,
+            Isolation::UserPool => self.pools.place_dedicated(&new.id, &new.user_pool.clone().unwrap_or_default())?,
+        };
+        let now = self.world.now();
+        let tenant = Tenant {
+            id: new.id.clone(),
+            uid: unique_id()?,
+            display_name: new.display_name.clone(),
+            isolation: new.isolation,
+            state: TenantState::Creating,
+            state_reason: String::new(),
+            labels: new.labels.clone(),
+            user_pool: match new.isolation {
+                Isolation::AppClient => None,
+                Isolation::UserPool => Some(new.user_pool.clone().unwrap_or_default()),
+            },
+            pool: place.pool().id.clone(),
+            revoked_before: None,
+            create_time: now,
+            update_time: now,
+        };
+        if validate_only {
+            return Ok(Some(TenantView { tenant, version: 0, issuer: None }));
+        }
+        let mut change = Change::because(call.event(now, new.id.name())).create(&tenant).create(&Journal::new(
+            Task::OnboardTenant(new.id.clone()),
+            call,
+            now,
+        ));
+        // A pool that is there is only referred to; its count is of app clients.
+        if let Place::New(pool) = &place {
+            change = change.create(pool);
+        }
+        self.world.records.commit(receipt.file(change, new.id.name())).await?;
+        Ok(None)
+    }
+
+    pub async fn get(&self, id: &TenantId) -> Result<TenantView> {
+        let tenant = self.stored(id).await?;
+        self.seen(tenant).await
+    }
+
+    /// In order of ids. With `state`, a page may hold fewer tenants than its size and still have a next one.
+    pub async fn list(&self, state: Option<TenantState>, page: Page) -> Result<Listing<TenantView>> {
+        let listing = self.world.records.list::<Tenant>("", &page).await?;
+        let mut items = Vec::with_capacity(listing.items.len());
+        for tenant in listing.items.into_iter().filter(|tenant| state.is_none_or(|state| tenant.state == state)) {
+            items.push(self.seen(tenant).await?);
+        }
+        Ok(Listing { items, next: listing.next })
+    }
+
+    pub async fn update(
+        &self,
+        call: &Call,
+        id: &TenantId,
+        patch: TenantPatch,
+        version: Option<u64>,
+        validate_only: bool,
+    ) -> Result<TenantView> {
+        let tenant = settle(|| self.try_update(call, id, &patch, version, validate_only)).await?;
+        if validate_only {
+            return self.seen(tenant).await;
+        }
+        // Waits for nothing where no pool has to change: there is no journal then.
+        self.journals.run(Task::ApplyUserPool(id.clone())).await?;
+        self.get(id).await
+    }
+
+    async fn try_update(
+        &self,
+        call: &Call,
+        id: &TenantId,
+        patch: &TenantPatch,
+        version: Option<u64>,
+        validate_only: bool,
+    ) -> Result<Versioned<Tenant>> {
+        let tenant = self.stored(id).await?;
+        let Asked::Afresh(receipt) = self.world.asked(call).await? else {
+            return Ok(tenant);
+        };
+        check_version(version, tenant.version, id.name())?;
+        check_not_deleting(&tenant)?;
+        let now = self.world.now();
+        let mut record = tenant.value.clone();
+        if let Some(display_name) = &patch.display_name {
+            record.display_name.clone_from(display_name);
+        }
+        if let Some(labels) = &patch.labels {
+            record.labels.clone_from(labels);
+        }
+        if let Some(settings) = &patch.user_pool {
+            match &record.user_pool {
+                None => return Err(Error::invalid("tenant.user_pool", "the tenant has no pool of its own")),
+                Some(current) if current.region != settings.region => {
+                    return Err(Error::invalid("tenant.user_pool.region", "cannot be changed"));
+                }
+                Some(_) => record.user_pool = Some(settings.clone()),
+            }
+        }
+        let pool_changes = record.user_pool != tenant.user_pool;
+        record.update_time = now;
+        if validate_only {
+            return Ok(Versioned { value: record, version: tenant.version });
+        }
+        let mut change = Change::because(call.event(now, id.name())).update(tenant.version, &record);
+        if pool_changes {
+            let task = Task::ApplyUserPool(id.clone());
+            let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
+            change = change.put(&Journal::new(task, call, now), under_way.map(|journal| journal.version));
+        }
+        self.world.records.commit(receipt.file(change, id.name())).await?;
+        Ok(tenant)
+    }
+
+    /// From the moment this is written down the tenant's tokens are refused, here and at verification. The rest is
+    /// carried on before this answers, and goes on in the background if it fails.
+    pub async fn delete(&self, call: &Call, id: &TenantId, version: Option<u64>, validate_only: bool) -> Result<()> {
+        settle(|| async {
+            // Before the tenant is read: when it is gone because of this very request, that is success.
+            let Asked::Afresh(receipt) = self.world.asked(call).await? else { return Ok(()) };
+            let tenant = self.stored(id).await?;
+            check_version(version, tenant.version, id.name())?;
+            if tenant.user_pool.as_ref().is_some_and(|settings| settings.deletion_protection) {
+                let message = format!("deletion protection is on for the user pool of {}", id.name());
+                return Err(Error::new(Reason::DeletionProtected, message).about(id.name()));
+            }
+            if validate_only || tenant.state == TenantState::Deleting {
+                return Ok(());
+            }
+            let now = self.world.now();
+            let record = Tenant { state: TenantState::Deleting, update_time: now, ..tenant.value.clone() };
+            let mut change = Change::because(call.event(now, id.name()))
+                .update(tenant.version, &record)
+                .create(&Journal::new(Task::OffboardTenant(id.clone()), call, now));
+            for task in [Task::OnboardTenant(id.clone()), Task::ApplyUserPool(id.clone())] {
+                if let Some(journal) = self.world.records.get::<Journal>(&task.to_string()).await? {
+                    change = change.delete(&journal);
+                }
+            }
+            self.world.records.commit(receipt.file(change, id.name())).await
+        })
+        .await?;
+        if validate_only {
+            return Ok(());
+        }
+        // What fails here goes on in the background; the tenant is refused everything already.
+        let _ = self.journals.run(Task::OffboardTenant(id.clone())).await;
+        Ok(())
+    }
+
+    /// From now on the tenant gets no tokens, and those it has do not verify.
+    pub async fn suspend(&self, call: &Call, id: &TenantId, reason: &str) -> Result<TenantView> {
+        self.change_state(call, id, TenantState::Suspended, reason).await
+    }
+
+    pub async fn resume(&self, call: &Call, id: &TenantId) -> Result<TenantView> {
+        self.change_state(call, id, TenantState::Active, "").await
+    }
+
+    async fn change_state(&self, call: &Call, id: &TenantId, state: TenantState, reason: &str) -> Result<TenantView> {
+        settle(|| async {
+            let tenant = self.stored(id).await?;
+            let Asked::Afresh(receipt) = self.world.asked(call).await? else { return Ok(()) };
+            check_not_deleting(&tenant)?;
+            if tenant.state == TenantState::Creating {
+                let message = format!("{} is still being created", id.name());
+                return Err(Error::new(Reason::TenantNotReady, message).about(id.name()));
+            }
+            if tenant.state == state && tenant.state_reason == reason {
+                return Ok(());
+            }
+            let now = self.world.now();
+            let record = Tenant { state, state_reason: reason.to_owned(), update_time: now, ..tenant.value.clone() };
+            let event = call.event(now, id.name()).detail(reason);
+            let change = Change::because(event).update(tenant.version, &record);
+            self.world.records.commit(receipt.file(change, id.name())).await
+        })
+        .await?;
+        self.get(id).await
+    }
+
+    async fn stored(&self, id: &TenantId) -> Result<Versioned<Tenant>> {
+        self.world.records.get(id.as_str()).await?.ok_or_else(|| Error::not_found(id.name()))
+    }
+
+    async fn seen(&self, tenant: Versioned<Tenant>) -> Result<TenantView> {
+        let issuer = self.pools.made(&tenant.pool).await?.map(|pool| pool.issuer);
+        Ok(TenantView { tenant: tenant.value, version: tenant.version, issuer })
+    }
+}
+
+pub fn check_not_deleting(tenant: &Tenant) -> Result<()> {
+    if tenant.state == TenantState::Deleting {
+        let name = tenant.id.name();
+        return Err(Error::new(Reason::TenantDeleting, format!("{name} is being deleted")).about(name));
+    }
+    Ok(())
+}
