@@ -53,7 +53,7 @@ pub struct Tenant {
 }
 
 /// Settings of a dedicated user pool (Cognito's `CreateUserPool`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserPoolSettings {
     /// An AWS Region; empty for the broker's own. Cannot change once the pool exists.
     pub region: String,
@@ -112,20 +112,6 @@ pub enum IssuerType {
     Original,
     /// `https://issuer-cognito-idp.<region>.amazonaws.com/<pool id>`.
     Updated,
-}
-
-impl Default for UserPoolSettings {
-    fn default() -> Self {
-        UserPoolSettings {
-            region: String::new(),
-            password_policy: PasswordPolicy::default(),
-            mfa: Mfa::default(),
-            deletion_protection: false,
-            feature_plan: FeaturePlan::default(),
-            issuer_type: IssuerType::default(),
-            tags: BTreeMap::new(),
-        }
-    }
 }
 
 impl UserPoolSettings {
