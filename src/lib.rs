@@ -1,3 +1,4 @@
 //! Keyward.
 pub mod broker;
 pub mod domain;
+pub mod embedded;

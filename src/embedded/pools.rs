@@ -1,0 +1,300 @@
+//! User pools and their resource servers in SQLite: Cognito's API for administrators in small.
+//!
+//! What Cognito enforces is enforced here: what breaks a rule is Refused, what is one too many LimitExceeded, what
+//! hangs on something that is not there NotFound; deleting what is gone succeeds. The two ports to a pool's tokens are
+//! in [`issuer`](super::issuer), the rules of app clients in [`app_clients`](super::app_clients).
+//!
+//! Of a pool's settings only deletion protection and the Region have an effect; the rest is kept and given to nobody,
+//! because nobody signs in here. The issuer type is ignored: all issuers start with the option's base.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::issuer::{KeyRing, NewKey};
+use super::sealing::Sealing;
+use super::store::{Asking, Failure, Store, text_of};
+use super::{Distance, Options, app_clients, random};
+use crate::broker::ports::{AppClientSpec, Fault, Peer, PortResult, UserPools};
+use crate::domain::id::{AppClientId, Issuer, PoolId, SecretId, UserPoolId};
+use crate::domain::pool::MadePool;
+use crate::domain::scope::{Identifier, MAX_RESOURCE_SERVERS, ResourceServer, Scope};
+use crate::domain::secret::ClientSecret;
+use crate::domain::tenant::UserPoolSettings;
+
+/// User pools of one Region: Cognito's quota, raised as far as it goes.
+const MAX_POOLS: u32 = 10_000;
+
+pub(super) struct SqlitePools {
+    store: Arc<Store>,
+    sealing: Arc<Sealing>,
+    keys: KeyRing,
+    distance: Distance,
+    options: Options,
+}
+
+impl SqlitePools {
+    pub fn new(store: Arc<Store>, sealing: Arc<Sealing>, keys: KeyRing, distance: Distance, options: Options) -> Self {
+        SqlitePools { store, sealing, keys, distance, options }
+    }
+
+    async fn make_key(&self, asking: Asking, user_pool: &UserPoolId) -> PortResult<NewKey> {
+        let (sealing, user_pool) = (Arc::clone(&self.sealing), user_pool.clone());
+        let made = tokio::task::spawn_blocking(move || NewKey::generate(&sealing, &user_pool)).await;
+        made.ok().flatten().ok_or_else(|| asking.error(Fault::Unavailable, "no RSA key pair could be made"))
+    }
+}
+
+pub(super) const fn asking(doing: &'static str) -> Asking {
+    Asking { peer: Peer::UserPools, doing }
+}
+
+#[async_trait]
+impl UserPools for SqlitePools {
+    async fn ensure_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.distance.travel().await;
+        let asking = asking("make a user pool");
+        let settings_text = settings_text(asking, settings)?;
+        let wanted = id.clone();
+        if let Some(made) = self.store.read(asking, move |tx| find(tx, &wanted)).await? {
+            return Ok(made);
+        }
+
+        let region = if settings.region.is_empty() { &self.options.region } else { &settings.region };
+        let suffix = random::user_pool_suffix().map_err(|_| asking.error(Fault::Unavailable, "no random bytes"))?;
+        let parsed = UserPoolId::parse("user_pool", &format!("{region}_{suffix}"));
+        let user_pool = parsed.map_err(|_| asking.error(Fault::Refused, "the Region makes no valid id"))?;
+        let issuer = format!("{}/{user_pool}", self.options.issuer_base);
+        let key = self.make_key(asking, &user_pool).await?;
+
+        let (id, region, now) = (id.clone(), region.clone(), text_of(self.distance.now()));
+        let change = move |tx: &Transaction<'_>| {
+            // Somebody may have been faster while the key was made; then theirs is the pool.
+            if let Some(made) = find(tx, &id)? {
+                return Ok(made);
+            }
+            let count: u32 = tx.query_row("SELECT count(*) FROM user_pools", [], |row| row.get(0))?;
+            if count >= MAX_POOLS {
+                return Err(Failure::told(Fault::LimitExceeded, format!("there are {MAX_POOLS} user pools")));
+            }
+            let sql = "INSERT INTO user_pools (id, keyward_id, issuer, region, settings, create_time)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let user_pool = user_pool.as_str();
+            tx.execute(sql, params![user_pool, id.as_str(), issuer, region, settings_text, now])?;
+            key.keep(tx, user_pool, &now)?;
+            find(tx, &id)?.ok_or_else(|| Failure::broken("user pool"))
+        };
+        self.store.write(asking, change).await
+    }
+
+    async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {
+        self.distance.travel().await;
+        let asking = asking("update a user pool");
+        let text = settings_text(asking, settings)?;
+        let (user_pool, wanted) = (pool.user_pool.clone(), settings.region.clone());
+        let change = move |tx: &Transaction<'_>| {
+            let sql = "SELECT region FROM user_pools WHERE id = ?1";
+            let region: Option<String> = tx.query_row(sql, [user_pool.as_str()], |row| row.get(0)).optional()?;
+            let region = region.ok_or_else(|| no_pool(&user_pool))?;
+            if !wanted.is_empty() && wanted != region {
+                return Err(Failure::refused(format!("{user_pool} is in Region {region} and stays there")));
+            }
+            tx.execute("UPDATE user_pools SET settings = ?2 WHERE id = ?1", params![user_pool.as_str(), text])?;
+            Ok(())
+        };
+        self.store.write(asking, change).await
+    }
+
+    async fn delete_pool(&self, id: &PoolId) -> PortResult<()> {
+        self.distance.travel().await;
+        let id = id.clone();
+        let change = move |tx: &Transaction<'_>| {
+            let sql = "SELECT id, settings FROM user_pools WHERE keyward_id = ?1";
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+            let Some((user_pool, settings)) = tx.query_row(sql, [id.as_str()], row).optional()? else {
+                return Ok(None);
+            };
+            let settings: UserPoolSettings =
+                serde_json::from_str(&settings).map_err(|_| Failure::broken("user pool's settings"))?;
+            if settings.deletion_protection {
+                return Err(Failure::refused(format!("deletion protection of {user_pool} is on")));
+            }
+            tx.execute("DELETE FROM user_pools WHERE id = ?1", [&user_pool])?;
+            Ok(Some(user_pool))
+        };
+        if let Some(user_pool) = self.store.write(asking("delete a user pool"), change).await? {
+            self.keys.forget(&user_pool);
+        }
+        Ok(())
+    }
+
+    async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
+        self.distance.travel().await;
+        let asking = asking("put a resource server");
+        server.check().map_err(|error| asking.error(Fault::Refused, error.message()))?;
+        let (user_pool, server) = (pool.user_pool.clone(), server.clone());
+        self.store.write(asking, move |tx| put_resource_server(tx, &user_pool, &server)).await
+    }
+
+    async fn list_resource_servers(&self, pool: &MadePool) -> PortResult<Vec<Identifier>> {
+        self.distance.travel().await;
+        let user_pool = pool.user_pool.clone();
+        let query = move |tx: &Transaction<'_>| {
+            require(tx, &user_pool)?;
+            let sql = "SELECT identifier FROM resource_servers WHERE user_pool = ?1 ORDER BY identifier";
+            let mut statement = tx.prepare_cached(sql)?;
+            let rows = statement.query_map([user_pool.as_str()], |row| row.get::<_, String>(0))?;
+            let parse = |row: rusqlite::Result<String>| {
+                Identifier::parse("identifier", &row?).map_err(|_| Failure::broken("identifier"))
+            };
+            rows.map(parse).collect()
+        };
+        self.store.read(asking("list resource servers"), query).await
+    }
+
+    async fn delete_resource_server(&self, pool: &MadePool, identifier: &Identifier) -> PortResult<()> {
+        self.distance.travel().await;
+        let (user_pool, identifier) = (pool.user_pool.clone(), identifier.clone());
+        let change = move |tx: &Transaction<'_>| {
+            let sql = "DELETE FROM resource_servers WHERE user_pool = ?1 AND identifier = ?2";
+            tx.execute(sql, params![user_pool.as_str(), identifier.as_str()])?;
+            Ok(())
+        };
+        self.store.write(asking("delete a resource server"), change).await
+    }
+
+    async fn create_app_client(
+        &self,
+        pool: &MadePool,
+        spec: &AppClientSpec,
+        secret: &ClientSecret,
+    ) -> PortResult<AppClientId> {
+        self.distance.travel().await;
+        let asking = asking("create an app client");
+        app_clients::check(asking, spec)?;
+        let no_randomness = |_| asking.error(Fault::Unavailable, "no random bytes");
+        let id = random::app_client_id().map_err(no_randomness)?;
+        let id = AppClientId::parse("app_client", &id).map_err(|error| asking.error(Fault::Broken, error.message()))?;
+        let verifier = app_clients::Verifier::of(&self.sealing, &id, secret).map_err(no_randomness)?;
+        let (user_pool, spec, now) = (pool.user_pool.clone(), spec.clone(), self.distance.now());
+        let change = move |tx: &Transaction<'_>| {
+            require(tx, &user_pool)?;
+            app_clients::create(tx, &user_pool, &id, &spec, &verifier, now)?;
+            Ok(id)
+        };
+        self.store.write(asking, change).await
+    }
+
+    async fn find_app_client(&self, pool: &MadePool, marker: &str) -> PortResult<Option<AppClientId>> {
+        self.distance.travel().await;
+        let (user_pool, marker) = (pool.user_pool.clone(), marker.to_owned());
+        let query = move |tx: &Transaction<'_>| {
+            require(tx, &user_pool)?;
+            app_clients::find(tx, &user_pool, &marker)
+        };
+        self.store.read(asking("find an app client"), query).await
+    }
+
+    async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()> {
+        self.distance.travel().await;
+        let asking = asking("update an app client");
+        app_clients::check(asking, spec)?;
+        let (user_pool, client, spec) = (pool.user_pool.clone(), client.clone(), spec.clone());
+        self.store.write(asking, move |tx| app_clients::update(tx, &user_pool, &client, &spec)).await
+    }
+
+    async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {
+        self.distance.travel().await;
+        let (user_pool, client) = (pool.user_pool.clone(), client.clone());
+        let change = move |tx: &Transaction<'_>| {
+            let sql = "DELETE FROM app_clients WHERE user_pool = ?1 AND id = ?2";
+            tx.execute(sql, params![user_pool.as_str(), client.as_str()])?;
+            Ok(())
+        };
+        self.store.write(asking("delete an app client"), change).await
+    }
+
+    async fn add_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<SecretId> {
+        self.distance.travel().await;
+        let asking = asking("add a client secret");
+        let verifier = app_clients::Verifier::of(&self.sealing, client, secret)
+            .map_err(|_| asking.error(Fault::Unavailable, "no random bytes"))?;
+        let (user_pool, client, now) = (pool.user_pool.clone(), client.clone(), self.distance.now());
+        self.store.write(asking, move |tx| app_clients::add_secret(tx, &user_pool, &client, &verifier, now)).await
+    }
+
+    async fn list_secrets(&self, pool: &MadePool, client: &AppClientId) -> PortResult<Vec<SecretId>> {
+        self.distance.travel().await;
+        let (user_pool, client) = (pool.user_pool.clone(), client.clone());
+        let query = move |tx: &Transaction<'_>| {
+            app_clients::require(tx, &user_pool, &client)?;
+            app_clients::secrets(tx, &client)
+        };
+        self.store.read(asking("list client secrets"), query).await
+    }
+
+    async fn delete_secret(&self, pool: &MadePool, client: &AppClientId, secret: &SecretId) -> PortResult<()> {
+        self.distance.travel().await;
+        let (user_pool, client, secret) = (pool.user_pool.clone(), client.clone(), secret.clone());
+        let change = move |tx: &Transaction<'_>| app_clients::delete_secret(tx, &user_pool, &client, &secret);
+        self.store.write(asking("delete a client secret"), change).await
+    }
+}
+
+fn settings_text(asking: Asking, settings: &UserPoolSettings) -> PortResult<String> {
+    settings.check().map_err(|error| asking.error(Fault::Refused, error.message()))?;
+    serde_json::to_string(settings).map_err(|_| asking.error(Fault::Broken, "settings cannot be written as JSON"))
+}
+
+fn no_pool(user_pool: &UserPoolId) -> Failure {
+    Failure::told(Fault::NotFound, format!("there is no user pool {user_pool}"))
+}
+
+/// Fails with NotFound unless the pool is there.
+pub(super) fn require(tx: &Transaction<'_>, user_pool: &UserPoolId) -> Result<(), Failure> {
+    let found = tx.prepare_cached("SELECT 1 FROM user_pools WHERE id = ?1")?.exists([user_pool.as_str()])?;
+    if found { Ok(()) } else { Err(no_pool(user_pool)) }
+}
+
+fn find(tx: &Transaction<'_>, id: &PoolId) -> Result<Option<MadePool>, Failure> {
+    let sql = "SELECT id, issuer FROM user_pools WHERE keyward_id = ?1";
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+    let Some((user_pool, issuer)) = tx.prepare_cached(sql)?.query_row([id.as_str()], row).optional()? else {
+        return Ok(None);
+    };
+    let broken = |_| Failure::broken("user pool");
+    Ok(Some(MadePool {
+        user_pool: UserPoolId::parse("user_pool", &user_pool).map_err(broken)?,
+        token_endpoint: format!("{issuer}/oauth2/token"),
+        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+        issuer: Issuer::parse("issuer", &issuer).map_err(broken)?,
+    }))
+}
+
+fn put_resource_server(tx: &Transaction<'_>, user_pool: &UserPoolId, server: &ResourceServer) -> Result<(), Failure> {
+    require(tx, user_pool)?;
+    let (pool, identifier) = (user_pool.as_str(), server.identifier.as_str());
+    let sql = "SELECT count(*) FROM resource_servers WHERE user_pool = ?1 AND identifier <> ?2";
+    let others: usize = tx.query_row(sql, [pool, identifier], |row| row.get(0))?;
+    if others >= MAX_RESOURCE_SERVERS {
+        let detail = format!("{user_pool} has {MAX_RESOURCE_SERVERS} resource servers");
+        return Err(Failure::told(Fault::LimitExceeded, detail));
+    }
+    let sql = "INSERT INTO resource_servers (user_pool, identifier, display_name) VALUES (?1, ?2, ?3)
+               ON CONFLICT DO UPDATE SET display_name = excluded.display_name";
+    tx.execute(sql, [pool, identifier, &server.display_name])?;
+    tx.execute("DELETE FROM scopes WHERE user_pool = ?1 AND identifier = ?2", [pool, identifier])?;
+    for definition in &server.scopes {
+        let scope = Scope::of(&server.identifier, &definition.scope_name);
+        let sql = "INSERT INTO scopes (user_pool, scope, identifier, description) VALUES (?1, ?2, ?3, ?4)";
+        tx.prepare_cached(sql)?.execute([pool, scope.as_str(), identifier, &definition.description])?;
+    }
+    Ok(())
+}
+
+/// Whether a resource server of the pool defines the scope now.
+pub(super) fn defines(tx: &Transaction<'_>, user_pool: &UserPoolId, scope: &Scope) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM scopes WHERE user_pool = ?1 AND scope = ?2";
+    tx.prepare_cached(sql)?.exists([user_pool.as_str(), scope.as_str()])
+}

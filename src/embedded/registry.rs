@@ -1,0 +1,249 @@
+//! The broker's records and the audit trail in SQLite.
+//!
+//! A change set is one IMMEDIATE transaction: every expectation is checked and every write and event made, or none.
+//! Nothing here knows what a record says. Fails with Conflict when an expectation does not hold, Refused when a change
+//! set is too large or names a record twice (as DynamoDB's transactions do).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+
+use super::store::{Asking, Failure, Store, limit_of, text_of, time_of};
+use crate::broker::ports::{Action, ChangeSet, Fault, Peer, PortResult, Registry, Shelf, StoredRecord, Write};
+use crate::domain::audit::{Event, NumberedEvent};
+
+/// What one transaction of DynamoDB holds.
+const MAX_WRITES: usize = 100;
+
+pub(super) struct SqliteRegistry {
+    store: Arc<Store>,
+}
+
+impl SqliteRegistry {
+    pub fn new(store: Arc<Store>) -> Self {
+        SqliteRegistry { store }
+    }
+}
+
+const fn asking(doing: &'static str) -> Asking {
+    Asking { peer: Peer::Registry, doing }
+}
+
+#[async_trait]
+impl Registry for SqliteRegistry {
+    async fn get(&self, shelf: Shelf, key: &str) -> PortResult<Option<StoredRecord>> {
+        let key = key.to_owned();
+        let query = move |tx: &Transaction<'_>| {
+            let sql = "SELECT key, version, body, due FROM records WHERE shelf = ?1 AND key = ?2";
+            one(tx.prepare_cached(sql)?.query_row(params![column(shelf), key], parts).optional()?)
+        };
+        self.store.read(asking("read a record"), query).await
+    }
+
+    async fn scan(
+        &self,
+        shelf: Shelf,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> PortResult<Vec<StoredRecord>> {
+        let (first, end) = (prefix.to_owned(), successor(prefix));
+        let after = after.map(str::to_owned);
+        let query = move |tx: &Transaction<'_>| {
+            let sql = "SELECT key, version, body, due FROM records
+                       WHERE shelf = ?1 AND key >= ?2 AND (?3 IS NULL OR key < ?3) AND (?4 IS NULL OR key > ?4)
+                       ORDER BY key LIMIT ?5";
+            let mut statement = tx.prepare_cached(sql)?;
+            // The lower bound is one value, so that a page far into the shelf starts there.
+            let start = after.as_deref().filter(|after| *after > first.as_str()).unwrap_or(&first);
+            let rows = statement.query_map(params![column(shelf), start, end, after, limit_of(limit)], parts)?;
+            rows.map(|row| record(row?)).collect()
+        };
+        self.store.read(asking("list records"), query).await
+    }
+
+    async fn due(&self, shelf: Shelf, limit: usize) -> PortResult<Vec<StoredRecord>> {
+        let query = move |tx: &Transaction<'_>| {
+            let sql = "SELECT key, version, body, due FROM records WHERE shelf = ?1 AND due IS NOT NULL
+                       ORDER BY due, key LIMIT ?2";
+            let mut statement = tx.prepare_cached(sql)?;
+            let rows = statement.query_map(params![column(shelf), limit_of(limit)], parts)?;
+            rows.map(|row| record(row?)).collect()
+        };
+        self.store.read(asking("list due records"), query).await
+    }
+
+    async fn commit(&self, changes: ChangeSet) -> PortResult<u64> {
+        let asking = asking("change records");
+        check(&changes).map_err(|detail| asking.error(Fault::Refused, detail))?;
+        let change = move |tx: &Transaction<'_>| {
+            for write in &changes.writes {
+                apply(tx, write)?;
+            }
+            append(tx, &changes.events)
+        };
+        self.store.write(asking, change).await
+    }
+
+    async fn events(&self, after: u64, limit: usize) -> PortResult<Vec<NumberedEvent>> {
+        let query = move |tx: &Transaction<'_>| {
+            let sql = "SELECT sequence, body FROM events WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
+            let mut statement = tx.prepare_cached(sql)?;
+            let after = i64::try_from(after).unwrap_or(i64::MAX);
+            let rows = statement
+                .query_map(params![after, limit_of(limit)], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+            rows.map(|row| {
+                let (sequence, body) = row?;
+                let event = serde_json::from_slice(&body).map_err(|_| Failure::broken("event"))?;
+                Ok(NumberedEvent { sequence, event })
+            })
+            .collect()
+        };
+        self.store.read(asking("read events"), query).await
+    }
+
+    async fn last_event(&self) -> PortResult<u64> {
+        self.store.read(asking("read the last event's number"), last_event).await
+    }
+
+    async fn prune_events(&self, before: Timestamp, limit: usize) -> PortResult<usize> {
+        let before = text_of(before);
+        let change = move |tx: &Transaction<'_>| {
+            // Only from the front, and up to the first that stays: a clock that once went back must not tear a gap.
+            let sql = "DELETE FROM events WHERE sequence IN (SELECT sequence FROM events ORDER BY sequence LIMIT ?2)
+                       AND sequence < coalesce(
+                           (SELECT sequence FROM events WHERE time >= ?1 ORDER BY sequence LIMIT 1),
+                           9223372036854775807)";
+            Ok(tx.prepare_cached(sql)?.execute(params![before, limit_of(limit)])?)
+        };
+        self.store.write(asking("prune events"), change).await
+    }
+}
+
+fn check(changes: &ChangeSet) -> Result<(), String> {
+    if changes.writes.len() > MAX_WRITES {
+        return Err(format!("{} writes in one change set; at most {MAX_WRITES}", changes.writes.len()));
+    }
+    let mut seen = HashSet::new();
+    match changes.writes.iter().find(|write| !seen.insert((write.shelf, &write.key))) {
+        Some(twice) => Err(format!("{} {} is there twice in one change set", column(twice.shelf), twice.key)),
+        None => Ok(()),
+    }
+}
+
+fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), Failure> {
+    let place = params![column(write.shelf), write.key];
+    let sql = "SELECT version FROM records WHERE shelf = ?1 AND key = ?2";
+    let found: Option<u64> = tx.prepare_cached(sql)?.query_row(place, |row| row.get(0)).optional()?;
+    if found != write.expected {
+        let say = |version: Option<u64>| version.map_or("none".to_owned(), |version| format!("version {version}"));
+        let (expected, found) = (say(write.expected), say(found));
+        let detail = format!("{} {}: expected {expected}, found {found}", column(write.shelf), write.key);
+        return Err(Failure::told(Fault::Conflict, detail));
+    }
+    match &write.action {
+        Action::Check => {}
+        Action::Put { body, due_time } => {
+            let sql = "INSERT INTO records (shelf, key, version, body, due) VALUES (?1, ?2, 1, ?3, ?4)
+                       ON CONFLICT DO UPDATE SET version = version + 1, body = excluded.body, due = excluded.due";
+            let due = due_time.map(text_of);
+            tx.prepare_cached(sql)?.execute(params![column(write.shelf), write.key, body, due])?;
+        }
+        Action::Delete => {
+            tx.prepare_cached("DELETE FROM records WHERE shelf = ?1 AND key = ?2")?.execute(place)?;
+        }
+    }
+    Ok(())
+}
+
+fn append(tx: &Transaction<'_>, events: &[Event]) -> Result<u64, Failure> {
+    let mut last = last_event(tx)?;
+    for event in events {
+        last += 1;
+        let body = serde_json::to_vec(event)
+            .map_err(|_| Failure::told(Fault::Broken, "an event cannot be written as JSON"))?;
+        tx.prepare_cached("INSERT INTO events (sequence, time, body) VALUES (?1, ?2, ?3)")?.execute(params![
+            last,
+            text_of(event.time),
+            body
+        ])?;
+    }
+    if !events.is_empty() {
+        tx.prepare_cached("UPDATE last_event SET sequence = ?1")?.execute([last])?;
+    }
+    Ok(last)
+}
+
+fn last_event(tx: &Transaction<'_>) -> Result<u64, Failure> {
+    Ok(tx.prepare_cached("SELECT sequence FROM last_event")?.query_row([], |row| row.get(0))?)
+}
+
+type Parts = (String, u64, Vec<u8>, Option<String>);
+
+fn parts(row: &Row<'_>) -> rusqlite::Result<Parts> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+}
+
+fn record((key, version, body, due): Parts) -> Result<StoredRecord, Failure> {
+    Ok(StoredRecord { key, version, body, due_time: due.as_deref().map(time_of).transpose()? })
+}
+
+fn one(parts: Option<Parts>) -> Result<Option<StoredRecord>, Failure> {
+    parts.map(record).transpose()
+}
+
+/// The first key, in byte order, after all that start with `prefix`; `None` when nothing comes after them. SQLite
+/// compares text as UTF-8 bytes, whose order is that of the characters.
+fn successor(prefix: &str) -> Option<String> {
+    let mut rest = prefix.to_owned();
+    while let Some(last) = rest.pop() {
+        let next = match u32::from(last) + 1 {
+            // The surrogates are no characters.
+            0xD800 => Some('\u{E000}'),
+            code => char::from_u32(code),
+        };
+        if let Some(next) = next {
+            rest.push(next);
+            return Some(rest);
+        }
+    }
+    None
+}
+
+/// What a shelf is called in the file. Never rename one.
+const fn column(shelf: Shelf) -> &'static str {
+    match shelf {
+        Shelf::Tenant => "tenant",
+        Shelf::Client => "client",
+        Shelf::Credential => "credential",
+        Shelf::Rotation => "rotation",
+        Shelf::Pool => "pool",
+        Shelf::Issuer => "issuer",
+        Shelf::Owner => "owner",
+        Shelf::ResourceServer => "resource-server",
+        Shelf::Use => "use",
+        Shelf::Revocation => "revocation",
+        Shelf::RevokedToken => "revoked-token",
+        Shelf::Journal => "journal",
+        Shelf::Request => "request",
+        Shelf::Setting => "setting",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_successor_ends_a_prefix() {
+        assert_eq!(successor("ab"), Some("ac".to_owned()));
+        assert_eq!(successor("a/"), Some("a0".to_owned()));
+        assert_eq!(successor("a\u{D7FF}"), Some("a\u{E000}".to_owned()));
+        assert_eq!(successor("a\u{10FFFF}"), Some("b".to_owned()));
+        assert_eq!(successor("\u{10FFFF}"), None);
+        assert_eq!(successor(""), None);
+    }
+}

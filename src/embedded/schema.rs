@@ -1,0 +1,167 @@
+//! What the file looks like, and the door through which a file becomes one of ours.
+//!
+//! A file is known by SQLite's `application_id`; its schema by `user_version`. A file of another program, of a newer
+//! Keyward or under another master key is refused before anything in it is changed.
+
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+
+use super::OpenError;
+use super::master_key::MasterKey;
+use super::random;
+use super::sealing::Sealing;
+
+/// "KWRD": tells our files from those of other programs.
+const APPLICATION_ID: i32 = 0x4B57_5244;
+
+/// The schema of version `n` is that of version `n - 1` after `MIGRATIONS[n - 1]`. Never change one that was released.
+const MIGRATIONS: &[&str] = &[VERSION_1];
+
+const VERSION_1: &str = "
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+    -- The registry. Times are text of fixed width, so that their order is that of time.
+    CREATE TABLE records (
+        shelf TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, body BLOB NOT NULL, due TEXT,
+        PRIMARY KEY (shelf, key)
+    ) STRICT;
+    CREATE INDEX records_due ON records (shelf, due, key) WHERE due IS NOT NULL;
+    CREATE TABLE events (sequence INTEGER PRIMARY KEY, time TEXT NOT NULL, body BLOB NOT NULL) STRICT;
+    -- One row: the number of the last event ever appended, which pruning does not lower.
+    CREATE TABLE last_event (only INTEGER PRIMARY KEY CHECK (only = 1), sequence INTEGER NOT NULL) STRICT;
+    INSERT INTO last_event VALUES (1, 0);
+
+    -- The vault.
+    CREATE TABLE secrets (name TEXT PRIMARY KEY, deletion_time TEXT) STRICT, WITHOUT ROWID;
+    CREATE TABLE versions (
+        ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
+        secret TEXT NOT NULL REFERENCES secrets ON DELETE CASCADE,
+        id TEXT NOT NULL, sealed BLOB NOT NULL, create_time TEXT NOT NULL,
+        UNIQUE (secret, id)
+    ) STRICT;
+    CREATE TABLE labels (
+        secret TEXT NOT NULL, label TEXT NOT NULL, version TEXT NOT NULL,
+        PRIMARY KEY (secret, label),
+        FOREIGN KEY (secret, version) REFERENCES versions (secret, id) ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX labels_version ON labels (secret, version);
+
+    -- The user pools.
+    CREATE TABLE user_pools (
+        id TEXT PRIMARY KEY, keyward_id TEXT NOT NULL UNIQUE, issuer TEXT NOT NULL UNIQUE,
+        region TEXT NOT NULL, settings TEXT NOT NULL, create_time TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE signing_keys (
+        kid TEXT PRIMARY KEY, user_pool TEXT NOT NULL REFERENCES user_pools ON DELETE CASCADE,
+        modulus TEXT NOT NULL, exponent TEXT NOT NULL, private_key BLOB NOT NULL, create_time TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX signing_keys_pool ON signing_keys (user_pool);
+    CREATE TABLE resource_servers (
+        user_pool TEXT NOT NULL REFERENCES user_pools ON DELETE CASCADE,
+        identifier TEXT NOT NULL, display_name TEXT NOT NULL,
+        PRIMARY KEY (user_pool, identifier)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE scopes (
+        user_pool TEXT NOT NULL, scope TEXT NOT NULL, identifier TEXT NOT NULL, description TEXT NOT NULL,
+        PRIMARY KEY (user_pool, scope),
+        FOREIGN KEY (user_pool, identifier) REFERENCES resource_servers ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX scopes_identifier ON scopes (user_pool, identifier);
+    CREATE TABLE app_clients (
+        ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE, user_pool TEXT NOT NULL REFERENCES user_pools ON DELETE CASCADE,
+        name TEXT NOT NULL, scopes TEXT NOT NULL, validity_seconds INTEGER NOT NULL,
+        -- The second in the id of its last secret: an id is never given twice.
+        last_secret_second INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX app_clients_name ON app_clients (user_pool, name);
+    CREATE TABLE client_secrets (
+        app_client TEXT NOT NULL REFERENCES app_clients (id) ON DELETE CASCADE,
+        second INTEGER NOT NULL, salt BLOB NOT NULL, verifier BLOB NOT NULL,
+        PRIMARY KEY (app_client, second)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// Makes the file ours, or finds that it is, and brings its schema up to date. Gives the keys that open it.
+pub(super) fn admit(connection: &mut Connection, master: &MasterKey) -> Result<Sealing, Refusal> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let application: i32 = tx.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version: usize = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let tables: i64 = tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let is_new = application == 0 && version == 0 && tables == 0;
+    if !is_new && application != APPLICATION_ID {
+        return Err(Refusal::Foreign);
+    }
+    if version > MIGRATIONS.len() {
+        return Err(Refusal::Newer { version, known: MIGRATIONS.len() });
+    }
+
+    let meta = |name: &str| {
+        tx.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get::<_, Vec<u8>>(0)).optional()
+    };
+    let known = if is_new { None } else { meta("salt")?.zip(meta("check")?) };
+    let sealing = match known {
+        Some((salt, check)) => {
+            let sealing = Sealing::derive(master, &salt).map_err(|_| Refusal::Cryptography)?;
+            if !sealing.is_master_key_of(check) {
+                return Err(Refusal::WrongMasterKey);
+            }
+            migrate(&tx, version)?;
+            sealing
+        }
+        None if is_new => {
+            migrate(&tx, version)?;
+            let salt: [u8; 32] = random::bytes().map_err(|_| Refusal::Cryptography)?;
+            let sealing = Sealing::derive(master, &salt).map_err(|_| Refusal::Cryptography)?;
+            let check = sealing.seal_check().map_err(|_| Refusal::Cryptography)?;
+            let sql = "INSERT INTO meta (name, value) VALUES ('salt', ?1), ('check', ?2)";
+            tx.execute(sql, params![salt.as_slice(), check])?;
+            tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+            sealing
+        }
+        None => return Err(Refusal::Foreign),
+    };
+    tx.commit()?;
+    Ok(sealing)
+}
+
+fn migrate(tx: &rusqlite::Transaction<'_>, version: usize) -> rusqlite::Result<()> {
+    for migration in &MIGRATIONS[version..] {
+        tx.execute_batch(migration)?;
+    }
+    if version < MIGRATIONS.len() {
+        tx.pragma_update(None, "user_version", MIGRATIONS.len())?;
+    }
+    Ok(())
+}
+
+/// Why a file is not let in; becomes an [`OpenError`] that names the file.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    Foreign,
+    Newer { version: usize, known: usize },
+    WrongMasterKey,
+    Cryptography,
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase) => Refusal::Foreign,
+            _ => Refusal::Sqlite(error),
+        }
+    }
+}
+
+impl Refusal {
+    pub fn of(self, file: &std::path::Path) -> OpenError {
+        let file = file.to_owned();
+        match self {
+            Refusal::Foreign => OpenError::Foreign { file },
+            Refusal::Newer { version, known } => OpenError::Newer { file, version, known },
+            Refusal::WrongMasterKey => OpenError::WrongMasterKey { file },
+            Refusal::Cryptography => OpenError::Cryptography { file },
+            Refusal::Sqlite(source) => OpenError::Sqlite { file, source },
+        }
+    }
+}
