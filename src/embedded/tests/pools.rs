@@ -195,7 +195,7 @@ async fn an_app_client_has_two_secrets_at_most_and_one_at_least() {
     let (pools, pool) = (world.pools(), world.pool().await);
     let client = world.client(&pool).await;
     let first = SecretId::parse("secret", &format!("{client}--{START}")).expect("valid");
-    assert_eq!(pools.list_secrets(&pool, &client).await.expect("secrets"), [first.clone()]);
+    assert_eq!(pools.list_secrets(&pool, &client).await.expect("secrets"), std::slice::from_ref(&first));
     assert_fault(pools.delete_secret(&pool, &client, &first).await, Fault::Refused);
     world.clock.advance(DAY);
     let second = pools.add_secret(&pool, &client, &secret(2)).await.expect("added");

@@ -212,3 +212,23 @@ async fn pruning_takes_the_oldest_and_tears_no_gap() {
     assert_eq!(registry.prune_events(at(START + 11), 100).await.expect("pruned"), 3);
     assert_eq!(sequences(&world).await, [6]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_on_one_file_wait_for_each_other() {
+    let world = World::new().await;
+    let second = open(world.folder.path(), 1, Options::default(), &world.clock).await.expect("opens");
+    let work = |registry: Arc<dyn Registry>, who: &'static str| {
+        tokio::spawn(async move {
+            for i in 0..25 {
+                let writes = vec![put(&format!("{who}{i}"), None, "")];
+                registry.commit(ChangeSet { writes, events: vec![event(START, who)] }).await?;
+            }
+            PortResult::Ok(())
+        })
+    };
+    let running = [work(world.registry(), "a"), work(second.registry(), "b")];
+    for ended in running {
+        ended.await.expect("no panic").expect("no write was turned away");
+    }
+    assert_eq!(sequences(&world).await, (1..=50).collect::<Vec<_>>());
+}
