@@ -152,6 +152,7 @@ fn server(identifier: &str, names: &[&str]) -> ResourceServer {
     let definition =
         |name: &&str| ScopeDefinition { scope_name: (*name).to_owned(), description: "What it allows".to_owned() };
     ResourceServer {
+        catalog_version: 1,
         identifier: Identifier::parse("identifier", identifier).expect("valid"),
         display_name: identifier.to_owned(),
         scopes: names.iter().map(definition).collect(),
