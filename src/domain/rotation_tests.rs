@@ -131,8 +131,8 @@ impl Rotator {
                 if let Some(credential) = write
                     && seen_version == world.credential_version
                 {
-                    if world.credential.previous.is_some() && credential.previous.is_none() {
-                        world.finished.push(world.credential.previous.as_ref().expect("some").rotation.clone());
+                    if let (Some(previous), None) = (&world.credential.previous, &credential.previous) {
+                        world.finished.push(previous.rotation.clone());
                     }
                     if world.credential.candidate.is_some()
                         && credential.candidate.is_none()
