@@ -1,4 +1,14 @@
-//! Keyward.
+//! Keyward keeps the machine-to-machine credentials of a multi-tenant platform on Amazon Cognito.
+//!
+//! The program is the product; this library is how its parts see each other and how tests see them. `ARCHITECTURE.md`
+//! has the map.
+
 pub mod broker;
+pub mod config;
+pub mod daemon;
 pub mod domain;
 pub mod embedded;
+pub mod grpc;
+pub mod proto;
+pub mod runtime;
+pub mod tour;

@@ -10,7 +10,6 @@ use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::api::{EventFilter, Listing, Page};
-use super::records::Change;
 use super::world::World;
 use crate::domain::audit::{Call, NumberedEvent, Outcome};
 use crate::domain::error::{Error, Reason, Result};
@@ -98,7 +97,7 @@ impl Audit {
             return Ok(());
         }
         let event = call.event(now, resource).ended(Outcome::Denied, error.reason().as_str());
-        self.world.records.commit(Change::because(event.detail(error.message()))).await?;
+        self.world.put_on_record(event.detail(error.message())).await?;
         self.refusals.insert(same, now);
         Ok(())
     }

@@ -247,7 +247,7 @@ impl Clients {
             return Err(Error::new(Reason::ClientNotReady, format!("{name} is not active")).about(name));
         }
         let event = call.event(self.world.now(), name).detail(reason);
-        self.world.records.commit(Change::because(event)).await?;
+        self.world.put_on_record(event).await?;
         let read = self.world.vault.read(&client.secret_name, Wanted::Current).await?;
         let document = read.ok_or_else(|| Error::internal("reading a current secret", "the vault has none"))?;
         Ok(Revealed { document, next_rotate_time: client.next_rotate_time })

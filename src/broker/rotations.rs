@@ -110,6 +110,9 @@ impl Rotator {
         let client: Option<Versioned<Client>> = self.world.records.get(&client_key(name)).await?;
         let client = client.ok_or_else(|| Error::not_found(name))?;
         check_active(&client)?;
+        if request.overlap.is_some_and(|overlap| overlap > client.rotation.period / 2) {
+            return Err(Error::invalid("overlap", "must be at most half of the client's rotation period"));
+        }
         let scene = self.observe(name).await?.ok_or_else(|| Error::not_found(name))?;
 
         let now = self.world.now();

@@ -11,7 +11,7 @@ use super::records::{Change, Records, Versioned};
 use super::settings::Settings;
 use super::shelves::{SeenRequest, request_key};
 use super::targets::Targets;
-use crate::domain::audit::Call;
+use crate::domain::audit::{Call, Event};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::secret::ClientSecret;
 
@@ -56,6 +56,15 @@ impl World {
 
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Appends an event that comes with no change. What it is about may go on only if this succeeds.
+    pub async fn put_on_record(&self, event: Event) -> Result<()> {
+        self.records.commit(Change::because(event)).await.map_err(|error| {
+            let message = "the audit log cannot be written, so nothing that must be audited is done";
+            let wait = Duration::from_secs(1);
+            Error::unavailable(Reason::AuditUnavailable, message, wait).caused_by(error)
+        })
     }
 
     /// Whether a mutation was asked for before: by the same caller, under the same request id, within 24 hours.

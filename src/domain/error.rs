@@ -83,6 +83,7 @@ pub enum Reason {
     VaultUnavailable,
     RegistryUnavailable,
     KeysUnavailable,
+    AuditUnavailable,
     ShuttingDown,
     PermissionDenied,
     NotOffered,
@@ -122,6 +123,7 @@ impl Reason {
         Reason::VaultUnavailable,
         Reason::RegistryUnavailable,
         Reason::KeysUnavailable,
+        Reason::AuditUnavailable,
         Reason::ShuttingDown,
         Reason::PermissionDenied,
         Reason::NotOffered,
@@ -158,6 +160,7 @@ impl Reason {
             | Reason::VaultUnavailable
             | Reason::RegistryUnavailable
             | Reason::KeysUnavailable
+            | Reason::AuditUnavailable
             | Reason::ShuttingDown => Kind::Unavailable,
             Reason::PermissionDenied => Kind::PermissionDenied,
             Reason::NotOffered => Kind::Unimplemented,
@@ -209,6 +212,7 @@ impl Reason {
             Reason::VaultUnavailable => "VAULT_UNAVAILABLE",
             Reason::RegistryUnavailable => "REGISTRY_UNAVAILABLE",
             Reason::KeysUnavailable => "KEYS_UNAVAILABLE",
+            Reason::AuditUnavailable => "AUDIT_UNAVAILABLE",
             Reason::ShuttingDown => "SHUTTING_DOWN",
             Reason::PermissionDenied => "PERMISSION_DENIED",
             Reason::NotOffered => "NOT_OFFERED",

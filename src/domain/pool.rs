@@ -25,6 +25,8 @@ pub struct Pool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MadePool {
     pub user_pool: UserPoolId,
+    /// The Region that it is in, the broker's own included.
+    pub region: String,
     pub issuer: Issuer,
     pub token_endpoint: String,
     pub jwks_uri: String,

@@ -258,14 +258,15 @@ pub(super) fn require(tx: &Transaction<'_>, user_pool: &UserPoolId) -> Result<()
 }
 
 fn find(tx: &Transaction<'_>, id: &PoolId) -> Result<Option<MadePool>, Failure> {
-    let sql = "SELECT id, issuer FROM user_pools WHERE keyward_id = ?1";
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
-    let Some((user_pool, issuer)) = tx.prepare_cached(sql)?.query_row([id.as_str()], row).optional()? else {
+    let sql = "SELECT id, issuer, region FROM user_pools WHERE keyward_id = ?1";
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?));
+    let Some((user_pool, issuer, region)) = tx.prepare_cached(sql)?.query_row([id.as_str()], row).optional()? else {
         return Ok(None);
     };
     let broken = |_| Failure::broken("user pool");
     Ok(Some(MadePool {
         user_pool: UserPoolId::parse("user_pool", &user_pool).map_err(broken)?,
+        region,
         token_endpoint: format!("{issuer}/oauth2/token"),
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         issuer: Issuer::parse("issuer", &issuer).map_err(broken)?,

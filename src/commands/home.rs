@@ -1,0 +1,87 @@
+//! The data folder of `keyward dev`, and a look at a master key's file from outside.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use keyward::config::ConfigError;
+use zeroize::Zeroizing;
+
+/// Makes `folder` (mode 0700) and a `master.key` (mode 0600) in it where they are missing. Answers with the folder's
+/// absolute path. What is there is left as it is.
+pub(super) fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
+    make_private(folder).with_context(|| format!("cannot make the data folder {}", folder.display()))?;
+    let folder = folder.canonicalize().with_context(|| format!("cannot open the data folder {}", folder.display()))?;
+    let key = folder.join("master.key");
+    if !key.try_exists().with_context(|| format!("cannot look for {}", key.display()))? {
+        write_key(&folder, &key).with_context(|| format!("cannot write {}", key.display()))?;
+    }
+    Ok(folder)
+}
+
+/// Whether the folder can be entered by others than its owner.
+pub(super) fn is_open_to_others(folder: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        folder.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = folder;
+        false
+    }
+}
+
+/// Whether the file that is named for the master key is there; what it holds is for the backend to judge.
+pub(super) fn check_key_file(path: &Path) -> Result<(), ConfigError> {
+    let refused =
+        |detail: String| ConfigError::key("embedded.master_key_file", format!("{}: {detail}", path.display()));
+    let file = std::fs::File::open(path).map_err(|error| refused(error.to_string()))?;
+    let metadata = file.metadata().map_err(|error| refused(error.to_string()))?;
+    if metadata.is_file() { Ok(()) } else { Err(refused("is not a file".to_owned())) }
+}
+
+fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Under another name first, so that a crash leaves no half of a key; never over a key that is there.
+fn write_key(folder: &Path, path: &Path) -> anyhow::Result<()> {
+    let mut key = Zeroizing::new([0; 32]);
+    aws_lc_rs::rand::fill(key.as_mut_slice()).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
+    let text = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(key.as_slice()));
+    // A file of tempfile's has the mode 0600.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_folder_is_private_and_its_key_is_kept() {
+        let parent = tempfile::tempdir().expect("folder");
+        let folder = parent.path().join("a/b");
+        let made = prepare(&folder).expect("made");
+        let key = std::fs::read_to_string(made.join("master.key")).expect("key");
+        assert_eq!(base64::engine::general_purpose::STANDARD.decode(key.trim()).expect("base64").len(), 32);
+        assert!(!is_open_to_others(&made) && !is_open_to_others(&made.join("master.key")));
+        prepare(&folder).expect("again");
+        assert_eq!(std::fs::read_to_string(made.join("master.key")).expect("key"), key);
+        assert_eq!(std::fs::read_dir(&made).expect("listed").count(), 1, "nothing else is left");
+        assert!(check_key_file(&made.join("master.key")).is_ok());
+        let error = check_key_file(&made).expect_err("a folder").to_string();
+        assert!(error.starts_with("embedded.master_key_file: "), "{error}");
+    }
+}

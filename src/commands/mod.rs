@@ -1,0 +1,124 @@
+//! The command line: `dev`, `serve`, `check` and `tour`, and what the shell learns of how they ended.
+//!
+//! Commands put configuration, logs, signals and the daemon together and print for people. What the daemon does is not
+//! known here.
+
+mod check;
+mod dev;
+mod home;
+mod ready_file;
+mod serve;
+mod tour;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use keyward::config::ConfigError;
+
+const ABOUT: &str = "\
+Keeps the machine-to-machine credentials of a multi-tenant platform on Amazon Cognito: issues an app client for each
+tenant backend, rotates its secret without anybody noticing, hands out cached access tokens, and tells internal services
+whose token they are looking at.";
+
+const AFTER: &str = "\
+Examples:
+  keyward tour                                see the whole life of a credential, on real signed tokens
+  keyward dev                                 start a broker to play with on 127.0.0.1:7443
+  keyward check --config keyward.toml         say what is in force, or what is wrong, and exit
+  keyward serve --config keyward.toml         run a broker
+  grpcurl -plaintext 127.0.0.1:7443 list      ask a running broker what it offers
+
+Exit codes:
+  0    done, or stopped by SIGTERM or SIGINT with every call under way finished
+  1    it did not start, or it failed, or the tour found something that is not as it should be
+  2    the command line or the configuration is wrong; nothing was started
+  3    stopped by a signal, but some calls were still under way when shutdown.drain_deadline passed
+  130, 143
+       ended at once by a second SIGINT or SIGTERM
+
+Environment:
+  KEYWARD_MASTER_KEY   base64 of 32 bytes, for serve and check where embedded.master_key_file is not set
+  RUST_LOG             what is logged, such as info,keyward::broker=debug; wins over log.filter
+  NO_COLOR             set to anything: no colours";
+
+/// What can be asked for.
+#[derive(Debug, Parser)]
+#[command(name = "keyward", version, about = ABOUT, after_help = AFTER, max_term_width = 120, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Dev(dev::Args),
+    Serve(serve::Args),
+    Check(check::Args),
+    Tour(tour::Args),
+}
+
+/// How a command ended well, or not quite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// The tour's expectations were not all met. It has said so.
+    Unmet,
+    /// Calls were under way when the drain deadline passed.
+    Late,
+}
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Dev(args) => in_runtime(dev::run(args)),
+        Command::Serve(args) => in_runtime(serve::run(args)),
+        Command::Check(args) => check::run(&args),
+        Command::Tour(args) => in_runtime(tour::run(args)),
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Unmet) => ExitCode::from(1),
+        Ok(Outcome::Late) => ExitCode::from(3),
+        Err(error) => {
+            eprintln!("keyward: {error:#}");
+            let is_config = error.chain().any(|cause| cause.is::<ConfigError>());
+            ExitCode::from(if is_config { 2 } else { 1 })
+        }
+    }
+}
+
+fn in_runtime(command: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().build().context("cannot start the asynchronous runtime")?.block_on(command)
+}
+
+/// Where to write the address once calls are answered.
+#[derive(Debug, clap::Args)]
+struct ReadyFile {
+    /// Write the address that is listened on, such as 127.0.0.1:7443, to this file once health answers SERVING, all at
+    /// once, so that whoever waits for the file never reads half of it. It is removed when the daemon ends
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        for command in Cli::command().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example"), "{help}");
+        }
+    }
+}

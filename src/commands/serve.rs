@@ -1,0 +1,88 @@
+//! `keyward serve`, and the running of a daemon from its start to its end that `keyward dev` shares.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use keyward::config::Config;
+use keyward::daemon::{self, Running};
+use keyward::runtime::clock::SystemClock;
+use keyward::runtime::shutdown::{self, Drained};
+use keyward::runtime::telemetry;
+use tokio_util::sync::CancellationToken;
+
+use super::ready_file::{self, Written};
+use super::{Outcome, ReadyFile};
+
+/// Run a broker as a configuration file says.
+///
+/// It answers until SIGTERM or SIGINT; then health says NOT_SERVING, calls under way are finished, for
+/// shutdown.drain_deadline at the longest, and it exits. This version does not authenticate its callers: it listens on
+/// a loopback address only, and the file must say `trust_loopback = true` under `[callers]`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "The least configuration:\n  [callers]\n  trust_loopback = true\n\n  \
+                        [embedded]\n  master_key_file = \"/etc/keyward/master.key\"    # openssl rand -base64 32\n\n\
+                        Examples:\n  keyward serve --config keyward.toml\n  \
+                        RUST_LOG=info,keyward::broker=debug keyward serve --config keyward.toml")]
+pub(super) struct Args {
+    /// The configuration, in TOML; `keyward check` explains it
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    #[command(flatten)]
+    ready: ReadyFile,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
+    let config = Config::load(&args.config)?;
+    config.embedded.master_key_source().map_err(|error| error.in_file(&args.config))?;
+    run_daemon(config, args.ready.ready_file.as_deref()).await
+}
+
+/// Starts the daemon and waits until it was asked to end or ended by itself.
+pub(super) async fn run_daemon(config: Config, ready_file: Option<&Path>) -> anyhow::Result<Outcome> {
+    telemetry::init(config.log.format, &config.log.filter).context("cannot set up logs")?;
+    let asked = shutdown::on_signals().context("cannot listen for signals")?;
+    let mut running = tokio::select! {
+        started = daemon::start(config, Arc::new(SystemClock)) => started.context("the daemon did not start")?,
+        () = asked.cancelled() => return Ok(Outcome::Done),
+    };
+    tracing::info!("listening on {}", running.local_addr());
+    let written = until_asked(&mut running, ready_file, &asked).await;
+    let drained = running.stop().await;
+    match (written?, drained) {
+        (_written, Drained::Clean) => {
+            tracing::info!("ended");
+            Ok(Outcome::Done)
+        }
+        (_written, Drained::Late(calls)) => {
+            tracing::warn!(calls, "ended with calls under way");
+            Ok(Outcome::Late)
+        }
+    }
+}
+
+/// Fails when the server ends although nobody asked it to.
+async fn until_asked(
+    running: &mut Running,
+    ready_file: Option<&Path>,
+    asked: &CancellationToken,
+) -> anyhow::Result<Option<Written>> {
+    let address = running.local_addr();
+    let readiness = running.readiness().clone();
+    tokio::select! {
+        () = readiness.wait_ready() => {}
+        () = asked.cancelled() => return Ok(None),
+        () = running.wait() => anyhow::bail!("the server ended before it was ready"),
+    }
+    let written = match ready_file {
+        Some(path) => {
+            let written = ready_file::write(path, address);
+            Some(written.with_context(|| format!("cannot write the ready file {}", path.display()))?)
+        }
+        None => None,
+    };
+    tokio::select! {
+        () = asked.cancelled() => Ok(written),
+        () = running.wait() => anyhow::bail!("the server ended by itself"),
+    }
+}

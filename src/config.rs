@@ -1,0 +1,156 @@
+//! Every limit and period of the daemon, parsed once from TOML and checked before anything starts.
+//!
+//! It knows no secret: the master key is named, by file or environment variable, and read by whoever composes the
+//! daemon. So a [`Config`] may be printed. Every key but `callers.trust_loopback` has a default; an unknown key, a wrong
+//! type and a value out of range are errors that name the key, the file and the line.
+
+mod error;
+mod sections;
+mod settings;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+pub use error::ConfigError;
+use error::Document;
+pub use sections::{
+    Audit, Backend, Callers, Embedded, Grpc, Journal, Log, MasterKeySource, Pools, Rotation, Secrets, Shutdown, Tokens,
+    Verification,
+};
+use settings::{Setting, settings};
+
+/// A longer file is not a configuration, and is not read to its end.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// The environment variable that holds the master key where no file is named: base64 of 32 bytes.
+pub const MASTER_KEY_VARIABLE: &str = "KEYWARD_MASTER_KEY";
+
+/// The whole configuration, checked. Limits are those of [`Config::explain`], which prints them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where gRPC is served: a loopback address, since this version authenticates no callers. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    pub backend: Backend,
+    pub embedded: Embedded,
+    pub callers: Callers,
+    pub pools: Pools,
+    pub tokens: Tokens,
+    pub verification: Verification,
+    pub rotation: Rotation,
+    pub journal: Journal,
+    pub secrets: Secrets,
+    pub audit: Audit,
+    pub grpc: Grpc,
+    pub shutdown: Shutdown,
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7443),
+            backend: Backend::default(),
+            embedded: Embedded::default(),
+            callers: Callers::default(),
+            pools: Pools::default(),
+            tokens: Tokens::default(),
+            verification: Verification::default(),
+            rotation: Rotation::default(),
+            journal: Journal::default(),
+            secrets: Secrets::default(),
+            audit: Audit::default(),
+            grpc: Grpc::default(),
+            shutdown: Shutdown::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file for `keyward serve`. Whether a master key is there is for
+    /// [`Embedded::master_key_source`] to say, since that asks the environment.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        use std::io::Read as _;
+        let unreadable = |detail: String| ConfigError::file(path, detail);
+        let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
+        let mut text = String::new();
+        file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| unreadable(error.to_string()))?;
+        if text.len() as u64 > MAX_FILE_BYTES {
+            return Err(unreadable(format!("must be at most {MAX_FILE_BYTES} bytes")));
+        }
+        Config::parse(&text, path)
+    }
+
+    /// As [`load`](Config::load), of a text; `path` is for the errors.
+    pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        let document = Document::new(text, path);
+        let config: Config = toml::from_str(text).map_err(|error| document.unreadable(&error))?;
+        match config.first_problem() {
+            Some((key, problem)) => Err(document.invalid(key, problem)),
+            None => Ok(config),
+        }
+    }
+
+    /// What `keyward dev` runs with: the defaults, on `listen`, with all data in `data_dir` and the master key in its
+    /// `master.key`. Every caller is an operator.
+    pub fn dev(listen: SocketAddr, data_dir: PathBuf) -> Result<Config, ConfigError> {
+        let master_key_file = Some(data_dir.join("master.key"));
+        let config = Config {
+            listen,
+            embedded: Embedded { data_dir, master_key_file, ..Embedded::default() },
+            callers: Callers { trust_loopback: true },
+            ..Config::default()
+        };
+        match config.first_problem() {
+            Some((key, problem)) => Err(ConfigError::key(key, problem)),
+            None => Ok(config),
+        }
+    }
+
+    /// The configuration that is in force: each key with its value, whether that is the default, its limits and what
+    /// it is for, as TOML that can be used as it is. It holds no secret.
+    pub fn explain(&self) -> String {
+        let defaults = Config::default();
+        let mut text = String::new();
+        let mut section = "";
+        for (setting, default) in settings(self).iter().zip(settings(&defaults)) {
+            let (of, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
+            if of != section {
+                section = of;
+                text.push_str(&format!("\n[{section}]\n"));
+            }
+            let shown = setting.value.to_string();
+            let origin = match (shown.is_empty(), shown == default.value.to_string()) {
+                (true, _) => "not set".to_owned(),
+                (false, true) => "default".to_owned(),
+                (false, false) if default.value.to_string().is_empty() => "set".to_owned(),
+                (false, false) => format!("set; default {}", default.value),
+            };
+            let limits = setting.limits.to_string();
+            let limits = if limits.is_empty() { limits } else { format!("; {limits}") };
+            let line = if shown.is_empty() { format!("# {name} =") } else { format!("{name} = {shown}") };
+            text.push_str(&format!("{line:<40} # {origin}{limits}. {}\n", setting.about));
+        }
+        text.trim_start().to_owned()
+    }
+
+    fn first_problem(&self) -> Option<(&'static str, String)> {
+        if !self.listen.ip().is_loopback() {
+            let why = "must be a loopback address, such as 127.0.0.1:7443: this version does not authenticate callers, \
+                       so everyone who could connect would act as an operator";
+            return Some(("listen", why.to_owned()));
+        }
+        if !self.callers.trust_loopback {
+            let why = "must be set to true: everyone who can connect to the loopback address acts as an operator, \
+                       since this version does not authenticate callers";
+            return Some(("callers.trust_loopback", why.to_owned()));
+        }
+        settings(self).iter().find_map(|setting: &Setting| Some((setting.key, setting.problem()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

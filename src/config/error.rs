@@ -1,0 +1,125 @@
+//! Where in a file an error is: the path of the key and the line.
+//!
+//! It knows nothing of what the keys mean.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+/// What is wrong with the configuration: `keyward.toml:12: tokens.max_cached: must be 1 to 10000000`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    pub file: Option<PathBuf>,
+    /// From 1. `None` where the key is not in the file.
+    pub line: Option<usize>,
+    /// The path of the key, such as `tokens.max_cached`. `None` when it is the file itself.
+    pub key: Option<String>,
+    pub problem: String,
+}
+
+impl ConfigError {
+    pub(super) fn file(path: &Path, problem: String) -> Self {
+        ConfigError { file: Some(path.to_owned()), line: None, key: None, problem }
+    }
+
+    /// About a key that did not come from a file, or one of which the file is not at hand.
+    pub fn key(key: &str, problem: impl Into<String>) -> Self {
+        ConfigError { file: None, line: None, key: Some(key.to_owned()), problem: problem.into() }
+    }
+
+    /// The same, saying which file it is about.
+    pub fn in_file(self, path: &Path) -> Self {
+        ConfigError { file: Some(path.to_owned()), ..self }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            match self.line {
+                Some(line) => write!(f, "{}:{line}: ", file.display())?,
+                None => write!(f, "{}: ", file.display())?,
+            }
+        }
+        if let Some(key) = &self.key {
+            write!(f, "{key}: ")?;
+        }
+        f.write_str(&self.problem)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The text of a file, for finding keys in it.
+pub(super) struct Document<'t> {
+    text: &'t str,
+    path: &'t Path,
+}
+
+impl<'t> Document<'t> {
+    pub(super) fn new(text: &'t str, path: &'t Path) -> Self {
+        Document { text, path }
+    }
+
+    /// A file that is not TOML, or holds an unknown key or a value of the wrong type.
+    pub(super) fn unreadable(&self, error: &toml::de::Error) -> ConfigError {
+        let span = error.span();
+        let key = span.as_ref().and_then(|span| self.entries().into_iter().rev().find(|entry| entry.holds(span)));
+        ConfigError {
+            file: Some(self.path.to_owned()),
+            line: span.map(|span| self.line(span.start)),
+            key: key.map(|entry| entry.path),
+            problem: error.message().to_owned(),
+        }
+    }
+
+    /// A value that cannot be used.
+    pub(super) fn invalid(&self, key: &str, problem: String) -> ConfigError {
+        let entry = self.entries().into_iter().find(|entry| entry.path == key);
+        ConfigError {
+            file: Some(self.path.to_owned()),
+            line: entry.map(|entry| self.line(entry.key.start)),
+            key: Some(key.to_owned()),
+            problem,
+        }
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        self.text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
+    }
+
+    /// Every key with its path, outer ones before inner ones. None when it is not TOML.
+    fn entries(&self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        if let Ok(table) = DeTable::parse(self.text) {
+            collect(table.get_ref(), "", &mut entries);
+        }
+        entries
+    }
+}
+
+struct Entry {
+    path: String,
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+impl Entry {
+    fn holds(&self, span: &Range<usize>) -> bool {
+        let within = |outer: &Range<usize>| outer.start <= span.start && span.end <= outer.end;
+        within(&self.key) || within(&self.value)
+    }
+}
+
+fn collect(table: &DeTable<'_>, parent: &str, entries: &mut Vec<Entry>) {
+    for (key, value) in table {
+        let name = key.get_ref();
+        let path = if parent.is_empty() { name.to_string() } else { format!("{parent}.{name}") };
+        entries.push(Entry { path: path.clone(), key: key.span(), value: value.span() });
+        if let DeValue::Table(inner) = value.get_ref() {
+            collect(inner, &path, entries);
+        }
+    }
+}

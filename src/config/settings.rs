@@ -1,0 +1,266 @@
+//! Each key once: its value, its limits, and what it is for. What is checked and what is explained come from here, so
+//! that they cannot differ.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{Backend, Config};
+use crate::runtime::telemetry::{self, Format};
+
+/// One key of a configuration.
+pub(super) struct Setting {
+    pub key: &'static str,
+    pub value: Value,
+    pub limits: Limits,
+    pub about: &'static str,
+}
+
+pub(super) enum Value {
+    Count(u64),
+    Period(Duration),
+    Flag(bool),
+    Text(String),
+    Unset,
+}
+
+pub(super) enum Limits {
+    None,
+    Count(RangeInclusive<u64>),
+    Period(RangeInclusive<Duration>),
+    /// What a text must be, in words, and whether it is.
+    Text(&'static str, fn(&str) -> bool),
+}
+
+impl Setting {
+    /// What is wrong with the value, such as `must be 1 to 100`.
+    pub(super) fn problem(&self) -> Option<String> {
+        let fits = match (&self.limits, &self.value) {
+            (Limits::Count(range), Value::Count(count)) => range.contains(count),
+            (Limits::Period(range), Value::Period(period)) => range.contains(period),
+            (Limits::Text(_, fits), Value::Text(text)) => fits(text),
+            _ => true,
+        };
+        (!fits).then(|| format!("must be {}", self.limits))
+    }
+}
+
+/// Every key of `config`, in the order in which they are explained.
+pub(super) fn settings(config: &Config) -> Vec<Setting> {
+    let Config { embedded, callers, pools, tokens, verification, rotation, journal, secrets, .. } = config;
+    let backend = match config.backend {
+        Backend::Embedded => "embedded",
+    };
+    let format = match config.log.format {
+        Format::Text => "text",
+        Format::Json => "json",
+    };
+    let master_key_file = match &embedded.master_key_file {
+        Some(path) => text(path.display()),
+        None => Value::Unset,
+    };
+    vec![
+        Setting::new("listen", text(config.listen), "Where gRPC is served; port 0 takes a free one")
+            .of("a loopback address", |_| true),
+        Setting::new("backend", text(backend), "Where user pools and secrets are kept").of("\"embedded\"", |_| true),
+        Setting::new("embedded.data_dir", text(embedded.data_dir.display()), "The folder of the database")
+            .of("a folder", |path| !path.is_empty()),
+        Setting::new("embedded.master_key_file", master_key_file, "Holds base64 of 32 bytes; else KEYWARD_MASTER_KEY")
+            .of("a file", |path| !path.is_empty()),
+        Setting::new("embedded.issuer_base", text(&embedded.issuer_base), "What issuers begin with")
+            .of("an http or https URL without a slash at its end, at most 200 characters", is_base_url),
+        Setting::new("embedded.region", text(&embedded.region), "The Region that pools are in")
+            .of("1 to 32 characters of [a-z0-9-]", is_region),
+        Setting::new("embedded.latency", period(embedded.latency), "Added to every call of the backend")
+            .lasting(Duration::ZERO, SECOND * 10),
+        Setting::new("callers.trust_loopback", Value::Flag(callers.trust_loopback), "Every caller acts as an operator"),
+        Setting::new(
+            "pools.app_clients_per_shared_pool",
+            count(pools.app_clients_per_shared_pool),
+            "A shared pool that has so many takes no more",
+        )
+        .within(1, 10_000),
+        Setting::new("tokens.max_cached", count(tokens.max_cached), "Tokens kept, one for each client and scope set")
+            .within(1, 10_000_000),
+        Setting::new(
+            "tokens.max_scope_sets_per_client",
+            size(tokens.max_scope_sets_per_client),
+            "Different scope sets that one client may use",
+        )
+        .within(1, 100),
+        Setting::new("tokens.max_concurrent_fetches", size(tokens.max_concurrent_fetches), "Fetches at once")
+            .within(1, 1_000),
+        Setting::new("tokens.fetch_timeout", period(tokens.fetch_timeout), "The longest that a fetch may take")
+            .lasting(MILLI * 100, MINUTE),
+        Setting::new(
+            "tokens.retry_after_failure",
+            period(tokens.retry_after_failure),
+            "How long a failed refresh is left alone",
+        )
+        .lasting(MILLI * 100, MINUTE),
+        Setting::new("verification.leeway", period(verification.leeway), "How far an issuer's clock may be off")
+            .lasting(Duration::ZERO, MINUTE),
+        Setting::new("verification.max_cached", count(verification.max_cached), "Verdicts kept").within(1, 10_000_000),
+        Setting::new(
+            "verification.key_refetch_floor",
+            period(verification.key_refetch_floor),
+            "The shortest time between two reads of an issuer's keys",
+        )
+        .lasting(SECOND, HOUR),
+        Setting::new("verification.key_max_age", period(verification.key_max_age), "When keys are read anew")
+            .lasting(MINUTE, DAY),
+        Setting::new("rotation.prove_timeout", period(rotation.prove_timeout), "How long a new secret is tried")
+            .lasting(SECOND, HOUR),
+        Setting::new("rotation.jitter", count(rotation.jitter), "How far due times are spread, percent of the period")
+            .within(0, 50),
+        Setting::new(
+            "rotation.recovery_window",
+            period(rotation.recovery_window),
+            "How long a deleted secret can be brought back",
+        )
+        .lasting(DAY * 7, DAY * 30),
+        Setting::new("journal.concurrency", size(journal.concurrency), "Pieces of work at once").within(1, 64),
+        Setting::new("journal.poll_interval", period(journal.poll_interval), "How often due work is looked for")
+            .lasting(SECOND, HOUR),
+        Setting::new(
+            "journal.first_retry",
+            period(journal.first_retry),
+            "The wait after a first failure, then doubled",
+        )
+        .lasting(MILLI * 100, HOUR),
+        Setting::new("journal.max_retry", period(journal.max_retry), "The longest such wait, not below first_retry")
+            .lasting(journal.first_retry.min(DAY), DAY),
+        Setting::new("secrets.reveal", Value::Flag(secrets.reveal), "Whether RevealClientSecret answers"),
+        Setting::new("secrets.prefix", text(&secrets.prefix), "What secrets' names begin with")
+            .of("1 to 64 characters of [A-Za-z0-9_.-], with single slashes between them", is_prefix),
+        Setting::new("audit.retention", period(config.audit.retention), "How long audit events are kept")
+            .lasting(DAY, DAY * 3_650),
+        Setting::new("grpc.max_message_bytes", size(config.grpc.max_message_bytes), "The largest message read, bytes")
+            .within(32_768, 4_194_304),
+        Setting::new(
+            "grpc.max_concurrent_streams",
+            count(config.grpc.max_concurrent_streams),
+            "Calls under way on one connection",
+        )
+        .within(1, 100_000),
+        Setting::new("grpc.request_timeout", period(config.grpc.request_timeout), "The longest that a call may take")
+            .lasting(SECOND, MINUTE * 10),
+        Setting::new("grpc.keepalive_interval", period(config.grpc.keepalive_interval), "Silence before a ping")
+            .lasting(SECOND, HOUR),
+        Setting::new(
+            "shutdown.drain_deadline",
+            period(config.shutdown.drain_deadline),
+            "How long calls are waited for",
+        )
+        .lasting(Duration::ZERO, MINUTE * 10),
+        Setting::new("log.format", text(format), "How log lines look").of("\"text\" or \"json\"", |_| true),
+        Setting::new("log.filter", text(&config.log.filter), "What is logged; RUST_LOG wins over it")
+            .of("a filter such as \"info,keyward::broker=debug\"", |filter| telemetry::check_filter(filter).is_ok()),
+    ]
+}
+
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Setting {
+    fn new(key: &'static str, value: Value, about: &'static str) -> Self {
+        Setting { key, value, limits: Limits::None, about }
+    }
+
+    fn within(self, least: u64, most: u64) -> Self {
+        Setting { limits: Limits::Count(least..=most), ..self }
+    }
+
+    fn lasting(self, shortest: Duration, longest: Duration) -> Self {
+        Setting { limits: Limits::Period(shortest..=longest), ..self }
+    }
+
+    fn of(self, words: &'static str, fits: fn(&str) -> bool) -> Self {
+        Setting { limits: Limits::Text(words, fits), ..self }
+    }
+}
+
+fn count(number: impl Into<u64>) -> Value {
+    Value::Count(number.into())
+}
+
+fn size(number: usize) -> Value {
+    Value::Count(u64::try_from(number).unwrap_or(u64::MAX))
+}
+
+fn period(duration: Duration) -> Value {
+    Value::Period(duration)
+}
+
+fn text(text: impl fmt::Display) -> Value {
+    Value::Text(text.to_string())
+}
+
+fn is_base_url(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"?#\\".contains(&byte));
+    plain
+        && text.len() <= 200
+        && !text.ends_with('/')
+        && rest.is_some_and(|rest| !rest.starts_with('/') && !rest.is_empty())
+}
+
+fn is_region(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=32).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn is_prefix(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    text.len() <= 64 && text.split('/').all(|part| !part.is_empty() && part.bytes().all(allowed))
+}
+
+/// As it is written in TOML; nothing for what is not set.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Count(count) => write!(f, "{count}"),
+            Value::Period(period) => write!(f, "\"{}\"", Short(*period)),
+            Value::Flag(flag) => write!(f, "{flag}"),
+            Value::Text(text) => write!(f, "\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+            Value::Unset => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limits::None => Ok(()),
+            Limits::Count(range) => write!(f, "{} to {}", range.start(), range.end()),
+            Limits::Period(range) => write!(f, "{} to {}", Short(*range.start()), Short(*range.end())),
+            Limits::Text(words, _) => f.write_str(words),
+        }
+    }
+}
+
+/// A period in its largest units, as it is read: `90d`, `1m 30s`.
+struct Short(Duration);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0.as_nanos();
+        if rest == 0 {
+            return f.write_str("0s");
+        }
+        let units = [("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND), ("ms", MILLI)];
+        let units = units.into_iter().chain([("us", Duration::from_micros(1)), ("ns", Duration::from_nanos(1))]);
+        let mut parts = Vec::new();
+        for (unit, length) in units {
+            let times = rest / length.as_nanos();
+            rest %= length.as_nanos();
+            if times > 0 {
+                parts.push(format!("{times}{unit}"));
+            }
+        }
+        f.write_str(&parts.join(" "))
+    }
+}

@@ -1,0 +1,147 @@
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("keyward.toml"))
+}
+
+/// `text` in a file that is otherwise right.
+fn refusal(text: &str) -> String {
+    let trust = if text.contains("callers") { "" } else { "\n[callers]\ntrust_loopback = true\n" };
+    parse(&format!("{text}{trust}")).expect_err(text).to_string()
+}
+
+#[test]
+fn the_least_file_gives_the_defaults() {
+    let config = parse("[callers]\ntrust_loopback = true").expect("valid");
+    let defaults = Config { callers: Callers { trust_loopback: true }, ..Config::default() };
+    assert_eq!(config, defaults);
+    assert_eq!(config.listen.to_string(), "127.0.0.1:7443");
+    assert_eq!(config.audit.retention, Duration::from_secs(400 * 86_400));
+}
+
+#[test]
+fn periods_are_read_in_words() {
+    let config = parse("callers.trust_loopback = true\nrotation.recovery_window = '30d'\njournal.max_retry = '1h 30m'")
+        .expect("valid");
+    assert_eq!(config.rotation.recovery_window, Duration::from_secs(30 * 86_400));
+    assert_eq!(config.journal.max_retry, Duration::from_secs(5_400));
+}
+
+#[test]
+fn every_bad_key_is_named_with_its_line() {
+    let cases = [
+        ("listen = '0.0.0.0:7443'", "1: listen: must be a loopback address"),
+        ("listen = '[::]:7443'", "1: listen: must be a loopback address"),
+        ("listen = 'localhost'", "1: listen: invalid socket address"),
+        ("backend = 'aws'", "1: backend: must be \"embedded\": this build offers only the embedded backend"),
+        ("backend = 'gcp'", "1: backend: must be \"embedded\""),
+        ("backend = 7", "1: backend: invalid type"),
+        ("\n[embedded]\ndata_dir = ''", "3: embedded.data_dir: must be a folder"),
+        ("[embedded]\nmaster_key_file = ''", "2: embedded.master_key_file: must be a file"),
+        ("[embedded]\nissuer_base = 'issuer.local'", "2: embedded.issuer_base: must be an http or https URL"),
+        ("[embedded]\nissuer_base = 'https://a/'", "2: embedded.issuer_base: must be an http or https URL"),
+        ("[embedded]\nregion = 'Local'", "2: embedded.region: must be 1 to 32 characters"),
+        ("[embedded]\nlatency = '11s'", "2: embedded.latency: must be 0s to 10s"),
+        ("[embedded]\nlatency = 11", "2: embedded.latency: invalid type"),
+        ("[embedded]\nlatency = 'soon'", "2: embedded.latency: "),
+        (
+            "[callers]\ntrust_loopback = false",
+            "2: callers.trust_loopback: must be set to true: everyone who can connect",
+        ),
+        ("[callers]\ntrust_loopback = 'yes'", "2: callers.trust_loopback: invalid type"),
+        ("[callers]", " callers.trust_loopback: must be set to true"),
+        ("[pools]\napp_clients_per_shared_pool = 0", "2: pools.app_clients_per_shared_pool: must be 1 to 10000"),
+        ("[pools]\napp_clients_per_shared_pool = -1", "2: pools.app_clients_per_shared_pool: invalid value"),
+        ("pools.app_clients_per_shared_pool = 99999999999", "1: pools.app_clients_per_shared_pool: invalid value"),
+        ("[tokens]\nmax_cached = 0", "2: tokens.max_cached: must be 1 to 10000000"),
+        ("[tokens]\nmax_scope_sets_per_client = 101", "2: tokens.max_scope_sets_per_client: must be 1 to 100"),
+        ("[tokens]\nmax_concurrent_fetches = 0", "2: tokens.max_concurrent_fetches: must be 1 to 1000"),
+        ("[tokens]\nfetch_timeout = '0s'", "2: tokens.fetch_timeout: must be 100ms to 1m"),
+        ("[tokens]\nretry_after_failure = '2m'", "2: tokens.retry_after_failure: must be 100ms to 1m"),
+        ("[tokens]\n# a comment\n\nmax_cache = 1", "4: tokens.max_cache: unknown field `max_cache`"),
+        ("[verification]\nleeway = '61s'", "2: verification.leeway: must be 0s to 1m"),
+        ("[verification]\nmax_cached = 0", "2: verification.max_cached: must be"),
+        ("[verification]\nkey_refetch_floor = '0s'", "2: verification.key_refetch_floor: must be 1s to 1h"),
+        ("[verification]\nkey_max_age = '2d'", "2: verification.key_max_age: must be 1m to 1d"),
+        ("[rotation]\nprove_timeout = '2h'", "2: rotation.prove_timeout: must be 1s to 1h"),
+        ("[rotation]\njitter = 51", "2: rotation.jitter: must be 0 to 50"),
+        ("[rotation]\njitter = 256", "2: rotation.jitter: invalid value"),
+        ("[rotation]\nrecovery_window = '6d'", "2: rotation.recovery_window: must be 7d to 30d"),
+        ("[journal]\nconcurrency = 65", "2: journal.concurrency: must be 1 to 64"),
+        ("[journal]\npoll_interval = '10ms'", "2: journal.poll_interval: must be 1s to 1h"),
+        ("[journal]\nfirst_retry = '0s'", "2: journal.first_retry: must be 100ms to 1h"),
+        ("[journal]\nfirst_retry = '10s'\nmax_retry = '5s'", "3: journal.max_retry: must be 10s to 1d"),
+        ("[secrets]\nreveal = 1", "2: secrets.reveal: invalid type"),
+        ("[secrets]\nprefix = ''", "2: secrets.prefix: must be 1 to 64 characters"),
+        ("[secrets]\nprefix = 'a//b'", "2: secrets.prefix: must be 1 to 64 characters"),
+        ("[audit]\nretention = '0d'", "2: audit.retention: must be 1d to 3650d"),
+        ("[grpc]\nmax_message_bytes = 1024", "2: grpc.max_message_bytes: must be 32768 to 4194304"),
+        ("[grpc]\nmax_concurrent_streams = 0", "2: grpc.max_concurrent_streams: must be 1 to 100000"),
+        ("[grpc]\nrequest_timeout = '0s'", "2: grpc.request_timeout: must be 1s to 10m"),
+        ("[grpc]\nkeepalive_interval = '0s'", "2: grpc.keepalive_interval: must be 1s to 1h"),
+        ("[shutdown]\ndrain_deadline = '11m'", "2: shutdown.drain_deadline: must be 0s to 10m"),
+        ("[log]\nformat = 'xml'", "2: log.format: unknown variant `xml`"),
+        ("[log]\nfilter = 'keyward=loud'", "2: log.filter: must be a filter"),
+        ("[token]\nmax_cached = 1", "1: token: unknown field `token`"),
+        ("listen = ", "1: "),
+    ];
+    for (text, expected) in cases {
+        let message = refusal(text);
+        assert!(message.starts_with(&format!("keyward.toml:{expected}")), "{text:?} gave {message:?}");
+        assert!(!message.contains('\n'), "{text:?} gave more than one line: {message:?}");
+    }
+}
+
+#[test]
+fn every_key_with_limits_is_checked_and_explained() {
+    let text = Config::default().explain();
+    assert!(toml::from_str::<Config>(&text).is_ok(), "{text}");
+    for key in
+        ["fetch_timeout = \"10s\"", "retention = \"400d\"", "# master_key_file =", "jitter = 10", "reveal = false"]
+    {
+        assert!(text.contains(key), "{key} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn what_is_explained_tells_defaults_from_what_was_set_and_reads_back_the_same() {
+    let config = parse(
+        "listen = '127.0.0.1:0'\ncallers.trust_loopback = true\nembedded.data_dir = 'C:\\data \"x\"'\n\
+         tokens.fetch_timeout = '1s 500ms'\nlog.format = 'json'",
+    )
+    .expect("valid");
+    let text = config.explain();
+    let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+    assert!(line("fetch_timeout").contains("set; default \"10s\"; 100ms to 1m"), "{text}");
+    assert!(line("max_cached").contains("# default; 1 to 10000000."), "{text}");
+    assert_eq!(parse(&text).expect("reads back"), config);
+}
+
+#[test]
+fn a_master_key_comes_from_a_file_or_the_environment() {
+    let none = Embedded::default();
+    let message = none.master_key_source_with(false).expect_err("none").to_string();
+    assert!(message.contains("embedded.master_key_file") && message.contains("KEYWARD_MASTER_KEY"), "{message}");
+    assert_eq!(none.master_key_source_with(true), Ok(MasterKeySource::Variable("KEYWARD_MASTER_KEY")));
+    let file = Embedded { master_key_file: Some("key".into()), ..Embedded::default() };
+    assert_eq!(file.master_key_source_with(true), Ok(MasterKeySource::File("key".into())));
+}
+
+#[test]
+fn dev_listens_on_loopback_alone() {
+    let config = Config::dev("127.0.0.1:0".parse().expect("address"), "data".into()).expect("valid");
+    assert!(config.callers.trust_loopback);
+    assert_eq!(config.embedded.master_key_file, Some(Path::new("data").join("master.key")));
+    assert!(Config::dev("[::1]:0".parse().expect("address"), "data".into()).is_ok());
+    let error = Config::dev("192.0.2.1:7443".parse().expect("address"), "data".into()).expect_err("refused");
+    assert!(error.to_string().starts_with("listen: must be a loopback address"), "{error}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = Config::load(Path::new("/nonexistent/keyward.toml")).expect_err("missing");
+    assert!(error.to_string().starts_with("/nonexistent/keyward.toml: "), "{error}");
+}

@@ -1,0 +1,241 @@
+//! The composition root: builds the daemon from its parts. The only place that names concrete backends.
+//!
+//! A start binds nothing before its storage is open and whole, and health says NOT_SERVING until everything is there.
+//! A stop says NOT_SERVING first, then takes no new calls, ends the long streams, and waits for calls and background
+//! work until the drain deadline. What is late then is in the journals, and the next start finishes it.
+
+use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, HealthService};
+
+use crate::broker::ports::Clock;
+use crate::broker::settings::{JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings};
+use crate::broker::{Broker, Ports};
+use crate::config::{Backend, Config, ConfigError, MasterKeySource};
+use crate::domain::error::Error;
+use crate::embedded::{Embedded, MasterKey, MasterKeyError, OpenError, Options};
+use crate::grpc::{self, Callers, Front, Limits};
+use crate::runtime::readiness::Readiness;
+use crate::runtime::shutdown::{Drained, drain};
+
+/// Why the daemon did not start. Says which key or file is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("the data folder {folder}: {source}")]
+    DataFolder { folder: PathBuf, source: std::io::Error },
+    #[error("another keyward works on the data folder {0}; a folder has one broker")]
+    Locked(PathBuf),
+    #[error("the master key: {0}")]
+    MasterKey(#[from] MasterKeyError),
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    #[error("the registry cannot be read: {detail}")]
+    Registry { detail: String },
+    #[error("listen: cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("the contract that was compiled in cannot be read: {0}")]
+    Contract(#[from] tonic_reflection::server::Error),
+}
+
+/// A daemon that listens.
+pub struct Running {
+    local_addr: SocketAddr,
+    readiness: Readiness,
+    health: HealthReporter,
+    /// Ends the long streams and the taking of new calls.
+    draining: CancellationToken,
+    /// Ends the background work.
+    stopping: CancellationToken,
+    tracker: TaskTracker,
+    server: JoinHandle<()>,
+    config: Config,
+    /// Held for as long as the daemon runs.
+    _data_lock: File,
+}
+
+/// Starts the daemon; it answers once [`Running::readiness`] is ready.
+pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
+    let readiness = Readiness::new();
+    let starting = readiness.hold("storage");
+
+    let data_lock = lock_data_folder(&config.embedded.data_dir)?;
+    let (tracker, draining, stopping) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+    let ports = open_backend(&config, clock).await?;
+    let broker = Broker::open(ports, settings(&config), tracker.clone()).await.map_err(unreadable)?;
+    let broker = Arc::new(broker);
+
+    let address = config.listen;
+    let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
+    let local_addr = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
+
+    let health = HealthReporter::new();
+    announce(&health, ServingStatus::NotServing).await;
+    let front = Front {
+        broker: broker.clone(),
+        shutdown: draining.clone(),
+        tasks: tracker.clone(),
+        limits: Limits { message_bytes: config.grpc.max_message_bytes },
+        callers: Callers::Operator("dev".into()),
+    };
+    let health_service = HealthService::from_health_reporter(health.clone());
+    let routes = grpc::routes(front, tonic_health::pb::health_server::HealthServer::new(health_service))?;
+    let server = serve(&config, routes, listener, draining.clone());
+
+    tracker.spawn({
+        let stopping = stopping.clone();
+        async move { broker.work(stopping).await }
+    });
+    drop(starting);
+    announce(&health, ServingStatus::Serving).await;
+    Ok(Running { local_addr, readiness, health, draining, stopping, tracker, server, config, _data_lock: data_lock })
+}
+
+impl Running {
+    /// Where it listens, with the real port where the configuration asked for 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Ready once health answers SERVING.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Returns when the server has ended by itself.
+    pub async fn wait(&mut self) {
+        // How it ended is in the log.
+        let _ = (&mut self.server).await;
+    }
+
+    /// Stops serving: NOT_SERVING, no new calls, then waits for what is under way until the drain deadline.
+    pub async fn stop(self) -> Drained {
+        let deadline = self.config.shutdown.drain_deadline;
+        announce(&self.health, ServingStatus::NotServing).await;
+        self.draining.cancel();
+        let mut server = self.server;
+        let calls = match tokio::time::timeout(deadline, &mut server).await {
+            Ok(_) => Drained::Clean,
+            Err(_) => {
+                server.abort();
+                Drained::Late(1)
+            }
+        };
+        self.stopping.cancel();
+        calls.and(drain(self.tracker, deadline).await)
+    }
+}
+
+/// Two brokers on one file would each trust memories that the other makes false.
+fn lock_data_folder(folder: &Path) -> Result<File, StartError> {
+    let failed = |source| StartError::DataFolder { folder: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let path = folder.join("keyward.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::Locked(folder.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+async fn open_backend(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports, StartError> {
+    match config.backend {
+        Backend::Embedded => {
+            let key = match config.embedded.master_key_source()? {
+                MasterKeySource::File(path) => MasterKey::from_file(&path)?,
+                MasterKeySource::Variable(name) => {
+                    let text = zeroize::Zeroizing::new(std::env::var(name).unwrap_or_default());
+                    MasterKey::from_base64(&text)?
+                }
+            };
+            let options = Options {
+                issuer_base: config.embedded.issuer_base.clone(),
+                region: config.embedded.region.clone(),
+                latency: config.embedded.latency,
+            };
+            let file = config.embedded.data_dir.join("keyward.db");
+            let embedded = Embedded::open(&file, &key, options, clock.clone()).await?;
+            Ok(Ports {
+                user_pools: embedded.user_pools(),
+                token_endpoint: embedded.token_endpoint(),
+                key_source: embedded.key_source(),
+                vault: embedded.vault(),
+                registry: embedded.registry(),
+                clock,
+            })
+        }
+    }
+}
+
+fn serve(config: &Config, routes: Routes, listener: TcpListener, draining: CancellationToken) -> JoinHandle<()> {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = Server::builder()
+        .timeout(config.grpc.request_timeout)
+        .max_concurrent_streams(config.grpc.max_concurrent_streams)
+        .http2_keepalive_interval(Some(config.grpc.keepalive_interval))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, draining.cancelled_owned());
+    tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the server has ended");
+        }
+    })
+}
+
+/// Says it for the daemon as a whole and for each of its services, since clients ask for either.
+async fn announce(health: &HealthReporter, status: ServingStatus) {
+    for service in ["", "Token", "Verification", "Tenant", "Client", "Catalog", "Audit"] {
+        let name = if service.is_empty() { String::new() } else { format!("keyward.v1.{service}Service") };
+        health.set_service_status(name, status).await;
+    }
+}
+
+pub(crate) fn settings(config: &Config) -> Settings {
+    Settings {
+        app_clients_per_shared_pool: config.pools.app_clients_per_shared_pool,
+        secret_prefix: config.secrets.prefix.clone(),
+        reveal_secrets: config.secrets.reveal,
+        tokens: TokenSettings {
+            max_cached: config.tokens.max_cached,
+            max_scope_sets_per_client: config.tokens.max_scope_sets_per_client,
+            max_concurrent_fetches: config.tokens.max_concurrent_fetches,
+            fetch_timeout: config.tokens.fetch_timeout,
+            retry_after_failure: config.tokens.retry_after_failure,
+        },
+        verification: VerificationSettings {
+            leeway: config.verification.leeway,
+            max_cached: config.verification.max_cached,
+            key_refetch_floor: config.verification.key_refetch_floor,
+            key_max_age: config.verification.key_max_age,
+        },
+        rotation: RotationSettings {
+            prove_timeout: config.rotation.prove_timeout,
+            jitter_percent: u32::from(config.rotation.jitter),
+            recovery_window: config.rotation.recovery_window,
+        },
+        journal: JournalSettings {
+            concurrency: config.journal.concurrency,
+            poll_interval: config.journal.poll_interval,
+            first_retry: config.journal.first_retry,
+            max_retry: config.journal.max_retry,
+        },
+        audit_retention: config.audit.retention,
+    }
+}
+
+fn unreadable(error: Error) -> StartError {
+    StartError::Registry { detail: error.internal_detail().unwrap_or_else(|| error.to_string()) }
+}

@@ -1,0 +1,236 @@
+//! What every call has in common: an id, a span, a line in the log when it ends, an audit event when it is denied.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream, StreamExt as _};
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Request, Response, Status};
+use tracing::{Instrument as _, Span};
+
+use super::Front;
+use super::caller::CALL_ID_HEADER;
+use super::requests::Asked;
+use super::status::{code, code_name, log_cause, shutting_down, status};
+use crate::domain::audit::Call;
+use crate::domain::error::{Error, Reason, Result};
+
+/// A stream of answers. It ends with its first error.
+pub type Answers<A> = BoxStream<'static, Result<A, Status>>;
+
+impl Front {
+    /// Answers one request with what `work` makes of it.
+    ///
+    /// What changes something goes on to its end when the caller gives up: a change that is stored must also reach
+    /// what is kept in memory. What only reads ends with its caller.
+    pub(super) async fn answer<M, A, W, F>(
+        self: &Arc<Self>,
+        request: Request<M>,
+        work: W,
+    ) -> Result<Response<A>, Status>
+    where
+        M: Asked,
+        A: Send + 'static,
+        W: FnOnce(Arc<Front>, Call, M) -> F,
+        F: Future<Output = Result<A>> + Send + 'static,
+    {
+        let (metadata, _, mut message) = request.into_parts();
+        let (mut call, span) = self.begin(M::METHOD, metadata);
+        let work = async {
+            let end = End::of(&call, Span::current());
+            let resource = message.resource();
+            let answer = match message.take_promise() {
+                Ok(request) => {
+                    call.request = request;
+                    let work = work(self.clone(), call.clone(), message);
+                    if M::CHANGES { self.finish(work).await } else { work.await }
+                }
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(answer) => {
+                    end.with(Code::Ok);
+                    let mut response = Response::new(answer);
+                    carry(&call, response.metadata_mut());
+                    Ok(response)
+                }
+                Err(error) => Err(self.refuse(&call, &resource, error, end).await),
+            }
+        };
+        work.instrument(span).await
+    }
+
+    /// Answers UNIMPLEMENTED: a method of the contract that this broker does not offer.
+    pub(super) async fn not_offered<M: Asked, A: Send + 'static>(
+        self: &Arc<Self>,
+        request: Request<M>,
+    ) -> Result<Response<A>, Status> {
+        self.answer(request, |_, _, _| async { Err(Error::not_offered(M::METHOD)) }).await
+    }
+
+    /// Answers a request with a stream, which ends when the broker drains.
+    pub(super) async fn stream<M, T, A, W>(
+        self: &Arc<Self>,
+        request: Request<M>,
+        work: W,
+        encode: fn(T) -> A,
+    ) -> Result<Response<Answers<A>>, Status>
+    where
+        M: Asked,
+        T: Send + 'static,
+        A: Send + 'static,
+        W: FnOnce(M) -> Result<BoxStream<'static, Result<T>>>,
+    {
+        let (metadata, _, message) = request.into_parts();
+        let (call, span) = self.begin(M::METHOD, metadata);
+        let (end, resource) = (End::of(&call, span.clone()), message.resource());
+        match work(message) {
+            Ok(items) => Ok(self.follow(call, span, end, resource, items.map(move |i| i.map(encode)).boxed())),
+            Err(error) => Err(self.refuse(&call, &resource, error, end).instrument(span).await),
+        }
+    }
+
+    /// Answers a stream of requests with a stream of answers, which ends when the broker drains.
+    pub(super) fn converse<M: Asked, A: Send + 'static>(
+        self: &Arc<Self>,
+        metadata: MetadataMap,
+        answers: impl FnOnce(&Call) -> BoxStream<'static, Result<A>>,
+    ) -> Response<Answers<A>> {
+        let (call, span) = self.begin(M::METHOD, metadata);
+        let (end, answers) = (End::of(&call, span.clone()), answers(&call));
+        self.follow(call, span, end, String::new(), answers)
+    }
+
+    /// Carries a task through to its end, whatever becomes of whoever waits for it.
+    async fn finish<A: Send + 'static>(&self, task: impl Future<Output = Result<A>> + Send + 'static) -> Result<A> {
+        let ended = self.tasks.spawn(task.instrument(Span::current())).await;
+        ended.unwrap_or_else(|lost| Err(Error::internal("carrying out a call", lost)))
+    }
+
+    fn begin(&self, method: &'static str, metadata: MetadataMap) -> (Call, Span) {
+        let call = self.callers.call(method, &metadata.into_headers());
+        let span = tracing::info_span!("call", method, call_id = &*call.call_id, principal = %call.principal);
+        (call, span)
+    }
+
+    fn follow<A: Send + 'static>(
+        self: &Arc<Self>,
+        call: Call,
+        span: Span,
+        end: End,
+        resource: String,
+        items: BoxStream<'static, Result<A>>,
+    ) -> Response<Answers<A>> {
+        let head = call.clone();
+        let flow = Flow { front: self.clone(), call, span, end, resource, items };
+        let answers = stream::unfold(Some(flow), |flow| async move {
+            let flow = flow?;
+            let span = flow.span.clone();
+            flow.next().instrument(span).await
+        });
+        let mut response = Response::new(answers.boxed());
+        carry(&head, response.metadata_mut());
+        response
+    }
+
+    /// What the caller is told of an error, once the audit log has the denial. A denial that cannot be written down
+    /// is not answered: the caller then learns of that instead.
+    fn refuse<'a>(&'a self, call: &'a Call, resource: &'a str, error: Error, end: End) -> BoxFuture<'a, Status> {
+        Box::pin(async move {
+            let error = match error.reason().is_denial() {
+                true => self.denied(call, resource, &error).await.err().unwrap_or(error),
+                false => error,
+            };
+            log_cause(&error, &call.call_id);
+            end.because(&error);
+            let mut status = status(&error);
+            carry(call, status.metadata_mut());
+            status
+        })
+    }
+
+    /// Writes a denial down, also when the caller hangs up to avoid it.
+    async fn denied(&self, call: &Call, resource: &str, error: &Error) -> Result<()> {
+        let (audit, call, resource, error) =
+            (self.broker.audit.clone(), call.clone(), resource.to_owned(), error.clone());
+        self.finish(async move { audit.denied(&call, &resource, &error).await }).await
+    }
+}
+
+/// A stream under way.
+struct Flow<A> {
+    front: Arc<Front>,
+    call: Call,
+    span: Span,
+    end: End,
+    resource: String,
+    items: BoxStream<'static, Result<A>>,
+}
+
+impl<A: Send> Flow<A> {
+    /// The next answer and what follows it.
+    async fn next(mut self) -> Option<(Result<A, Status>, Option<Self>)> {
+        let item = tokio::select! {
+            biased;
+            () = self.front.shutdown.cancelled() => Some(Err(shutting_down())),
+            item = self.items.next() => item,
+        };
+        match item {
+            Some(Ok(answer)) => Some((Ok(answer), Some(self))),
+            Some(Err(error)) => {
+                let status = self.front.refuse(&self.call, &self.resource, error, self.end).await;
+                Some((Err(status), None))
+            }
+            None => {
+                self.end.with(Code::Ok);
+                None
+            }
+        }
+    }
+}
+
+/// The answer carries the call's id.
+fn carry(call: &Call, metadata: &mut MetadataMap) {
+    if let Ok(id) = call.call_id.parse() {
+        metadata.insert(CALL_ID_HEADER, id);
+    }
+}
+
+/// Says in the log how a call ended, also when its caller gave up.
+struct End {
+    method: Arc<str>,
+    span: Span,
+    start: Instant,
+    code: Code,
+    reason: Option<Reason>,
+}
+
+impl End {
+    fn of(call: &Call, span: Span) -> Self {
+        End { method: call.method.clone(), span, start: Instant::now(), code: Code::Cancelled, reason: None }
+    }
+
+    fn with(mut self, code: Code) {
+        self.code = code;
+    }
+
+    fn because(mut self, error: &Error) {
+        self.reason = Some(error.reason());
+        self.code = code(error.kind());
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let code = code_name(self.code);
+        let reason = self.reason.map(Reason::as_str);
+        let duration_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // Reads that come thousands of times a second would drown the rest.
+        let is_frequent = self.method.ends_with("/GetToken") || self.method.ends_with("/VerifyToken");
+        self.span.in_scope(|| match is_frequent && self.code == Code::Ok {
+            true => tracing::debug!(code, duration_ms, "answered"),
+            false => tracing::info!(code, reason, duration_ms, "answered"),
+        });
+    }
+}

@@ -1,0 +1,144 @@
+//! Clients, their rotations, and revocations.
+
+use jiff::Timestamp;
+
+use super::{count, display_name, duration, etag, issuer, scopes, timestamp};
+use crate::broker::api::{ClientView, Revealed, RotationView};
+use crate::domain::client::{ClientState, RotationPolicy};
+use crate::domain::revocation::{Revocation, RevocationTarget};
+use crate::domain::rotation::{Milestone, RotationState, Trigger};
+use crate::domain::scope::ScopeSet;
+use crate::proto::{self, revocation};
+
+pub fn client(view: ClientView) -> proto::Client {
+    let ClientView { client, version, pool } = view;
+    let state = match client.state {
+        ClientState::Creating => proto::ClientState::Creating,
+        ClientState::Active => proto::ClientState::Active,
+        ClientState::Deleting => proto::ClientState::Deleting,
+    };
+    let (pool_issuer, token_endpoint) = pool.map(|pool| (pool.issuer, pool.token_endpoint)).unzip();
+    proto::Client {
+        name: client.name.to_string(),
+        uid: client.uid,
+        display_name: display_name(client.display_name, &client.name.client),
+        kind: proto::ClientKind::Machine.into(),
+        state: state.into(),
+        scopes: scopes(&client.scopes),
+        access_token_validity: Some(duration(client.access_token_validity)),
+        rotation_policy: Some(rotation_policy(client.rotation)),
+        app_client_id: client.app_client.map(String::from).unwrap_or_default(),
+        pool: client.pool.name(),
+        issuer: issuer(pool_issuer),
+        token_endpoint: token_endpoint.unwrap_or_default(),
+        secret_name: client.secret_name.into(),
+        secret_readers: client.secret_readers,
+        labels: client.labels,
+        rotate_time: client.rotate_time.map(timestamp),
+        next_rotate_time: client.next_rotate_time.map(timestamp),
+        create_time: Some(timestamp(client.create_time)),
+        update_time: Some(timestamp(client.update_time)),
+        etag: etag(version),
+        interactive: None,
+        replaced_app_clients: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+fn rotation_policy(policy: RotationPolicy) -> proto::RotationPolicy {
+    proto::RotationPolicy {
+        period: Some(duration(policy.period)),
+        overlap: Some(duration(policy.overlap)),
+        disabled: policy.disabled,
+    }
+}
+
+pub fn revealed(revealed: Revealed) -> proto::RevealClientSecretResponse {
+    let document = revealed.document;
+    proto::RevealClientSecretResponse {
+        app_client_id: document.client_id.map(String::from).unwrap_or_default(),
+        client_secret: document.client_secret.expose().to_owned(),
+        token_endpoint: document.token_endpoint,
+        issuer: document.issuer,
+        scopes: scopes(&ScopeSet::from_claim(&document.scopes)),
+        next_rotate_time: revealed.next_rotate_time.map(timestamp),
+    }
+}
+
+pub fn rotation(view: RotationView) -> proto::Rotation {
+    let RotationView { rotation, planned, app_client } = view;
+    let state = match rotation.state {
+        RotationState::Running => proto::RotationState::Running,
+        RotationState::Overlap => proto::RotationState::Overlap,
+        RotationState::Succeeded => proto::RotationState::Succeeded,
+        RotationState::Failed => proto::RotationState::Failed,
+    };
+    let trigger = match rotation.trigger {
+        Trigger::Requested => proto::RotationTrigger::Requested,
+        Trigger::Scheduled => proto::RotationTrigger::Scheduled,
+        Trigger::Compromise => proto::RotationTrigger::Compromise,
+    };
+    let step = |(milestone, time): (Milestone, Option<Timestamp>)| proto::RotationStep {
+        kind: step_kind(milestone).into(),
+        time: time.map(timestamp),
+    };
+    proto::Rotation {
+        name: rotation.name.to_string(),
+        state: state.into(),
+        trigger: trigger.into(),
+        method: proto::RotationMethod::SecondSecret.into(),
+        immediate: rotation.trigger == Trigger::Compromise,
+        reason: rotation.reason,
+        steps: rotation.milestones.into_iter().map(|(milestone, time)| step((milestone, Some(time)))).collect(),
+        planned_steps: planned.into_iter().map(step).collect(),
+        create_time: Some(timestamp(rotation.create_time)),
+        promote_time: rotation.promote_time.map(timestamp),
+        retire_time: rotation.retire_time.map(timestamp),
+        end_time: rotation.end_time.map(timestamp),
+        attempt_count: count(rotation.attempts),
+        next_attempt_time: rotation.next_attempt_time.map(timestamp),
+        last_error_reason: rotation.last_error_reason,
+        last_error_detail: rotation.last_error,
+        app_client_id: app_client.map(String::from).unwrap_or_default(),
+        replaced_app_client_id: String::new(),
+    }
+}
+
+/// What `validate_only` answers: a rotation that is not one.
+pub fn planned_rotation(view: RotationView) -> proto::Rotation {
+    proto::Rotation {
+        name: String::new(),
+        state: proto::RotationState::Unspecified.into(),
+        create_time: None,
+        ..rotation(view)
+    }
+}
+
+fn step_kind(milestone: Milestone) -> proto::RotationStepKind {
+    match milestone {
+        Milestone::Staged => proto::RotationStepKind::Stage,
+        Milestone::Registered => proto::RotationStepKind::Register,
+        Milestone::Proved => proto::RotationStepKind::Prove,
+        Milestone::Promoted => proto::RotationStepKind::Promote,
+        Milestone::Retired => proto::RotationStepKind::Retire,
+        Milestone::StrayRemoved => proto::RotationStepKind::RemoveStray,
+        Milestone::Abandoned => proto::RotationStepKind::Abandon,
+    }
+}
+
+pub fn revocation(revocation: Revocation) -> proto::Revocation {
+    let target = match revocation.target {
+        RevocationTarget::Token(token) => revocation::Target::TokenId(token.as_str().to_owned()),
+        RevocationTarget::Client(client) => revocation::Target::Client(client.to_string()),
+        RevocationTarget::Tenant(tenant) => revocation::Target::Tenant(tenant.name()),
+    };
+    proto::Revocation {
+        name: revocation.id.name(),
+        target: Some(target),
+        issuer: issuer(revocation.issuer),
+        issued_before: revocation.issued_before.map(timestamp),
+        reason: revocation.reason,
+        create_time: Some(timestamp(revocation.create_time)),
+        expire_time: Some(timestamp(revocation.expire_time)),
+    }
+}

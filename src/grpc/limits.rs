@@ -1,0 +1,123 @@
+//! How large a request may be, and whose fault it is when one cannot be read.
+//!
+//! tonic looks at a message's length before it makes room for it, so an oversized body is neither read nor stored.
+//! But it answers OUT_OF_RANGE to a message that is too long and INTERNAL to one that cannot be decoded, as if the
+//! broker had failed. [`BlameTheRequest`] rewrites exactly these answers, which tonic gives before a handler is
+//! called; they are told from ours by having no details.
+
+use std::task::{Context, Poll};
+
+use futures::future::{BoxFuture, FutureExt as _};
+use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use super::caller::{CALL_ID_HEADER, call_id};
+use super::status::{code_name, status};
+use crate::domain::error::Error;
+
+/// Bounds of what a caller may send.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest message that is read, in bytes.
+    pub message_bytes: usize,
+}
+
+impl Default for Limits {
+    /// 256 KiB: sixteen times the longest token, and room for a tenant with everything set.
+    fn default() -> Self {
+        Limits { message_bytes: 256 * 1024 }
+    }
+}
+
+const SERVICES: &str = "/keyward.v1.";
+
+/// Turns tonic's complaints about a request into INVALID_ARGUMENT.
+#[derive(Clone, Copy, Debug)]
+pub struct BlameTheRequest;
+
+impl<S> Layer<S> for BlameTheRequest {
+    type Service = Blaming<S>;
+
+    fn layer(&self, inner: S) -> Blaming<S> {
+        Blaming { inner }
+    }
+}
+
+/// The service that [`BlameTheRequest`] makes.
+#[derive(Clone, Debug)]
+pub struct Blaming<S> {
+    inner: S,
+}
+
+impl<S, In, Out> Service<Request<In>> for Blaming<S>
+where
+    S: Service<Request<In>, Response = Response<Out>>,
+    S::Future: Send + 'static,
+    Out: 'static,
+{
+    type Response = Response<Out>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response<Out>, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<In>) -> Self::Future {
+        if !request.uri().path().starts_with(SERVICES) {
+            return self.inner.call(request).boxed();
+        }
+        let method = request.uri().path().trim_start_matches('/').to_owned();
+        let given = request.headers().get(CALL_ID_HEADER).cloned();
+        let answer = self.inner.call(request);
+        async move {
+            let mut response = answer.await?;
+            blame(&method, given.as_ref(), response.headers_mut());
+            Ok(response)
+        }
+        .boxed()
+    }
+}
+
+/// Rewrites the status in the headers of an answer without a body, if it is one of tonic's own complaints.
+fn blame(method: &str, given: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    let Some(complaint) = Status::from_header_map(headers) else { return };
+    let Some(error) = violation(method, &complaint) else { return };
+    let call_id = call_id(given);
+    tracing::info!(
+        method,
+        call_id = &*call_id,
+        code = code_name(Code::InvalidArgument),
+        reason = error.reason().as_str(),
+        complaint = complaint.message(),
+        "not read"
+    );
+    // The details cannot fail to be a header: they are base64.
+    if status(&error).add_header(headers).is_ok()
+        && let Ok(id) = HeaderValue::from_str(&call_id)
+    {
+        headers.insert(CALL_ID_HEADER, id);
+    }
+}
+
+/// What is wrong with a request that tonic would not read; `None` for every other status.
+pub fn violation(method: &str, complaint: &Status) -> Option<Error> {
+    if !complaint.details().is_empty() {
+        return None;
+    }
+    match complaint.code() {
+        Code::OutOfRange => Some(Error::invalid(largest_field(method), "the message is longer than this broker reads")),
+        Code::Internal => Some(Error::invalid("(message)", "the message cannot be decoded")),
+        _ => None,
+    }
+}
+
+/// The field that makes a message too long, where only one can.
+fn largest_field(method: &str) -> &'static str {
+    match method {
+        "keyward.v1.VerificationService/VerifyToken" | "keyward.v1.ClientService/RevokeTokens" => "token",
+        "keyward.v1.VerificationService/VerifyTokens" => "request.token",
+        _ => "(message)",
+    }
+}

@@ -1,0 +1,101 @@
+//! Requests in: who calls, decode, call the broker, encode.
+//!
+//! Knows the broker's API and the domain, and no backend. It is the only place that makes a gRPC status, and the only
+//! one that sees the contract's messages; nothing behind it does.
+//!
+//! Every handler is a few lines because `answer.rs` does what all have in common: the call's id, the
+//! span, the audit event of a denial, the status.
+
+mod answer;
+mod audit;
+mod caller;
+mod catalog;
+mod clients;
+mod decode;
+mod encode;
+mod limits;
+mod requests;
+mod status;
+mod tenants;
+mod tokens;
+mod verification;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+use tonic_health::pb::health_server::{Health, HealthServer};
+
+use crate::broker::Broker;
+use crate::domain::error::{Error, Reason};
+use crate::proto;
+use crate::proto::audit_service_server::AuditServiceServer;
+use crate::proto::catalog_service_server::CatalogServiceServer;
+use crate::proto::client_service_server::ClientServiceServer;
+use crate::proto::tenant_service_server::TenantServiceServer;
+use crate::proto::token_service_server::TokenServiceServer;
+use crate::proto::verification_service_server::VerificationServiceServer;
+
+pub use caller::{CALL_ID_HEADER, Callers};
+pub use limits::Limits;
+
+/// What every service needs.
+pub struct Front {
+    pub broker: Arc<Broker>,
+    /// Ends the long streams, with UNAVAILABLE and SHUTTING_DOWN, when it is cancelled.
+    pub shutdown: CancellationToken,
+    /// Changes under way, whose callers may have given up. To be waited for once the server has stopped.
+    pub tasks: TaskTracker,
+    pub limits: Limits,
+    pub callers: Callers,
+}
+
+/// One service of the contract over the front that all of them share.
+#[derive(Clone)]
+struct Service(Arc<Front>);
+
+/// All services of the contract, the health service as it was given, and reflection.
+///
+/// Fails when the descriptors that were compiled in cannot be read.
+pub fn routes<H: Health>(front: Front, health: HealthServer<H>) -> Result<Routes, tonic_reflection::server::Error> {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // The messages of error details, which clients find in `Any`.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+    };
+    let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
+
+    let most = front.limits.message_bytes;
+    let service = Service(Arc::new(front));
+    let mut routes = Routes::builder();
+    routes
+        .add_service(TokenServiceServer::new(service.clone()).max_decoding_message_size(most))
+        .add_service(VerificationServiceServer::new(service.clone()).max_decoding_message_size(most))
+        .add_service(TenantServiceServer::new(service.clone()).max_decoding_message_size(most))
+        .add_service(ClientServiceServer::new(service.clone()).max_decoding_message_size(most))
+        .add_service(CatalogServiceServer::new(service.clone()).max_decoding_message_size(most))
+        .add_service(AuditServiceServer::new(service).max_decoding_message_size(most))
+        .add_service(health)
+        .add_service(v1)
+        .add_service(v1alpha);
+    let router = routes.routes().into_axum_router().layer(limits::BlameTheRequest);
+    Ok(Routes::from(router).prepare())
+}
+
+/// What a caller who gave no etag learns when the resource changed between our reading it and writing it.
+fn pinned(error: Error, etag: Option<u64>) -> Error {
+    match (error.reason(), etag) {
+        (Reason::EtagMismatch, None) => {
+            let message = "somebody else changed the resource at the same moment; try again";
+            Error::new(Reason::ConcurrentChange, message).retry_after(Duration::from_millis(100))
+        }
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests;
