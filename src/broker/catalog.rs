@@ -91,12 +91,8 @@ impl Catalog {
         Ok(Listing { items, next: listing.next })
     }
 
-    /// Refused while a client has one of its scopes. `force` is refused just so: every client is a machine's, and the
-    /// last scope of one cannot be taken away.
-    pub async fn delete(&self, call: &Call, identifier: &Identifier, version: Option<u64>, force: bool) -> Result<()> {
-        if force {
-            return Err(Error::invalid("force", "this broker does not take scopes away from clients"));
-        }
+    /// Refused while a client has one of its scopes.
+    pub async fn delete(&self, call: &Call, identifier: &Identifier, version: Option<u64>) -> Result<()> {
         settle(|| async {
             // Before it is read: when it is gone because of this very request, that is success.
             let Asked::Afresh(receipt) = self.world.asked(call).await? else { return Ok(()) };

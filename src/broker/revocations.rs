@@ -57,7 +57,13 @@ impl Revocations {
             create_time: now,
             expire_time: longest,
         };
-        let event = call.event(now, revocation.id.name()).detail(&new.reason);
+        // The event is found where people look for it: by the client or the tenant, where there is one.
+        let about = match &new.target {
+            NewRevocationTarget::Client(name) => name.to_string(),
+            NewRevocationTarget::Tenant(id) => id.name(),
+            NewRevocationTarget::TokenId(_) | NewRevocationTarget::Token(_) => revocation.id.name(),
+        };
+        let event = call.event(now, about).detail(&new.reason);
         let mut change = Change::because(event);
         match &new.target {
             NewRevocationTarget::TokenId(token) => {

@@ -47,26 +47,27 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
     };
-    // A closed standard error is no reason not to serve.
-    let _ = std::io::stderr().write_all(notice(args.listen, &folder).as_bytes());
-    serve::run_daemon(config, args.ready.ready_file.as_deref()).await
+    let announce = |address| {
+        // A closed standard error is no reason not to serve.
+        let _ = std::io::stderr().write_all(notice(address, &folder).as_bytes());
+    };
+    serve::run_daemon(config, args.ready.ready_file.as_deref(), announce).await
 }
 
-fn notice(listen: SocketAddr, folder: &Path) -> String {
+fn notice(address: SocketAddr, folder: &Path) -> String {
     let rule = "=".repeat(100);
-    let target = if listen.port() == 0 { "127.0.0.1:PORT".to_owned() } else { listen.to_string() };
     let open = if home::is_open_to_others(folder) {
         "  THE DATA FOLDER IS OPEN TO OTHER USERS OF THIS MACHINE: run chmod 700 on it.\n"
     } else {
         ""
     };
     format!(
-        "{rule}\n  keyward dev: FOR DEVELOPMENT. EVERYONE WHO CAN CONNECT TO {listen} IS AN OPERATOR.\n  \
+        "{rule}\n  keyward dev: FOR DEVELOPMENT. EVERYONE WHO CAN CONNECT TO {address} IS AN OPERATOR.\n  \
          Nobody is authenticated and nothing is encrypted on the way, so only this machine can connect.\n\n  \
          data        {}\n  master key  {}\n{open}\n  \
-         Try:  grpcurl -plaintext {target} list\n        \
-         grpcurl -plaintext {target} keyward.v1.TenantService/ListTenants\n        \
-         keyward tour --target http://{target}\n{rule}\n",
+         Try:  grpcurl -plaintext {address} list\n        \
+         grpcurl -plaintext {address} keyward.v1.TenantService/ListTenants\n        \
+         keyward tour --target http://{address}\n{rule}\n",
         folder.display(),
         folder.join("master.key").display(),
     )

@@ -1,12 +1,11 @@
 //! The data folder of `keyward dev`, and a look at a master key's file from outside.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use base64::Engine as _;
 use keyward::config::ConfigError;
-use zeroize::Zeroizing;
+use keyward::embedded::MasterKey;
 
 /// Makes `folder` (mode 0700) and a `master.key` (mode 0600) in it where they are missing. Answers with the folder's
 /// absolute path. What is there is left as it is.
@@ -15,7 +14,7 @@ pub(super) fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
     let folder = folder.canonicalize().with_context(|| format!("cannot open the data folder {}", folder.display()))?;
     let key = folder.join("master.key");
     if !key.try_exists().with_context(|| format!("cannot look for {}", key.display()))? {
-        write_key(&folder, &key).with_context(|| format!("cannot write {}", key.display()))?;
+        MasterKey::generate_file(&key).with_context(|| format!("cannot write {}", key.display()))?;
     }
     Ok(folder)
 }
@@ -51,20 +50,6 @@ fn make_private(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-/// Under another name first, so that a crash leaves no half of a key; never over a key that is there.
-fn write_key(folder: &Path, path: &Path) -> anyhow::Result<()> {
-    let mut key = Zeroizing::new([0; 32]);
-    aws_lc_rs::rand::fill(key.as_mut_slice()).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
-    let text = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(key.as_slice()));
-    // A file of tempfile's has the mode 0600.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.as_file().sync_all()?;
-    file.persist_noclobber(path)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,7 +60,7 @@ mod tests {
         let folder = parent.path().join("a/b");
         let made = prepare(&folder).expect("made");
         let key = std::fs::read_to_string(made.join("master.key")).expect("key");
-        assert_eq!(base64::engine::general_purpose::STANDARD.decode(key.trim()).expect("base64").len(), 32);
+        assert!(MasterKey::from_base64(&key).is_ok());
         assert!(!is_open_to_others(&made) && !is_open_to_others(&made.join("master.key")));
         prepare(&folder).expect("again");
         assert_eq!(std::fs::read_to_string(made.join("master.key")).expect("key"), key);

@@ -16,32 +16,31 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use keyward::config::ConfigError;
+use keyward::tour::TourError;
 
-const ABOUT: &str = "\
-Keeps the machine-to-machine credentials of a multi-tenant platform on Amazon Cognito: issues an app client for each
-tenant backend, rotates its secret without anybody noticing, hands out cached access tokens, and tells internal services
-whose token they are looking at.";
+const ABOUT: &str = "Keeps the machine-to-machine credentials of a multi-tenant platform on Amazon Cognito: issues an \
+                     app client for each tenant backend, rotates its secret without anybody noticing, hands out cached \
+                     access tokens, and tells internal services whose token they are looking at.";
 
 const AFTER: &str = "\
 Examples:
-  keyward tour                                see the whole life of a credential, on real signed tokens
-  keyward dev                                 start a broker to play with on 127.0.0.1:7443
-  keyward check --config keyward.toml         say what is in force, or what is wrong, and exit
-  keyward serve --config keyward.toml         run a broker
-  grpcurl -plaintext 127.0.0.1:7443 list      ask a running broker what it offers
+  keyward tour                             go through the whole life of a credential
+  keyward dev                              start a broker to play with on 127.0.0.1:7443
+  keyward check --config keyward.toml      say what is in force, or what is wrong
+  keyward serve --config keyward.toml      run a broker
+  grpcurl -plaintext 127.0.0.1:7443 list   ask a running broker what it offers
 
 Exit codes:
-  0    done, or stopped by SIGTERM or SIGINT with every call under way finished
-  1    it did not start, or it failed, or the tour found something that is not as it should be
-  2    the command line or the configuration is wrong; nothing was started
-  3    stopped by a signal, but some calls were still under way when shutdown.drain_deadline passed
-  130, 143
-       ended at once by a second SIGINT or SIGTERM
+  0         done, or stopped by SIGTERM or SIGINT with every call under way finished
+  1         it did not start, or it failed, or the tour found something that should not be
+  2         the command line or the configuration is wrong; nothing was started
+  3         stopped by a signal, with calls still under way at shutdown.drain_deadline
+  130, 143  ended at once by a second SIGINT or SIGTERM
 
 Environment:
-  KEYWARD_MASTER_KEY   base64 of 32 bytes, for serve and check where embedded.master_key_file is not set
-  RUST_LOG             what is logged, such as info,keyward::broker=debug; wins over log.filter
-  NO_COLOR             set to anything: no colours";
+  KEYWARD_MASTER_KEY  base64 of 32 bytes, where embedded.master_key_file is not set
+  RUST_LOG            what is logged, such as info,keyward::broker=debug
+  NO_COLOR            set to anything: no colours";
 
 /// What can be asked for.
 #[derive(Debug, Parser)]
@@ -83,10 +82,15 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Late) => ExitCode::from(3),
         Err(error) => {
             eprintln!("keyward: {error:#}");
-            let is_config = error.chain().any(|cause| cause.is::<ConfigError>());
-            ExitCode::from(if is_config { 2 } else { 1 })
+            ExitCode::from(if is_misuse(&error) { 2 } else { 1 })
         }
     }
+}
+
+/// Whether what was asked for is at fault, so that asking again is of no use.
+fn is_misuse(error: &anyhow::Error) -> bool {
+    let is_target = |cause: &TourError| matches!(cause, TourError::Target { .. });
+    error.chain().any(|cause| cause.is::<ConfigError>() || cause.downcast_ref().is_some_and(is_target))
 }
 
 fn in_runtime(command: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {

@@ -1,5 +1,6 @@
 //! `keyward serve`, and the running of a daemon from its start to its end that `keyward dev` shares.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,17 +36,22 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     let config = Config::load(&args.config)?;
     config.embedded.master_key_source().map_err(|error| error.in_file(&args.config))?;
-    run_daemon(config, args.ready.ready_file.as_deref()).await
+    run_daemon(config, args.ready.ready_file.as_deref(), |_| {}).await
 }
 
-/// Starts the daemon and waits until it was asked to end or ended by itself.
-pub(super) async fn run_daemon(config: Config, ready_file: Option<&Path>) -> anyhow::Result<Outcome> {
+/// Starts the daemon, tells `announce` where it listens, and waits until it was asked to end or ended by itself.
+pub(super) async fn run_daemon(
+    config: Config,
+    ready_file: Option<&Path>,
+    announce: impl FnOnce(SocketAddr),
+) -> anyhow::Result<Outcome> {
     telemetry::init(config.log.format, &config.log.filter).context("cannot set up logs")?;
     let asked = shutdown::on_signals().context("cannot listen for signals")?;
     let mut running = tokio::select! {
         started = daemon::start(config, Arc::new(SystemClock)) => started.context("the daemon did not start")?,
         () = asked.cancelled() => return Ok(Outcome::Done),
     };
+    announce(running.local_addr());
     tracing::info!("listening on {}", running.local_addr());
     let written = until_asked(&mut running, ready_file, &asked).await;
     let drained = running.stop().await;

@@ -9,8 +9,9 @@ use anyhow::Context as _;
 use keyward::config::Config;
 use keyward::daemon;
 use keyward::runtime::clock::SystemClock;
-use keyward::runtime::telemetry;
+use keyward::runtime::{shutdown, telemetry};
 use keyward::tour::{self, Options, Report};
+use tokio_util::sync::CancellationToken;
 
 use super::{Outcome, home};
 
@@ -31,9 +32,10 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     telemetry::init(telemetry::Format::Text, "warn").context("cannot set up logs")?;
+    let asked = shutdown::on_signals().context("cannot listen for signals")?;
     let report = match args.target {
-        Some(target) => go(target, random_suffix()).await?,
-        None => on_a_daemon_of_its_own().await?,
+        Some(target) => go(target, random_suffix(), &asked).await?,
+        None => on_a_daemon_of_its_own(&asked).await?,
     };
     if report.is_good() {
         return Ok(Outcome::Done);
@@ -44,7 +46,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     Ok(Outcome::Unmet)
 }
 
-async fn on_a_daemon_of_its_own() -> anyhow::Result<Report> {
+async fn on_a_daemon_of_its_own(asked: &CancellationToken) -> anyhow::Result<Report> {
     let folder = tempfile::Builder::new().prefix("keyward-tour-").tempdir();
     let folder = folder.context("cannot make a temporary data folder")?;
     let data = home::prepare(folder.path())?;
@@ -54,7 +56,7 @@ async fn on_a_daemon_of_its_own() -> anyhow::Result<Report> {
     let report = tokio::select! {
         () = readiness.wait_ready() => {
             println!("A broker of the tour's own listens on {}; its data goes when the tour ends.", running.local_addr());
-            go(format!("http://{}", running.local_addr()), String::new()).await
+            go(format!("http://{}", running.local_addr()), String::new(), asked).await
         }
         () = running.wait() => Err(anyhow::anyhow!("the daemon ended before it was ready")),
     };
@@ -64,16 +66,11 @@ async fn on_a_daemon_of_its_own() -> anyhow::Result<Report> {
     report
 }
 
-async fn go(target: String, suffix: String) -> anyhow::Result<Report> {
+async fn go(target: String, suffix: String, asked: &CancellationToken) -> anyhow::Result<Report> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let color = std::io::stdout().is_terminal() && !no_color;
     let options = Options { target, suffix, color, progress: true };
-    let interrupted = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    Ok(tour::run(&options, &mut std::io::stdout(), interrupted).await?)
+    Ok(tour::run(&options, &mut std::io::stdout(), asked.cancelled()).await?)
 }
 
 /// Five letters and digits, so that tours on one broker do not meet; they guard nothing.

@@ -123,7 +123,7 @@ impl Default for Pools {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tokens {
-    /// How many tokens are kept, one for each client and scope set: 1 to 10,000,000.
+    /// How many clients' tokens are held in memory: 1 to 10,000,000.
     pub max_cached: u64,
     /// How many different scope sets one client may use: 1 to 100.
     pub max_scope_sets_per_client: usize,
@@ -132,7 +132,7 @@ pub struct Tokens {
     /// How long one fetch may take: 100 ms to 60 s.
     #[serde(with = "humantime_serde")]
     pub fetch_timeout: Duration,
-    /// How long a token whose refresh failed is left alone: 100 ms to 60 s.
+    /// How long the endpoint is not asked again for a token whose fetch failed: 100 ms to 60 s.
     #[serde(with = "humantime_serde")]
     pub retry_after_failure: Duration,
 }
@@ -156,7 +156,7 @@ pub struct Verification {
     /// How far the issuer's clock may be off when `exp`, `nbf` and `iat` are compared: zero to 60 s.
     #[serde(with = "humantime_serde")]
     pub leeway: Duration,
-    /// How many verdicts are kept: 1 to 10,000,000.
+    /// How many verified signatures are held in memory: 1 to 10,000,000.
     pub max_cached: u64,
     /// The shortest time between two reads of one issuer's keys: 1 s to 1 h.
     #[serde(with = "humantime_serde")]
@@ -184,7 +184,7 @@ pub struct Rotation {
     /// How long a new secret is tried before the attempt counts as failed: 1 s to 1 h.
     #[serde(with = "humantime_serde")]
     pub prove_timeout: Duration,
-    /// How far a due time is spread, in percent of the period: 0 to 50.
+    /// By how much a scheduled rotation may be early, by hash of the client's name, in percent of its period: 0 to 50.
     pub jitter: u8,
     /// How long a deleted client's secret can be brought back: 7 d to 30 d, as Secrets Manager allows.
     #[serde(with = "humantime_serde")]
@@ -226,7 +226,7 @@ impl Default for Journal {
 pub struct Secrets {
     /// Whether `RevealClientSecret` answers.
     pub reveal: bool,
-    /// What secrets' names begin with; `/`, the tenant and the client follow. 1 to 64 characters of `[A-Za-z0-9_.-]`
+    /// What secrets' names begin with; `/tenants/<tenant>/clients/<client>` follows. 1 to 64 characters of `[A-Za-z0-9_.-]`
     /// and `/` between them.
     pub prefix: String,
 }

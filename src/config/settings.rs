@@ -80,7 +80,7 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             "A shared pool that has so many takes no more",
         )
         .within(1, 10_000),
-        Setting::new("tokens.max_cached", count(tokens.max_cached), "Tokens kept, one for each client and scope set")
+        Setting::new("tokens.max_cached", count(tokens.max_cached), "Clients whose tokens are held in memory")
             .within(1, 10_000_000),
         Setting::new(
             "tokens.max_scope_sets_per_client",
@@ -95,12 +95,13 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
         Setting::new(
             "tokens.retry_after_failure",
             period(tokens.retry_after_failure),
-            "How long a failed refresh is left alone",
+            "How long a failed fetch is not repeated",
         )
         .lasting(MILLI * 100, MINUTE),
         Setting::new("verification.leeway", period(verification.leeway), "How far an issuer's clock may be off")
             .lasting(Duration::ZERO, MINUTE),
-        Setting::new("verification.max_cached", count(verification.max_cached), "Verdicts kept").within(1, 10_000_000),
+        Setting::new("verification.max_cached", count(verification.max_cached), "Verified signatures held in memory")
+            .within(1, 10_000_000),
         Setting::new(
             "verification.key_refetch_floor",
             period(verification.key_refetch_floor),
@@ -111,7 +112,7 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             .lasting(MINUTE, DAY),
         Setting::new("rotation.prove_timeout", period(rotation.prove_timeout), "How long a new secret is tried")
             .lasting(SECOND, HOUR),
-        Setting::new("rotation.jitter", count(rotation.jitter), "How far due times are spread, percent of the period")
+        Setting::new("rotation.jitter", count(rotation.jitter), "By how much rotations may be early, percent")
             .within(0, 50),
         Setting::new(
             "rotation.recovery_window",

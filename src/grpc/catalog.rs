@@ -51,7 +51,7 @@ impl CatalogService for Service {
             .answer(request, |front, call, message| async move {
                 let identifier = Identifier::from_name("name", &message.name)?;
                 let version = etag(identifier.name(), &message.etag)?;
-                front.broker.catalog.delete(&call, &identifier, version, message.force).await
+                front.broker.catalog.delete(&call, &identifier, version).await
             })
             .await
     }

@@ -6,7 +6,7 @@
 //! and states, and neither header values nor payloads (h2 leaves both out of `Debug` on purpose; rusqlite and
 //! tokio-rusqlite log nothing); but that is a habit of those versions and no promise, and nobody reads the logging of
 //! every update. So the rule names whom it trusts instead of whom it does not. What it costs is HTTP/2 frames in the
-//! log, for which there is `SSLKEYLOGFILE` and Wireshark.
+//! log; a packet capture shows those.
 
 use std::io::IsTerminal as _;
 

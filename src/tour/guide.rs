@@ -149,7 +149,7 @@ impl<'w> Guide<'w> {
             let wanted = |answer: &Result<Value, Status>| match answer {
                 Ok(_) => true,
                 // The rest may still be on its way out: a scope is in use while its last client goes.
-                Err(status) => status.code() != Code::FailedPrecondition && status.code() != Code::Unavailable,
+                Err(status) => status.code() != Code::FailedPrecondition,
             };
             match self.settle(method, request.clone(), wanted).await? {
                 Err(status) if status.code() != Code::NotFound => {

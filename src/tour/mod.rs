@@ -40,7 +40,7 @@ pub struct Options {
 pub enum TourError {
     #[error("{target}: must be like http://127.0.0.1:7443; the tour speaks plaintext gRPC")]
     Target { target: String },
-    #[error("cannot reach {target}; is a broker running there? `keyward dev` starts one: {}", reasons(source))]
+    #[error("cannot reach {target}; is a broker running there? `keyward dev` starts one")]
     Connect { target: String, source: tonic::transport::Error },
     #[error("{method} failed with {:?}: {}", status.code(), status.message())]
     Call { method: String, status: Box<Status> },
@@ -48,7 +48,7 @@ pub enum TourError {
     Contract { method: String, detail: String },
     #[error("interrupted")]
     Interrupted,
-    #[error("cannot write: {0}")]
+    #[error("cannot write what the tour shows")]
     Output(#[from] io::Error),
 }
 
@@ -75,15 +75,4 @@ pub async fn run(
         Ok(()) | Err(TourError::Call { .. }) => taken.and(guide.conclude()),
         Err(other) => Err(other),
     }
-}
-
-/// An error with all its causes; tonic's own text leaves them out.
-fn reasons(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    text
 }

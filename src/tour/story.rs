@@ -88,7 +88,7 @@ impl<'w> Story<'w> {
             "An API and its scopes, kept once. The broker applies the catalogue to every user pool.",
         )?;
         let name = format!("resourceServers/{}", self.server);
-        self.guide.will_leave("CatalogService/DeleteResourceServer", json!({ "name": name, "force": true }));
+        self.guide.will_leave("CatalogService/DeleteResourceServer", json!({ "name": name }));
         let server = json!({ "identifier": self.server, "displayName": "Orders API", "scopes": [
             { "scopeName": "read", "description": "Read orders" },
             { "scopeName": "write", "description": "Place and change orders" } ] });

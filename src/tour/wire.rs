@@ -73,7 +73,7 @@ impl Wire {
 
     pub(super) async fn call(&self, method: &Method, request: &DynamicMessage) -> Result<DynamicMessage, Status> {
         let mut client = Grpc::new(self.channel.clone());
-        client.ready().await.map_err(|error| Status::unavailable(super::reasons(&error)))?;
+        client.ready().await.map_err(|error| Status::unavailable(reasons(&error)))?;
         let message = Bytes::from(request.encode_to_vec());
         let answer = client.unary(Request::new(message), method.path.clone(), BytesCodec).await?;
         DynamicMessage::decode(method.output.clone(), answer.into_inner())
@@ -129,4 +129,15 @@ impl Decoder for BytesCodec {
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
     }
+}
+
+/// An error with all its causes; tonic's own text leaves them out.
+fn reasons(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    text
 }

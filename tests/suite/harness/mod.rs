@@ -1,0 +1,205 @@
+//! Daemons to test against, and the few calls that nearly every test begins with.
+
+mod binary;
+mod errors;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use keyward::broker::ports::Clock;
+use keyward::config::Config;
+use keyward::daemon::{self, Running};
+use keyward::proto;
+use keyward::proto::audit_service_client::AuditServiceClient;
+use keyward::proto::catalog_service_client::CatalogServiceClient;
+use keyward::proto::client_service_client::ClientServiceClient;
+use keyward::proto::tenant_service_client::TenantServiceClient;
+use keyward::proto::token_service_client::TokenServiceClient;
+use keyward::proto::verification_service_client::VerificationServiceClient;
+use keyward::proto::verify_token_response::Verdict;
+use keyward::runtime::clock::{ManualClock, SystemClock};
+use keyward::runtime::shutdown::Drained;
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+pub use binary::Binary;
+pub use errors::{ErrorDetails, details};
+
+/// The scopes of [`Daemon::put_orders_api`], in canonical order.
+pub const SCOPES: [&str; 2] = ["orders/read", "orders/write"];
+
+/// A daemon in this process, on a free port, over real gRPC, on a real file.
+pub struct Daemon {
+    running: Running,
+    pub channel: Channel,
+    pub clock: Arc<dyn Clock>,
+    config: Config,
+    folder: Arc<TempDir>,
+}
+
+impl Daemon {
+    /// With the time of day.
+    pub async fn start() -> Self {
+        Daemon::start_with(Arc::new(SystemClock), |_| {}).await
+    }
+
+    /// With a clock that the test moves. It starts at [`start_time`].
+    pub async fn start_at_rest() -> (Self, Arc<ManualClock>) {
+        Daemon::start_at_rest_with(|_| {}).await
+    }
+
+    pub async fn start_at_rest_with(edit: impl FnOnce(&mut Config)) -> (Self, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::new(start_time()));
+        (Daemon::start_with(clock.clone(), edit).await, clock)
+    }
+
+    pub async fn start_with(clock: Arc<dyn Clock>, edit: impl FnOnce(&mut Config)) -> Self {
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).expect("the data folder");
+        let key = data.join("master.key");
+        keyward::embedded::MasterKey::generate_file(&key).expect("a master key");
+        let mut config = Config::dev("127.0.0.1:0".parse().expect("an address"), data).expect("a configuration");
+        edit(&mut config);
+        Daemon::on(folder, config, clock).await
+    }
+
+    async fn on(folder: Arc<TempDir>, config: Config, clock: Arc<dyn Clock>) -> Self {
+        let running = daemon::start(config.clone(), clock.clone()).await.expect("the daemon starts");
+        let channel = connect(&running.local_addr().to_string()).await;
+        Daemon { running, channel, clock, config, folder }
+    }
+
+    pub fn address(&self) -> String {
+        self.running.local_addr().to_string()
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        &self.config.embedded.data_dir
+    }
+
+    /// Stops it; every test should, so that what it left running fails the test and not the next one.
+    pub async fn stop(self) {
+        drop(self.channel);
+        assert_eq!(self.running.stop().await, Drained::Clean, "the daemon leaves something running");
+    }
+
+    /// Stops it and starts another one on the same folder.
+    pub async fn restart(self) -> Self {
+        let Daemon { running, channel, clock, config, folder } = self;
+        drop(channel);
+        assert_eq!(running.stop().await, Drained::Clean, "the daemon leaves something running");
+        Daemon::on(folder, config, clock).await
+    }
+
+    pub fn tenants(&self) -> TenantServiceClient<Channel> {
+        TenantServiceClient::new(self.channel.clone())
+    }
+
+    pub fn clients(&self) -> ClientServiceClient<Channel> {
+        ClientServiceClient::new(self.channel.clone())
+    }
+
+    pub fn tokens(&self) -> TokenServiceClient<Channel> {
+        TokenServiceClient::new(self.channel.clone())
+    }
+
+    pub fn verification(&self) -> VerificationServiceClient<Channel> {
+        VerificationServiceClient::new(self.channel.clone())
+    }
+
+    pub fn catalog(&self) -> CatalogServiceClient<Channel> {
+        CatalogServiceClient::new(self.channel.clone())
+    }
+
+    pub fn audit(&self) -> AuditServiceClient<Channel> {
+        AuditServiceClient::new(self.channel.clone())
+    }
+
+    pub async fn put_orders_api(&self) -> proto::ResourceServer {
+        put_orders_api(&self.channel).await
+    }
+
+    /// A tenant in a shared pool.
+    pub async fn create_tenant(&self, id: &str) -> proto::Tenant {
+        create_tenant(&self.channel, id, proto::Isolation::AppClient).await
+    }
+
+    /// A client with both scopes of the orders API and every default.
+    pub async fn create_client(&self, tenant: &str, id: &str) -> proto::Client {
+        create_client(&self.channel, tenant, id).await
+    }
+
+    /// A token with all of the client's scopes.
+    pub async fn token(&self, client: &str) -> proto::AccessToken {
+        token(&self.channel, client).await.expect("a token")
+    }
+
+    pub async fn verify(&self, token: &str) -> Verdict {
+        verify(&self.channel, token).await
+    }
+}
+
+/// Where the clock of a daemon at rest starts: 2026-01-01T00:00:00Z.
+pub fn start_time() -> Timestamp {
+    Timestamp::from_second(1_767_225_600).expect("in range")
+}
+
+pub async fn connect(address: &str) -> Channel {
+    Channel::from_shared(format!("http://{address}")).expect("an address").connect().await.expect("connected")
+}
+
+pub async fn put_orders_api(channel: &Channel) -> proto::ResourceServer {
+    let scope =
+        |name: &str| proto::ResourceServerScope { scope_name: name.to_owned(), description: format!("{name} orders") };
+    let server = proto::ResourceServer {
+        identifier: "orders".to_owned(),
+        display_name: "Orders".to_owned(),
+        scopes: vec![scope("read"), scope("write")],
+        ..Default::default()
+    };
+    let request = proto::PutResourceServerRequest { resource_server: Some(server), ..Default::default() };
+    let mut catalog = CatalogServiceClient::new(channel.clone());
+    catalog.put_resource_server(request).await.expect("the API is put").into_inner()
+}
+
+pub async fn create_tenant(channel: &Channel, id: &str, isolation: proto::Isolation) -> proto::Tenant {
+    let request = proto::CreateTenantRequest {
+        tenant_id: id.to_owned(),
+        tenant: Some(proto::Tenant { isolation: isolation.into(), ..Default::default() }),
+        ..Default::default()
+    };
+    let mut tenants = TenantServiceClient::new(channel.clone());
+    tenants.create_tenant(request).await.expect("the tenant is created").into_inner()
+}
+
+pub async fn create_client(channel: &Channel, tenant: &str, id: &str) -> proto::Client {
+    let client = proto::Client { scopes: SCOPES.map(str::to_owned).to_vec(), ..Default::default() };
+    let request = proto::CreateClientRequest {
+        parent: format!("tenants/{tenant}"),
+        client_id: id.to_owned(),
+        client: Some(client),
+        ..Default::default()
+    };
+    let mut clients = ClientServiceClient::new(channel.clone());
+    clients.create_client(request).await.expect("the client is created").into_inner()
+}
+
+pub async fn token(channel: &Channel, client: &str) -> Result<proto::AccessToken, tonic::Status> {
+    let request = proto::GetTokenRequest { name: client.to_owned(), ..Default::default() };
+    Ok(TokenServiceClient::new(channel.clone()).get_token(request).await?.into_inner())
+}
+
+pub async fn verify(channel: &Channel, token: &str) -> Verdict {
+    let request = proto::VerifyTokenRequest { token: token.to_owned(), ..Default::default() };
+    let answer = VerificationServiceClient::new(channel.clone()).verify_token(request).await.expect("an answer");
+    answer.into_inner().verdict.expect("a verdict")
+}
+
+/// A folder that is there for the whole test.
+pub fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_owned();
+    (folder, path)
+}
