@@ -8,8 +8,8 @@ use aws_lc_rs::error::Unspecified;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::pools;
 use super::random;
+use super::resource_servers;
 use super::sealing::Sealing;
 use super::store::{Asking, Failure};
 use crate::broker::ports::{AppClientSpec, Fault, PortResult};
@@ -70,7 +70,7 @@ pub(super) fn check(asking: Asking, spec: &AppClientSpec) -> PortResult<()> {
 
 fn check_scopes(tx: &Transaction<'_>, user_pool: &UserPoolId, scopes: &ScopeSet) -> Result<(), Failure> {
     for scope in scopes.iter() {
-        if !pools::defines(tx, user_pool, scope)? {
+        if !resource_servers::defines(tx, user_pool, scope)? {
             return Err(Failure::refused(format!("no resource server of {user_pool} defines the scope {scope}")));
         }
     }

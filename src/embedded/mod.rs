@@ -13,8 +13,10 @@ mod master_key;
 mod pools;
 mod random;
 mod registry;
+mod resource_servers;
 mod schema;
 mod sealing;
+mod signing_keys;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -30,9 +32,10 @@ use jiff::SignedDuration;
 pub use master_key::{MasterKey, MasterKeyError};
 
 use crate::broker::ports::{Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};
-use issuer::{EmbeddedIssuer, KeyRing};
+use issuer::EmbeddedIssuer;
 use pools::SqlitePools;
 use registry::SqliteRegistry;
+use signing_keys::KeyRing;
 use store::Store;
 use vault::SqliteVault;
 

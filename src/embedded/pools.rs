@@ -1,8 +1,9 @@
-//! User pools and their resource servers in SQLite: Cognito's API for administrators in small.
+//! User pools in SQLite: Cognito's API for administrators in small.
 //!
 //! What Cognito enforces is enforced here: what breaks a rule is Refused, what is one too many LimitExceeded, what
 //! hangs on something that is not there NotFound; deleting what is gone succeeds. The two ports to a pool's tokens are
-//! in [`issuer`](super::issuer), the rules of app clients in [`app_clients`](super::app_clients).
+//! in [`issuer`](super::issuer), the rules of app clients in [`app_clients`](super::app_clients), those of resource
+//! servers in [`resource_servers`].
 //!
 //! Of a pool's settings only deletion protection and the Region have an effect; the rest is kept and given to nobody,
 //! because nobody signs in here. The issuer type is ignored: all issuers start with the option's base.
@@ -12,14 +13,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::issuer::{KeyRing, NewKey};
+use super::resource_servers::require_pool;
 use super::sealing::Sealing;
+use super::signing_keys::{KeyRing, NewKey};
 use super::store::{Asking, Failure, Store, text_of};
-use super::{Distance, Options, app_clients, random};
+use super::{Distance, Options, app_clients, random, resource_servers};
 use crate::broker::ports::{AppClientSpec, Fault, Peer, PortResult, UserPools};
 use crate::domain::id::{AppClientId, Issuer, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
-use crate::domain::scope::{Identifier, MAX_RESOURCE_SERVERS, ResourceServer, Scope};
+use crate::domain::scope::{Identifier, ResourceServer};
 use crate::domain::secret::ClientSecret;
 use crate::domain::tenant::UserPoolSettings;
 
@@ -46,7 +48,7 @@ impl SqlitePools {
     }
 }
 
-pub(super) const fn asking(doing: &'static str) -> Asking {
+const fn asking(doing: &'static str) -> Asking {
     Asking { peer: Peer::UserPools, doing }
 }
 
@@ -96,7 +98,7 @@ impl UserPools for SqlitePools {
         let change = move |tx: &Transaction<'_>| {
             let sql = "SELECT region FROM user_pools WHERE id = ?1";
             let region: Option<String> = tx.query_row(sql, [user_pool.as_str()], |row| row.get(0)).optional()?;
-            let region = region.ok_or_else(|| no_pool(&user_pool))?;
+            let region = region.ok_or_else(|| resource_servers::no_pool(&user_pool))?;
             if !wanted.is_empty() && wanted != region {
                 return Err(Failure::refused(format!("{user_pool} is in Region {region} and stays there")));
             }
@@ -134,33 +136,20 @@ impl UserPools for SqlitePools {
         let asking = asking("put a resource server");
         server.check().map_err(|error| asking.error(Fault::Refused, error.message()))?;
         let (user_pool, server) = (pool.user_pool.clone(), server.clone());
-        self.store.write(asking, move |tx| put_resource_server(tx, &user_pool, &server)).await
+        self.store.write(asking, move |tx| resource_servers::put(tx, &user_pool, &server)).await
     }
 
     async fn list_resource_servers(&self, pool: &MadePool) -> PortResult<Vec<Identifier>> {
         self.distance.travel().await;
         let user_pool = pool.user_pool.clone();
-        let query = move |tx: &Transaction<'_>| {
-            require(tx, &user_pool)?;
-            let sql = "SELECT identifier FROM resource_servers WHERE user_pool = ?1 ORDER BY identifier";
-            let mut statement = tx.prepare_cached(sql)?;
-            let rows = statement.query_map([user_pool.as_str()], |row| row.get::<_, String>(0))?;
-            let parse = |row: rusqlite::Result<String>| {
-                Identifier::parse("identifier", &row?).map_err(|_| Failure::broken("identifier"))
-            };
-            rows.map(parse).collect()
-        };
+        let query = move |tx: &Transaction<'_>| resource_servers::list(tx, &user_pool);
         self.store.read(asking("list resource servers"), query).await
     }
 
     async fn delete_resource_server(&self, pool: &MadePool, identifier: &Identifier) -> PortResult<()> {
         self.distance.travel().await;
         let (user_pool, identifier) = (pool.user_pool.clone(), identifier.clone());
-        let change = move |tx: &Transaction<'_>| {
-            let sql = "DELETE FROM resource_servers WHERE user_pool = ?1 AND identifier = ?2";
-            tx.execute(sql, params![user_pool.as_str(), identifier.as_str()])?;
-            Ok(())
-        };
+        let change = move |tx: &Transaction<'_>| resource_servers::delete(tx, &user_pool, &identifier);
         self.store.write(asking("delete a resource server"), change).await
     }
 
@@ -179,7 +168,7 @@ impl UserPools for SqlitePools {
         let verifier = app_clients::Verifier::of(&self.sealing, &id, secret).map_err(no_randomness)?;
         let (user_pool, spec, now) = (pool.user_pool.clone(), spec.clone(), self.distance.now());
         let change = move |tx: &Transaction<'_>| {
-            require(tx, &user_pool)?;
+            require_pool(tx, &user_pool)?;
             app_clients::create(tx, &user_pool, &id, &spec, &verifier, now)?;
             Ok(id)
         };
@@ -190,7 +179,7 @@ impl UserPools for SqlitePools {
         self.distance.travel().await;
         let (user_pool, marker) = (pool.user_pool.clone(), marker.to_owned());
         let query = move |tx: &Transaction<'_>| {
-            require(tx, &user_pool)?;
+            require_pool(tx, &user_pool)?;
             app_clients::find(tx, &user_pool, &marker)
         };
         self.store.read(asking("find an app client"), query).await
@@ -247,16 +236,6 @@ fn settings_text(asking: Asking, settings: &UserPoolSettings) -> PortResult<Stri
     serde_json::to_string(settings).map_err(|_| asking.error(Fault::Broken, "settings cannot be written as JSON"))
 }
 
-fn no_pool(user_pool: &UserPoolId) -> Failure {
-    Failure::told(Fault::NotFound, format!("there is no user pool {user_pool}"))
-}
-
-/// Fails with NotFound unless the pool is there.
-pub(super) fn require(tx: &Transaction<'_>, user_pool: &UserPoolId) -> Result<(), Failure> {
-    let found = tx.prepare_cached("SELECT 1 FROM user_pools WHERE id = ?1")?.exists([user_pool.as_str()])?;
-    if found { Ok(()) } else { Err(no_pool(user_pool)) }
-}
-
 fn find(tx: &Transaction<'_>, id: &PoolId) -> Result<Option<MadePool>, Failure> {
     let sql = "SELECT id, issuer, region FROM user_pools WHERE keyward_id = ?1";
     let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?));
@@ -271,31 +250,4 @@ fn find(tx: &Transaction<'_>, id: &PoolId) -> Result<Option<MadePool>, Failure> 
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         issuer: Issuer::parse("issuer", &issuer).map_err(broken)?,
     }))
-}
-
-fn put_resource_server(tx: &Transaction<'_>, user_pool: &UserPoolId, server: &ResourceServer) -> Result<(), Failure> {
-    require(tx, user_pool)?;
-    let (pool, identifier) = (user_pool.as_str(), server.identifier.as_str());
-    let sql = "SELECT count(*) FROM resource_servers WHERE user_pool = ?1 AND identifier <> ?2";
-    let others: usize = tx.query_row(sql, [pool, identifier], |row| row.get(0))?;
-    if others >= MAX_RESOURCE_SERVERS {
-        let detail = format!("{user_pool} has {MAX_RESOURCE_SERVERS} resource servers");
-        return Err(Failure::told(Fault::LimitExceeded, detail));
-    }
-    let sql = "INSERT INTO resource_servers (user_pool, identifier, display_name) VALUES (?1, ?2, ?3)
-               ON CONFLICT DO UPDATE SET display_name = excluded.display_name";
-    tx.execute(sql, [pool, identifier, &server.display_name])?;
-    tx.execute("DELETE FROM scopes WHERE user_pool = ?1 AND identifier = ?2", [pool, identifier])?;
-    for definition in &server.scopes {
-        let scope = Scope::of(&server.identifier, &definition.scope_name);
-        let sql = "INSERT INTO scopes (user_pool, scope, identifier, description) VALUES (?1, ?2, ?3, ?4)";
-        tx.prepare_cached(sql)?.execute([pool, scope.as_str(), identifier, &definition.description])?;
-    }
-    Ok(())
-}
-
-/// Whether a resource server of the pool defines the scope now.
-pub(super) fn defines(tx: &Transaction<'_>, user_pool: &UserPoolId, scope: &Scope) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM scopes WHERE user_pool = ?1 AND scope = ?2";
-    tx.prepare_cached(sql)?.exists([user_pool.as_str(), scope.as_str()])
 }
