@@ -66,14 +66,23 @@ pub struct Running {
     _data_lock: File,
 }
 
-/// Starts the daemon; it answers once [`Running::readiness`] is ready.
+/// Starts the daemon over the backend that its configuration names. It serves once this has answered.
 pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
+    start_through(config, clock, |ports| ports).await
+}
+
+/// Like [`start`], with the ports seen through `through`. Tests count, delay and fail calls there.
+pub async fn start_through(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    through: impl FnOnce(Ports) -> Ports,
+) -> Result<Running, StartError> {
     let readiness = Readiness::new();
     let starting = readiness.hold("storage");
 
     let data_lock = lock_data_folder(&config.embedded.data_dir)?;
     let (tracker, draining, stopping) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
-    let ports = open_backend(&config, clock).await?;
+    let ports = through(open_backend(&config, clock).await?);
     let broker = Broker::open(ports, settings(&config), tracker.clone()).await.map_err(unreadable)?;
     let broker = Arc::new(broker);
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use keyward::broker::Ports;
 use keyward::broker::ports::Clock;
 use keyward::config::Config;
 use keyward::daemon::{self, Running};
@@ -55,6 +56,15 @@ impl Daemon {
     }
 
     pub async fn start_with(clock: Arc<dyn Clock>, edit: impl FnOnce(&mut Config)) -> Self {
+        Daemon::start_through(clock, edit, |ports| ports).await
+    }
+
+    /// With the daemon seeing its backend through `through`: see [`daemon::start_through`].
+    pub async fn start_through(
+        clock: Arc<dyn Clock>,
+        edit: impl FnOnce(&mut Config),
+        through: impl FnOnce(Ports) -> Ports,
+    ) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
         let data = folder.path().join("data");
         std::fs::create_dir(&data).expect("the data folder");
@@ -62,11 +72,16 @@ impl Daemon {
         keyward::embedded::MasterKey::generate_file(&key).expect("a master key");
         let mut config = Config::dev("127.0.0.1:0".parse().expect("an address"), data).expect("a configuration");
         edit(&mut config);
-        Daemon::on(folder, config, clock).await
+        Daemon::on(folder, config, clock, through).await
     }
 
-    async fn on(folder: Arc<TempDir>, config: Config, clock: Arc<dyn Clock>) -> Self {
-        let running = daemon::start(config.clone(), clock.clone()).await.expect("the daemon starts");
+    async fn on(
+        folder: Arc<TempDir>,
+        config: Config,
+        clock: Arc<dyn Clock>,
+        through: impl FnOnce(Ports) -> Ports,
+    ) -> Self {
+        let running = daemon::start_through(config.clone(), clock.clone(), through).await.expect("the daemon starts");
         let channel = connect(&running.local_addr().to_string()).await;
         Daemon { running, channel, clock, config, folder }
     }
@@ -90,7 +105,7 @@ impl Daemon {
         let Daemon { running, channel, clock, config, folder } = self;
         drop(channel);
         assert_eq!(running.stop().await, Drained::Clean, "the daemon leaves something running");
-        Daemon::on(folder, config, clock).await
+        Daemon::on(folder, config, clock, |ports| ports).await
     }
 
     pub fn tenants(&self) -> TenantServiceClient<Channel> {
