@@ -22,10 +22,12 @@ pub struct SystemClock;
 
 #[async_trait]
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is to ask")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is to ask")]
     async fn sleep_until(&self, time: Timestamp) {
         while let Some(step) = next_step(self.now(), time) {
             tokio::time::sleep(step).await;

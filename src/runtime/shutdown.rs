@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 /// signal's number, as a shell reports it: 143 or 130.
 ///
 /// Call it once, within a runtime. The task that listens lives as long as the process.
+#[expect(clippy::exit, reason = "the second signal asks for exactly this")]
 pub fn on_signals() -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let mut signals = Signals::listen()?;

@@ -2,5 +2,24 @@
 //!
 //! One test program, so that the daemon is linked once.
 
+mod architecture;
+mod audit;
+mod bad_input;
+mod catalog;
+mod clients;
+mod commands;
 mod harness;
+mod hygiene;
+mod kill;
+mod lists;
+mod operations;
+mod readme;
+mod requests;
+mod revocation;
+mod rotation;
+mod rotation_races;
 mod smoke;
+mod tenants;
+mod tokens;
+mod verification;
+mod watch_token;

@@ -318,7 +318,7 @@ fn an_update_of_a_client_is_what_its_mask_says() {
 
     assert_eq!(field(read(&["*"], proto::Client::default())), "client.scopes");
     assert_eq!(field(read(&["kind"], client.clone())), "update_mask");
-    assert_eq!(field(read(&["interactive"], client.clone())), "update_mask");
+    assert_eq!(field(read(&["interactive"], client)), "update_mask");
     let zero = proto::Client { rotation_policy: policy(span(0, 0), None), ..Default::default() };
     assert_eq!(field(read(&[], zero)), "client.rotation_policy.period");
 }

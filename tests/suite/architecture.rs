@@ -1,0 +1,1 @@
+//! The arrows and invariants of ARCHITECTURE.md, held against the source.

@@ -1,0 +1,1 @@
+//! Every change and every denial is an event.

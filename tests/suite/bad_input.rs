@@ -1,0 +1,1 @@
+//! Bad input names its field and changes nothing.

@@ -1,0 +1,1 @@
+//! Clients: issued, changed, revealed, deleted.

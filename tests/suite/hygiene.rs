@@ -1,0 +1,1 @@
+//! No secret and no token in any log at any level, in any error, in any event.

@@ -1,0 +1,1 @@
+//! Health, reflection, the end of a daemon, what its log says.

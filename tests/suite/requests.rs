@@ -1,0 +1,1 @@
+//! Requests that are repeated, dry runs and etags.

@@ -1,0 +1,1 @@
+//! Revocation, suspension and deletion: what they make of tokens that are out.

@@ -1,0 +1,1 @@
+//! Rotation of secrets over days, by a clock that the test moves.

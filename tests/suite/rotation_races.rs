@@ -1,0 +1,1 @@
+//! Two brokers on one world, rotating the same client.

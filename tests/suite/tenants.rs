@@ -1,0 +1,1 @@
+//! Tenants in both models, from onboarding to offboarding.

@@ -1,0 +1,1 @@
+//! Whose token is this: every rule, each with the reason of its own.

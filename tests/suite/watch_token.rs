@@ -1,0 +1,1 @@
+//! `WatchToken`: a token that is always fresh.
