@@ -68,8 +68,9 @@ impl Audit {
         Ok(Listing { items, next: (below > 1).then(|| below.to_string()) })
     }
 
-    /// Every event after number `after` (from now on, if `None`), oldest first, as they come. Loses none however
-    /// slowly it is read: it reads from the registry, not from a queue.
+    /// Every event after number `after` (from now on, if `None`; from the first there is, if 0), oldest first, as they
+    /// come. Loses none however slowly it is read: it reads from the registry, not from a queue. Fails with OUT_OF_RANGE
+    /// where the next event is not there any more, or `after` is ahead of the log.
     pub fn tail(
         self: &Arc<Self>,
         after: Option<u64>,
@@ -123,10 +124,18 @@ impl Tail {
             let newest = *self.news.borrow_and_update();
             if newest > self.after {
                 self.read = self.world.records.events(self.after, BATCH).await?.into();
+                let is_next = |event: &NumberedEvent| event.sequence == self.after + 1;
+                if self.after > 0 && !self.read.front().is_some_and(is_next) {
+                    let message = format!("the audit log no longer has what followed event {}", self.after);
+                    return Err(Error::new(Reason::SequenceUnknown, message));
+                }
                 if self.read.is_empty() {
-                    // Pruned in between.
+                    // Everything so far was pruned, and nobody has asked for it by number.
                     self.after = newest;
                 }
+            } else if newest < self.after {
+                let message = format!("the audit log ends at event {newest}");
+                return Err(Error::new(Reason::SequenceUnknown, message));
             } else if self.news.changed().await.is_err() {
                 return Err(Error::internal("following the audit log", "its source is gone"));
             }
