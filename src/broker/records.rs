@@ -6,8 +6,7 @@
 //!   drops what it touches, before it is answered: a caller who has been told of a change sees it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -67,7 +66,7 @@ pub struct Records {
     pools: View<Pool>,
     revoked: View<RevokedToken>,
     /// Counts the changes to revoked tokens.
-    revocations: AtomicU64,
+    revocations: watch::Sender<u64>,
     last_event: watch::Sender<u64>,
     due: Notify,
     watched: Mutex<HashMap<TenantId, watch::Sender<()>>>,
@@ -85,7 +84,7 @@ impl Records {
             issuers: View::new(max_cached),
             pools: View::new(max_cached),
             revoked: View::new(max_cached),
-            revocations: AtomicU64::new(0),
+            revocations: watch::Sender::new(0),
             last_event: watch::Sender::new(last_event),
             due: Notify::new(),
             watched: Mutex::default(),
@@ -102,13 +101,9 @@ impl Records {
         if let Some(seen) = view.cache.get(key) {
             return Ok(seen);
         }
-        let drops = view.drops.load(Ordering::SeqCst);
+        let drops = view.drops();
         let read = self.get::<T>(key).await?.map(Arc::new);
-        view.cache.insert(key.to_owned(), read.clone());
-        // A commit that came between the read and the insert has dropped nothing yet: drop it in its place.
-        if view.drops.load(Ordering::SeqCst) != drops {
-            view.cache.invalidate(key);
-        }
+        view.keep(key, &read, drops);
         Ok(read)
     }
 
@@ -161,7 +156,7 @@ impl Records {
                 Shelf::Pool => self.pools.forget(key),
                 Shelf::RevokedToken => {
                     self.revoked.forget(key);
-                    self.revocations.fetch_add(1, Ordering::SeqCst);
+                    self.revocations.send_modify(|count| *count += 1);
                 }
                 _ => {}
             }
@@ -176,7 +171,12 @@ impl Records {
 
     /// Changes whenever a token may have been revoked since.
     pub fn revocation_count(&self) -> u64 {
-        self.revocations.load(Ordering::SeqCst)
+        *self.revocations.borrow()
+    }
+
+    /// Changes with [`revocation_count`](Records::revocation_count).
+    pub fn watch_revocations(&self) -> watch::Receiver<u64> {
+        self.revocations.subscribe()
     }
 
     /// Returns when something may have become due.
@@ -231,18 +231,37 @@ pub trait Viewed: Record {
 /// Records held in memory, absence included.
 pub struct View<T> {
     cache: moka::sync::Cache<String, Option<Arc<Versioned<T>>>>,
-    /// Counts what was forgotten, so that a slow reader does not put back what is out of date.
-    drops: AtomicU64,
+    /// Counts what was forgotten. Held while something is kept, so that a reader who was overtaken by a change never
+    /// puts back, not even for a moment, what is out of date.
+    drops: Mutex<u64>,
 }
 
 impl<T: Send + Sync + 'static> View<T> {
     fn new(max: u64) -> Self {
-        View { cache: moka::sync::Cache::new(max), drops: AtomicU64::new(0) }
+        View { cache: moka::sync::Cache::new(max), drops: Mutex::new(0) }
     }
 
     fn forget(&self, key: &str) {
-        self.drops.fetch_add(1, Ordering::SeqCst);
+        let mut drops = self.lock();
+        *drops += 1;
         self.cache.invalidate(key);
+    }
+
+    fn drops(&self) -> u64 {
+        *self.lock()
+    }
+
+    /// Keeps what was read, unless something was forgotten since `drops` were counted.
+    fn keep(&self, key: &str, read: &Option<Arc<Versioned<T>>>, drops: u64) {
+        let current = self.lock();
+        if *current == drops {
+            self.cache.insert(key.to_owned(), read.clone());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        // A number is whole whatever panicked.
+        self.drops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

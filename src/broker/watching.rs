@@ -50,6 +50,7 @@ impl Watching {
     async fn next(&mut self) -> Result<Arc<AccessToken>> {
         let world = self.tokens.world.clone();
         let mut changes = world.records.watch_tenant(&self.name.tenant);
+        let mut revocations = world.records.watch_revocations();
         loop {
             let admission = self.tokens.admit(&self.name, &self.scopes).await?;
             let got = self.tokens.get(&self.name, &self.scopes, self.min_remaining).await;
@@ -81,6 +82,7 @@ impl Watching {
             tokio::select! {
                 () = world.clock.sleep_until(wake) => {}
                 _ = changes.changed().map(drop) => {}
+                _ = revocations.changed().map(drop) => {}
             }
         }
     }
