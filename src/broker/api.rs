@@ -85,6 +85,8 @@ pub struct ClientView {
     pub version: u64,
     /// Its pool, once that is made.
     pub pool: Option<MadePool>,
+    /// The last failure while it is being created or deleted.
+    pub state_reason: String,
 }
 
 /// The answer of `RevealClientSecret`: the one place where a secret leaves towards a caller.

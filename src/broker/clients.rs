@@ -10,7 +10,6 @@ use super::pools::Pools;
 use super::ports::Wanted;
 use super::records::{Change, Versioned, settle};
 use super::shelves::{ScopeUse, client_key, tenant_prefix, use_key};
-use super::tenants::check_not_deleting;
 use super::world::{Asked, World, check_version, unique_id};
 use crate::domain::audit::Call;
 use crate::domain::client::{Client, ClientState, DEFAULT_TOKEN_VALIDITY};
@@ -18,7 +17,7 @@ use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{ClientName, SecretName, TenantId};
 use crate::domain::journal::{Journal, Task};
 use crate::domain::scope::{ResourceServer, ScopeSet};
-use crate::domain::tenant::{Isolation, Tenant, TenantState};
+use crate::domain::tenant::{Isolation, Tenant};
 
 pub struct Clients {
     world: Arc<World>,
@@ -31,14 +30,14 @@ impl Clients {
         Clients { world, pools, journals }
     }
 
-    /// Writes the client down and carries its issuing on. One that fails goes on in the background; the client stays
-    /// `Creating` until it is done.
+    /// Writes the client down and carries its issuing on. One that fails goes on in the background: the client is then
+    /// answered as `Creating`, with the reason.
     pub async fn create(&self, call: &Call, new: NewClient, validate_only: bool) -> Result<ClientView> {
         let name = ClientName::new(new.tenant.clone(), new.id.clone());
         if let Some(view) = settle(|| self.try_create(call, &name, &new, validate_only)).await? {
             return Ok(view);
         }
-        self.journals.run(Task::IssueClient(name.clone())).await?;
+        let _ = self.journals.run(Task::IssueClient(name.clone())).await;
         self.get(&name).await
     }
 
@@ -58,11 +57,7 @@ impl Clients {
         };
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(new.tenant.as_str()).await?;
         let tenant = tenant.ok_or_else(|| Error::not_found(new.tenant.name()))?;
-        check_not_deleting(&tenant)?;
-        if tenant.state == TenantState::Creating {
-            let message = format!("{} is still being created", new.tenant.name());
-            return Err(Error::new(Reason::TenantNotReady, message).about(new.tenant.name()));
-        }
+        tenant.check_active()?;
         if self.world.records.get::<Client>(&client_key(name)).await?.is_some() {
             return Err(Error::already_exists(name));
         }
@@ -93,7 +88,7 @@ impl Clients {
             update_time: now,
         };
         if validate_only {
-            return Ok(Some(ClientView { client, version: 0, pool: None }));
+            return Ok(Some(ClientView { client, version: 0, pool: None, state_reason: String::new() }));
         }
         // The tenant may be deleted or the scopes may go while this is decided: then nothing is written.
         let mut change = Change::because(call.event(now, name)).require(&tenant).create(&client).create(&Journal::new(
@@ -158,18 +153,11 @@ impl Clients {
             return Ok(client);
         };
         check_version(version, client.version, name)?;
-        match client.state {
-            ClientState::Active => {}
-            ClientState::Creating => {
-                let message = format!("{name} is still being created");
-                return Err(Error::new(Reason::ClientNotReady, message).about(name));
-            }
-            ClientState::Deleting => {
-                return Err(Error::new(Reason::ClientDeleting, format!("{name} is being deleted")).about(name));
-            }
-        }
+        self.tenant_of(&client).await?.check_not_deleting()?;
+        client.check_active()?;
         if let Some(scopes) = &patch.scopes {
             self.check_scopes(scopes).await?;
+            check_scope_changes(&client.scopes, scopes)?;
         }
         let now = self.world.now();
         let old = client.value.clone();
@@ -243,9 +231,8 @@ impl Clients {
             return Err(Error::new(Reason::RevealDisabled, "this broker reveals no secrets").about(name));
         }
         let client = self.stored(name).await?;
-        if client.state != ClientState::Active {
-            return Err(Error::new(Reason::ClientNotReady, format!("{name} is not active")).about(name));
-        }
+        self.tenant_of(&client).await?.check_active()?;
+        client.check_active()?;
         let event = call.event(self.world.now(), name).detail(reason);
         self.world.put_on_record(event).await?;
         let read = self.world.vault.read(&client.secret_name, Wanted::Current).await?;
@@ -300,8 +287,31 @@ impl Clients {
         self.world.records.get(&client_key(name)).await?.ok_or_else(|| Error::not_found(name))
     }
 
+    /// A client's tenant is there as long as the client is.
+    async fn tenant_of(&self, client: &Client) -> Result<Arc<Versioned<Tenant>>> {
+        let tenant = self.world.records.view::<Tenant>(client.name.tenant.as_str()).await?;
+        tenant.ok_or_else(|| Error::not_found(client.name.tenant.name()))
+    }
+
     async fn seen(&self, client: Versioned<Client>) -> Result<ClientView> {
         let pool = self.pools.made(&client.pool).await?;
-        Ok(ClientView { client: client.value, version: client.version, pool })
+        let state_reason = match client.state {
+            ClientState::Creating => self.journals.last_error(&Task::IssueClient(client.name.clone())).await?,
+            ClientState::Deleting => self.journals.last_error(&Task::RetireClient(client.name.clone())).await?,
+            ClientState::Active => String::new(),
+        };
+        Ok(ClientView { client: client.value, version: client.version, pool, state_reason })
     }
+}
+
+/// A change of scopes is one transaction with a record for each scope, and a transaction of DynamoDB holds 100.
+const MAX_SCOPE_CHANGES: usize = 50;
+
+fn check_scope_changes(old: &ScopeSet, new: &ScopeSet) -> Result<()> {
+    let missing_in = |one: &ScopeSet, other: &ScopeSet| one.iter().filter(|scope| !other.contains(scope)).count();
+    if missing_in(old, new) + missing_in(new, old) > MAX_SCOPE_CHANGES {
+        let rule = format!("at most {MAX_SCOPE_CHANGES} scopes can be added and taken away in one call");
+        return Err(Error::invalid("client.scopes", rule));
+    }
+    Ok(())
 }

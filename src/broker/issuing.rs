@@ -26,6 +26,8 @@ use crate::domain::rotation::{Credential, HeldSecret, Rotation};
 
 /// Rotations remembered for a client, the latest.
 pub const MAX_ROTATIONS_KEPT: usize = 20;
+/// All that are remembered, with room for those that are not over and so cannot be forgotten.
+pub const ALL_ROTATIONS: Page = Page { after: None, size: MAX_ROTATIONS_KEPT + 8 };
 
 pub struct Issuing {
     world: Arc<World>,
@@ -228,8 +230,7 @@ impl Issuing {
         if let Some(credential) = self.world.records.get::<Credential>(&key).await? {
             change = change.delete(&credential);
         }
-        let all = Page { after: None, size: MAX_ROTATIONS_KEPT + 8 };
-        for rotation in self.world.records.list::<Rotation>(&rotation_prefix(name), &all).await?.items {
+        for rotation in self.world.records.list::<Rotation>(&rotation_prefix(name), &ALL_ROTATIONS).await?.items {
             change = change.delete(&rotation);
         }
         for scope in client.scopes.iter() {

@@ -50,6 +50,12 @@ impl Journals {
         Journals { world, onboarding, issuing, rotator, sweeping, flights, slots, tracker }
     }
 
+    /// Why the task is not done yet, as far as it has failed.
+    pub async fn last_error(&self, task: &Task) -> Result<String> {
+        let journal = self.world.records.get::<Journal>(&task.to_string()).await?;
+        Ok(journal.map(|journal| journal.value.last_error).unwrap_or_default())
+    }
+
     /// Carries a task on until it is done, has to wait, or fails. Nobody's going away stops it.
     pub fn run(self: &Arc<Self>, task: Task) -> Flight<()> {
         let (this, key) = (self.clone(), task.clone());

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use super::api::{NewRevocation, NewRevocationTarget};
 use super::records::{Change, Versioned, settle};
 use super::shelves::client_key;
-use super::tenants::check_not_deleting;
 use super::verifier::Verifier;
 use super::world::{Asked, World, timed_id};
 use crate::domain::audit::Call;
@@ -97,7 +96,7 @@ impl Revocations {
             NewRevocationTarget::Tenant(id) => {
                 let tenant: Option<Versioned<Tenant>> = self.world.records.get(id.as_str()).await?;
                 let tenant = tenant.ok_or_else(|| Error::not_found(id.name()))?;
-                check_not_deleting(&tenant)?;
+                tenant.check_not_deleting()?;
                 let revoked_before = tenant.revoked_before.max(Some(issued_before));
                 let record = Tenant { revoked_before, ..tenant.value.clone() };
                 revocation.target = RevocationTarget::Tenant(id.clone());

@@ -6,18 +6,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::api::{Listing, Page, RotationRequest, RotationView};
-use super::issuing::{MAX_ROTATIONS_KEPT, version_of};
+use super::issuing::{ALL_ROTATIONS, MAX_ROTATIONS_KEPT, version_of};
 use super::journals::Journals;
-use super::records::{Change, Versioned, settle};
+use super::records::{Change, Record as _, Versioned, settle};
 use super::rotator::{Rotator, Scene};
 use super::shelves::{client_key, rotation_key, rotation_prefix};
 use super::world::{Asked, World, timed_id};
 use crate::domain::audit::{Call, Principal};
-use crate::domain::client::{Client, ClientState};
+use crate::domain::client::Client;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{ClientName, RotationId, RotationName};
 use crate::domain::journal::{Journal, Task};
 use crate::domain::rotation::{Candidate, Milestone, Rotation, RotationState, Step, Trigger, plan};
+use crate::domain::tenant::Tenant;
 
 pub struct Rotations {
     world: Arc<World>,
@@ -54,17 +55,21 @@ impl Rotations {
         self.seen(rotation.value).await
     }
 
-    /// Oldest first; the latest 20 are remembered.
+    /// Newest first; the latest 20 are remembered.
     pub async fn list(&self, client: &ClientName, page: Page) -> Result<Listing<RotationView>> {
         if self.world.records.view::<Client>(&client_key(client)).await?.is_none() {
             return Err(Error::not_found(client));
         }
-        let listing = self.world.records.list::<Rotation>(&rotation_prefix(client), &page).await?;
-        let mut items = Vec::with_capacity(listing.items.len());
-        for rotation in listing.items {
+        // Few enough to be read whole, since the registry lists them the other way round.
+        let known = self.world.records.list::<Rotation>(&rotation_prefix(client), &ALL_ROTATIONS).await?.items;
+        let is_older = |rotation: &Versioned<Rotation>| page.after.as_ref().is_none_or(|after| rotation.key() < *after);
+        let mut older = known.into_iter().rev().filter(is_older).peekable();
+        let (mut items, mut next) = (Vec::new(), None);
+        for rotation in older.by_ref().take(page.size) {
+            next = Some(rotation.key());
             items.push(self.seen(rotation.value).await?);
         }
-        Ok(Listing { items, next: listing.next })
+        Ok(Listing { items, next: next.filter(|_| older.peek().is_some()) })
     }
 
     async fn seen(&self, mut rotation: Rotation) -> Result<RotationView> {
@@ -109,7 +114,9 @@ impl Rotator {
         };
         let client: Option<Versioned<Client>> = self.world.records.get(&client_key(name)).await?;
         let client = client.ok_or_else(|| Error::not_found(name))?;
-        check_active(&client)?;
+        let tenant = self.world.records.view::<Tenant>(name.tenant.as_str()).await?;
+        tenant.ok_or_else(|| Error::not_found(name.tenant.name()))?.check_not_deleting()?;
+        client.check_active()?;
         if request.overlap.is_some_and(|overlap| overlap > client.rotation.period / 2) {
             return Err(Error::invalid("overlap", "must be at most half of the client's rotation period"));
         }
@@ -200,8 +207,8 @@ impl Rotator {
 
     /// Makes room for one more rotation among those that are remembered.
     async fn drop_oldest(&self, change: Change, scene: &Scene) -> Result<Change> {
-        let all = Page { after: None, size: MAX_ROTATIONS_KEPT + 8 };
-        let known = self.world.records.list::<Rotation>(&rotation_prefix(&scene.client.name), &all).await?.items;
+        let prefix = rotation_prefix(&scene.client.name);
+        let known = self.world.records.list::<Rotation>(&prefix, &ALL_ROTATIONS).await?.items;
         let surplus = (known.len() + 1).saturating_sub(MAX_ROTATIONS_KEPT);
         let ended = known.iter().filter(|rotation| rotation.end_time.is_some()).take(surplus);
         Ok(ended.fold(change, |change, rotation| change.delete(rotation)))
@@ -244,20 +251,6 @@ impl Rotator {
 
     async fn by_name(&self, name: &RotationName) -> Result<Versioned<Rotation>> {
         self.world.records.get(&rotation_key(name)).await?.ok_or_else(|| Error::not_found(name))
-    }
-}
-
-fn check_active(client: &Client) -> Result<()> {
-    match client.state {
-        ClientState::Active => Ok(()),
-        ClientState::Creating => {
-            let message = format!("{} is still being created", client.name);
-            Err(Error::new(Reason::ClientNotReady, message).about(&client.name))
-        }
-        ClientState::Deleting => {
-            let message = format!("{} is being deleted", client.name);
-            Err(Error::new(Reason::ClientDeleting, message).about(&client.name))
-        }
     }
 }
 

@@ -24,8 +24,8 @@ impl Tenants {
         Tenants { world, pools, journals }
     }
 
-    /// Writes the tenant down and carries its onboarding on. An onboarding that fails goes on in the background; the
-    /// tenant stays `Creating` until it is done.
+    /// Writes the tenant down and carries its onboarding on. An onboarding that fails goes on in the background: the
+    /// tenant is then answered as `Creating`, with the reason.
     pub async fn create(&self, call: &Call, new: NewTenant, validate_only: bool) -> Result<TenantView> {
         if new.isolation == Isolation::AppClient && new.user_pool.is_some() {
             let rule = "a tenant in a shared pool has no pool of its own to set up";
@@ -35,7 +35,7 @@ impl Tenants {
         if let Some(view) = settle(|| self.try_create(call, &new, validate_only)).await? {
             return Ok(view);
         }
-        self.journals.run(Task::OnboardTenant(id.clone())).await?;
+        let _ = self.journals.run(Task::OnboardTenant(id.clone())).await;
         self.get(&id).await
     }
 
@@ -133,7 +133,7 @@ impl Tenants {
             return Ok(tenant);
         };
         check_version(version, tenant.version, id.name())?;
-        check_not_deleting(&tenant)?;
+        tenant.check_settled()?;
         let now = self.world.now();
         let mut record = tenant.value.clone();
         if let Some(display_name) = &patch.display_name {
@@ -215,11 +215,7 @@ impl Tenants {
         settle(|| async {
             let tenant = self.stored(id).await?;
             let Asked::Afresh(receipt) = self.world.asked(call).await? else { return Ok(()) };
-            check_not_deleting(&tenant)?;
-            if tenant.state == TenantState::Creating {
-                let message = format!("{} is still being created", id.name());
-                return Err(Error::new(Reason::TenantNotReady, message).about(id.name()));
-            }
+            tenant.check_settled()?;
             if tenant.state == state && tenant.state_reason == reason {
                 return Ok(());
             }
@@ -239,14 +235,15 @@ impl Tenants {
 
     async fn seen(&self, tenant: Versioned<Tenant>) -> Result<TenantView> {
         let issuer = self.pools.made(&tenant.pool).await?.map(|pool| pool.issuer);
-        Ok(TenantView { tenant: tenant.value, version: tenant.version, issuer })
+        let Versioned { value: mut tenant, version } = tenant;
+        let task = match tenant.state {
+            TenantState::Creating => Some(Task::OnboardTenant(tenant.id.clone())),
+            TenantState::Deleting => Some(Task::OffboardTenant(tenant.id.clone())),
+            TenantState::Active | TenantState::Suspended => None,
+        };
+        if let Some(task) = task {
+            tenant.state_reason = self.journals.last_error(&task).await?;
+        }
+        Ok(TenantView { tenant, version, issuer })
     }
-}
-
-pub fn check_not_deleting(tenant: &Tenant) -> Result<()> {
-    if tenant.state == TenantState::Deleting {
-        let name = tenant.id.name();
-        return Err(Error::new(Reason::TenantDeleting, format!("{name} is being deleted")).about(name));
-    }
-    Ok(())
 }

@@ -25,13 +25,13 @@ use super::ports::{Fault, Wanted};
 use super::records::Versioned;
 use super::shelves::client_key;
 use super::world::World;
-use crate::domain::client::{Client, ClientState};
+use crate::domain::client::Client;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{AppClientId, ClientName};
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::revocation::RevokedToken;
 use crate::domain::scope::ScopeSet;
-use crate::domain::tenant::{Tenant, TenantState};
+use crate::domain::tenant::Tenant;
 use crate::domain::token::{AccessToken, Freshness};
 
 pub struct Tokens {
@@ -238,31 +238,11 @@ impl Tokens {
         let (Some(tenant), Some(client)) = (tenant, client) else {
             return Err(Error::not_found(name));
         };
-        let tenant_name = || tenant.id.name();
-        match tenant.state {
-            TenantState::Active => {}
-            TenantState::Suspended => {
-                let message = format!("{} is suspended", tenant_name());
-                return Err(Error::new(Reason::TenantSuspended, message).about(tenant_name()));
-            }
-            TenantState::Deleting => {
-                let message = format!("{} is being deleted", tenant_name());
-                return Err(Error::new(Reason::TenantDeleting, message).about(tenant_name()));
-            }
-            TenantState::Creating => {
-                let message = format!("{} is still being created", tenant_name());
-                return Err(Error::new(Reason::TenantNotReady, message).about(tenant_name()));
-            }
-        }
-        let app_client = match (client.state, &client.app_client) {
-            (ClientState::Active, Some(app_client)) => app_client.clone(),
-            (ClientState::Deleting, _) => {
-                return Err(Error::new(Reason::ClientDeleting, format!("{name} is being deleted")).about(name));
-            }
-            (ClientState::Creating | ClientState::Active, _) => {
-                return Err(Error::new(Reason::ClientNotReady, format!("{name} is still being created")).about(name));
-            }
-        };
+        tenant.check_active()?;
+        client.check_active()?;
+        let app_client = client.app_client.clone();
+        let app_client =
+            app_client.ok_or_else(|| Error::internal("looking up an active client's id", "it has none"))?;
         let scopes = if scopes.is_empty() { client.scopes.clone() } else { scopes.clone() };
         if let Some((i, scope)) = scopes.iter().enumerate().find(|(_, scope)| !client.scopes.contains(scope)) {
             let rule = format!("{scope} is not a scope of {name}");

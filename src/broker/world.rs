@@ -130,9 +130,9 @@ pub fn unique_id() -> Result<String> {
     Ok(hex::encode(entropy::<8>()?.as_slice()))
 }
 
-/// An id that sorts by time: `<prefix>20260131t235959-0a1b2c3d`.
+/// An id that sorts by time, to the millisecond: `<prefix>20260131t235959123-0a1b2c3d`.
 pub fn timed_id(prefix: &str, now: Timestamp) -> Result<String> {
-    Ok(format!("{prefix}{}-{}", now.strftime("%Y%m%dt%H%M%S"), hex::encode(entropy::<4>()?.as_slice())))
+    Ok(format!("{prefix}{}-{}", now.strftime("%Y%m%dt%H%M%S%3f"), hex::encode(entropy::<4>()?.as_slice())))
 }
 
 pub fn new_secret() -> Result<ClientSecret> {

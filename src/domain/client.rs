@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::error::{Error, Result};
+use super::error::{Error, Reason, Result};
 use super::id::{AppClientId, ClientName, Issuer, PoolId, SecretName};
 use super::scope::ScopeSet;
 use super::tenant::Labels;
@@ -59,6 +59,16 @@ impl Client {
     pub fn marker(&self) -> String {
         let readable = format!("{}.{}", self.name.tenant, self.name.client);
         format!("keyward-{readable:.90}-{}", self.uid)
+    }
+
+    /// Fails unless the client is in use.
+    pub fn check_active(&self) -> Result<()> {
+        let (reason, what) = match self.state {
+            ClientState::Active => return Ok(()),
+            ClientState::Creating => (Reason::ClientNotReady, "is still being created"),
+            ClientState::Deleting => (Reason::ClientDeleting, "is being deleted"),
+        };
+        Err(Error::new(reason, format!("{} {what}", self.name)).about(&self.name))
     }
 }
 

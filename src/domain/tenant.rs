@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::error::{Error, Result};
+use super::error::{Error, Reason, Result};
 use super::id::{PoolId, TenantId};
 
 /// How a tenant is kept apart from the others.
@@ -50,6 +50,37 @@ pub struct Tenant {
     pub revoked_before: Option<Timestamp>,
     pub create_time: Timestamp,
     pub update_time: Timestamp,
+}
+
+impl Tenant {
+    /// Fails unless the tenant is in use: what a token, a new client or a secret asks for.
+    pub fn check_active(&self) -> Result<()> {
+        self.check_settled()?;
+        if self.state == TenantState::Suspended {
+            return Err(self.wrong_state(Reason::TenantSuspended, "is suspended"));
+        }
+        Ok(())
+    }
+
+    /// Fails while the tenant is coming or going. A suspended one can be changed.
+    pub fn check_settled(&self) -> Result<()> {
+        if self.state == TenantState::Creating {
+            return Err(self.wrong_state(Reason::TenantNotReady, "is still being created"));
+        }
+        self.check_not_deleting()
+    }
+
+    pub fn check_not_deleting(&self) -> Result<()> {
+        if self.state == TenantState::Deleting {
+            return Err(self.wrong_state(Reason::TenantDeleting, "is being deleted"));
+        }
+        Ok(())
+    }
+
+    fn wrong_state(&self, reason: Reason, what: &str) -> Error {
+        let name = self.id.name();
+        Error::new(reason, format!("{name} {what}")).about(name)
+    }
 }
 
 /// Settings of a dedicated user pool (Cognito's `CreateUserPool`).

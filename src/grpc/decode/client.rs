@@ -47,6 +47,7 @@ const FIELDS: Fields = Fields {
         "etag",
         "replaced_app_clients",
         "warnings",
+        "state_reason",
     ],
 };
 

@@ -11,7 +11,7 @@ use crate::domain::scope::ScopeSet;
 use crate::proto::{self, revocation};
 
 pub fn client(view: ClientView) -> proto::Client {
-    let ClientView { client, version, pool } = view;
+    let ClientView { client, version, pool, state_reason } = view;
     let state = match client.state {
         ClientState::Creating => proto::ClientState::Creating,
         ClientState::Active => proto::ClientState::Active,
@@ -42,6 +42,7 @@ pub fn client(view: ClientView) -> proto::Client {
         interactive: None,
         replaced_app_clients: Vec::new(),
         warnings: Vec::new(),
+        state_reason,
     }
 }
 
