@@ -10,6 +10,7 @@ pub mod error;
 pub mod id;
 pub mod journal;
 pub mod pool;
+pub mod reason;
 pub mod revocation;
 pub mod rotation;
 pub mod scope;

@@ -1,0 +1,220 @@
+//! Why something cannot be done: the classes of failure, and the reasons a program can act on.
+
+use std::fmt;
+
+/// The classes of failure, named as gRPC names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The request itself is wrong; sending it again will not help.
+    InvalidArgument,
+    NotFound,
+    AlreadyExists,
+    /// The request is fine, the state of the thing it names is not.
+    FailedPrecondition,
+    OutOfRange,
+    /// Somebody else changed the thing in between: read it again, then retry.
+    Aborted,
+    PermissionDenied,
+    /// A limit or quota is used up.
+    ResourceExhausted,
+    /// A backend cannot be reached or cannot answer now.
+    Unavailable,
+    Unimplemented,
+    /// A fault of ours.
+    Internal,
+}
+
+impl Kind {
+    /// Whether the same request may succeed later without anybody changing anything.
+    pub fn retryable(self) -> bool {
+        match self {
+            Kind::Aborted | Kind::ResourceExhausted | Kind::Unavailable => true,
+            Kind::InvalidArgument
+            | Kind::NotFound
+            | Kind::AlreadyExists
+            | Kind::FailedPrecondition
+            | Kind::OutOfRange
+            | Kind::PermissionDenied
+            | Kind::Unimplemented
+            | Kind::Internal => false,
+        }
+    }
+}
+
+/// Why, for a program to act on: the reasons of the contract (`keyward.v1.ErrorReason`), as far as this broker gives
+/// them. Each belongs to one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    FieldInvalid,
+    PageTokenInvalid,
+    RequestIdReused,
+    ScopeUnknown,
+    ScopeNotAllowed,
+    TokenInvalid,
+    ResourceNotFound,
+    ResourceExists,
+    EtagMismatch,
+    ConcurrentChange,
+    TenantNotReady,
+    TenantSuspended,
+    TenantDeleting,
+    ClientNotReady,
+    ClientDeleting,
+    RotationRunning,
+    ScopeInUse,
+    ScopeNotGranted,
+    SecretRejected,
+    DeletionProtected,
+    RevealDisabled,
+    SequenceUnknown,
+    QuotaExceeded,
+    ScopeSetsExhausted,
+    Throttled,
+    Overloaded,
+    UpstreamUnavailable,
+    VaultUnavailable,
+    RegistryUnavailable,
+    KeysUnavailable,
+    AuditUnavailable,
+    ShuttingDown,
+    PermissionDenied,
+    NotOffered,
+    Internal,
+}
+
+impl Reason {
+    /// Every reason, for the test that holds them against the contract.
+    pub const ALL: &[Reason] = &[
+        Reason::FieldInvalid,
+        Reason::PageTokenInvalid,
+        Reason::RequestIdReused,
+        Reason::ScopeUnknown,
+        Reason::ScopeNotAllowed,
+        Reason::TokenInvalid,
+        Reason::ResourceNotFound,
+        Reason::ResourceExists,
+        Reason::EtagMismatch,
+        Reason::ConcurrentChange,
+        Reason::TenantNotReady,
+        Reason::TenantSuspended,
+        Reason::TenantDeleting,
+        Reason::ClientNotReady,
+        Reason::ClientDeleting,
+        Reason::RotationRunning,
+        Reason::ScopeInUse,
+        Reason::ScopeNotGranted,
+        Reason::SecretRejected,
+        Reason::DeletionProtected,
+        Reason::RevealDisabled,
+        Reason::SequenceUnknown,
+        Reason::QuotaExceeded,
+        Reason::ScopeSetsExhausted,
+        Reason::Throttled,
+        Reason::Overloaded,
+        Reason::UpstreamUnavailable,
+        Reason::VaultUnavailable,
+        Reason::RegistryUnavailable,
+        Reason::KeysUnavailable,
+        Reason::AuditUnavailable,
+        Reason::ShuttingDown,
+        Reason::PermissionDenied,
+        Reason::NotOffered,
+        Reason::Internal,
+    ];
+
+    pub fn kind(self) -> Kind {
+        match self {
+            Reason::FieldInvalid
+            | Reason::PageTokenInvalid
+            | Reason::RequestIdReused
+            | Reason::ScopeUnknown
+            | Reason::ScopeNotAllowed
+            | Reason::TokenInvalid => Kind::InvalidArgument,
+            Reason::ResourceNotFound => Kind::NotFound,
+            Reason::ResourceExists => Kind::AlreadyExists,
+            Reason::EtagMismatch | Reason::ConcurrentChange => Kind::Aborted,
+            Reason::TenantNotReady
+            | Reason::TenantSuspended
+            | Reason::TenantDeleting
+            | Reason::ClientNotReady
+            | Reason::ClientDeleting
+            | Reason::RotationRunning
+            | Reason::ScopeInUse
+            | Reason::ScopeNotGranted
+            | Reason::SecretRejected
+            | Reason::DeletionProtected
+            | Reason::RevealDisabled => Kind::FailedPrecondition,
+            Reason::SequenceUnknown => Kind::OutOfRange,
+            Reason::QuotaExceeded | Reason::ScopeSetsExhausted | Reason::Throttled | Reason::Overloaded => {
+                Kind::ResourceExhausted
+            }
+            Reason::UpstreamUnavailable
+            | Reason::VaultUnavailable
+            | Reason::RegistryUnavailable
+            | Reason::KeysUnavailable
+            | Reason::AuditUnavailable
+            | Reason::ShuttingDown => Kind::Unavailable,
+            Reason::PermissionDenied => Kind::PermissionDenied,
+            Reason::NotOffered => Kind::Unimplemented,
+            Reason::Internal => Kind::Internal,
+        }
+    }
+
+    /// Whether somebody was refused what they asked for, so that the refusal is an audit event.
+    pub fn is_denial(self) -> bool {
+        matches!(
+            self,
+            Reason::PermissionDenied
+                | Reason::RevealDisabled
+                | Reason::TenantSuspended
+                | Reason::ScopeNotAllowed
+                | Reason::DeletionProtected
+        )
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::FieldInvalid => "FIELD_INVALID",
+            Reason::PageTokenInvalid => "PAGE_TOKEN_INVALID",
+            Reason::RequestIdReused => "REQUEST_ID_REUSED",
+            Reason::ScopeUnknown => "SCOPE_UNKNOWN",
+            Reason::ScopeNotAllowed => "SCOPE_NOT_ALLOWED",
+            Reason::TokenInvalid => "TOKEN_INVALID",
+            Reason::ResourceNotFound => "RESOURCE_NOT_FOUND",
+            Reason::ResourceExists => "RESOURCE_EXISTS",
+            Reason::EtagMismatch => "ETAG_MISMATCH",
+            Reason::ConcurrentChange => "CONCURRENT_CHANGE",
+            Reason::TenantNotReady => "TENANT_NOT_READY",
+            Reason::TenantSuspended => "TENANT_SUSPENDED",
+            Reason::TenantDeleting => "TENANT_DELETING",
+            Reason::ClientNotReady => "CLIENT_NOT_READY",
+            Reason::ClientDeleting => "CLIENT_DELETING",
+            Reason::RotationRunning => "ROTATION_RUNNING",
+            Reason::ScopeInUse => "SCOPE_IN_USE",
+            Reason::ScopeNotGranted => "SCOPE_NOT_GRANTED",
+            Reason::SecretRejected => "SECRET_REJECTED",
+            Reason::DeletionProtected => "DELETION_PROTECTED",
+            Reason::RevealDisabled => "REVEAL_DISABLED",
+            Reason::SequenceUnknown => "SEQUENCE_UNKNOWN",
+            Reason::QuotaExceeded => "QUOTA_EXCEEDED",
+            Reason::ScopeSetsExhausted => "SCOPE_SETS_EXHAUSTED",
+            Reason::Throttled => "THROTTLED",
+            Reason::Overloaded => "OVERLOADED",
+            Reason::UpstreamUnavailable => "UPSTREAM_UNAVAILABLE",
+            Reason::VaultUnavailable => "VAULT_UNAVAILABLE",
+            Reason::RegistryUnavailable => "REGISTRY_UNAVAILABLE",
+            Reason::KeysUnavailable => "KEYS_UNAVAILABLE",
+            Reason::AuditUnavailable => "AUDIT_UNAVAILABLE",
+            Reason::ShuttingDown => "SHUTTING_DOWN",
+            Reason::PermissionDenied => "PERMISSION_DENIED",
+            Reason::NotOffered => "NOT_OFFERED",
+            Reason::Internal => "INTERNAL",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
