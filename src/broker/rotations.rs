@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::api::{Listing, Page, RotationRequest, RotationView};
 use super::issuing::{ALL_ROTATIONS, MAX_ROTATIONS_KEPT, version_of};
 use super::journals::Journals;
+use super::ports::Fault;
 use super::records::{Change, Record as _, Versioned, settle};
 use super::rotator::{Rotator, Scene};
 use super::shelves::{client_key, rotation_key, rotation_prefix};
@@ -173,14 +174,8 @@ impl Rotator {
 
         let task = Task::RotateSecret(name.clone());
         let journal: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
-        if let Some(candidate) = &superseded {
-            // A crash may have come between the label's move and the record of it. Then the candidate is current.
-            if scene.observed.labels.current.as_ref() == Some(&candidate.version)
-                && let Some(journal) = &journal
-            {
-                self.record_promotion(journal, &scene, now).await?;
-                return Err(Error::new(Reason::ConcurrentChange, "a promotion was recorded first"));
-            }
+        if superseded.as_ref().is_some_and(|candidate| candidate.proved) && self.finish_promotion(call, &scene).await? {
+            return Err(Error::new(Reason::ConcurrentChange, "a promotion was finished first"));
         }
         let client = Client { next_rotate_time: None, ..scene.client.value.clone() };
         let event = call.event(now, &rotation.name).detail(&request.reason);
@@ -203,6 +198,22 @@ impl Rotator {
         change = receipt.file(change, &rotation.name);
         self.world.records.commit(change).await?;
         Ok(RotationView { rotation, planned, app_client: Some(scene.app_client) })
+    }
+
+    /// Whoever is at work on a proved candidate may be moving `AWSCURRENT` to it at this moment. To supersede it then
+    /// would have its secret removed as a stray while it is served. So it becomes current first, and is superseded as
+    /// that. Answers whether it did: when the label is elsewhere, it never will.
+    async fn finish_promotion(&self, call: &Call, scene: &Scene) -> Result<bool> {
+        let Some(candidate) = &scene.credential.candidate else { return Ok(false) };
+        let from = &scene.credential.current.version;
+        match self.world.vault.promote(&scene.client.secret_name, from, &candidate.version).await {
+            Ok(()) => {
+                self.record_promotion(call, scene, self.world.now()).await?;
+                Ok(true)
+            }
+            Err(error) if error.is(Fault::Conflict) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Makes room for one more rotation among those that are remembered.

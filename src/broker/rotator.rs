@@ -15,6 +15,7 @@ use super::ports::{Fault, Label, SecretDocument, Wanted};
 use super::records::{Change, Versioned};
 use super::shelves::{client_key, rotation_key};
 use super::world::{World, new_secret};
+use crate::domain::audit::Call;
 use crate::domain::client::{Client, ClientState};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{AppClientId, ClientName, RotationId, RotationName, SecretId, VersionId};
@@ -109,7 +110,7 @@ impl Rotator {
                     return Err(Error::internal("promoting a secret", "it was not proved"));
                 }
                 self.world.vault.promote(name, from, to).await?;
-                self.record_promotion(journal, scene, now).await
+                self.record_promotion(&journal.cause, scene, now).await
             }
             Step::ClearPending(version) => Ok(self.world.vault.clear(name, Label::Pending, version).await?),
             Step::ClearPrevious(version) => Ok(self.world.vault.clear(name, Label::Previous, version).await?),
@@ -232,7 +233,7 @@ impl Rotator {
     }
 
     /// Writes down that the candidate is current now, whoever moved the label.
-    pub async fn record_promotion(&self, journal: &Versioned<Journal>, scene: &Scene, now: Timestamp) -> Result<()> {
+    pub async fn record_promotion(&self, cause: &Call, scene: &Scene, now: Timestamp) -> Result<()> {
         let mut credential = scene.credential.value.clone();
         let Some(Candidate { rotation: id, version, secret: Some(secret), overlap, .. }) = credential.candidate.take()
         else {
@@ -255,7 +256,7 @@ impl Rotator {
             next_rotate_time: next_rotation(&scene.client, now, jitter),
             ..scene.client.value.clone()
         };
-        let change = Change::because(journal.cause.doing("keyward.rotation/promote").event(now, &record.name))
+        let change = Change::because(cause.doing("keyward.rotation/promote").event(now, &record.name))
             .update(scene.credential.version, &credential)
             .update(rotation.version, &record)
             .update(scene.client.version, &client);
