@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use super::api::{Listing, Page, RotationRequest, RotationView};
 use super::issuing::{ALL_ROTATIONS, MAX_ROTATIONS_KEPT, version_of};
 use super::journals::Journals;
-use super::ports::Fault;
 use super::records::{Change, Record as _, Versioned, settle};
 use super::rotator::{Rotator, Scene};
 use super::shelves::{client_key, rotation_key, rotation_prefix};
@@ -18,7 +17,7 @@ use crate::domain::client::Client;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{ClientName, RotationId, RotationName};
 use crate::domain::journal::{Journal, Task};
-use crate::domain::rotation::{Candidate, Milestone, Rotation, RotationState, Step, Trigger, plan};
+use crate::domain::rotation::{Candidate, Milestone, Rotation, RotationState, Start, Step, Trigger, plan};
 use crate::domain::tenant::Tenant;
 
 pub struct Rotations {
@@ -145,28 +144,29 @@ impl Rotator {
             last_error_reason: String::new(),
             last_error: String::new(),
         };
-        let mut credential = scene.credential.value.clone();
-        let superseded = credential.candidate.take();
-        if trigger != Trigger::Compromise {
-            let running = superseded.as_ref().map(|candidate| &candidate.rotation);
-            let overlapping = credential.previous.as_ref().map(|previous| &previous.rotation);
-            if let Some(id) = running.or(overlapping) {
-                let running = RotationName { client: name.clone(), rotation: id.clone() };
-                let message = format!("{running} is not over yet; an immediate rotation would supersede it");
-                return Err(Error::new(Reason::RotationRunning, message).about(name).with("rotation", running));
-            }
-        }
-        if let Some(previous) = credential.previous.as_mut() {
-            previous.retire_time = now;
-        }
-        credential.candidate = Some(Candidate {
+        let candidate = Candidate {
             rotation: rotation.name.rotation.clone(),
             version: version_of(&scene.client, rotation.name.rotation.as_str()),
             secret: None,
             proved: false,
             overlap,
             give_up_time: None,
-        });
+        };
+        let mut credential = scene.credential.value.clone();
+        let labels = &scene.observed.labels;
+        let superseded = match credential.start(candidate, trigger == Trigger::Compromise, now, labels) {
+            Start::Begun { superseded } => superseded,
+            Start::Running(id) => {
+                let running = RotationName { client: name.clone(), rotation: id };
+                let message = format!("{running} is not over yet; an immediate rotation would supersede it");
+                return Err(Error::new(Reason::RotationRunning, message).about(name).with("rotation", running));
+            }
+            Start::PromoteFirst { from, to } => {
+                self.world.vault.promote(&scene.client.secret_name, &from, &to).await?;
+                self.record_promotion(call, &scene, now).await?;
+                return Err(Error::new(Reason::ConcurrentChange, "a promotion was finished first"));
+            }
+        };
         let planned = forecast(&plan(now, &credential, &scene.observed));
         if validate_only {
             return Ok(RotationView { rotation, planned, app_client: Some(scene.app_client) });
@@ -174,9 +174,6 @@ impl Rotator {
 
         let task = Task::RotateSecret(name.clone());
         let journal: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
-        if superseded.as_ref().is_some_and(|candidate| candidate.proved) && self.finish_promotion(call, &scene).await? {
-            return Err(Error::new(Reason::ConcurrentChange, "a promotion was finished first"));
-        }
         let client = Client { next_rotate_time: None, ..scene.client.value.clone() };
         let event = call.event(now, &rotation.name).detail(&request.reason);
         let mut change = Change::because(event)
@@ -198,22 +195,6 @@ impl Rotator {
         change = receipt.file(change, &rotation.name);
         self.world.records.commit(change).await?;
         Ok(RotationView { rotation, planned, app_client: Some(scene.app_client) })
-    }
-
-    /// Whoever is at work on a proved candidate may be moving `AWSCURRENT` to it at this moment. To supersede it then
-    /// would have its secret removed as a stray while it is served. So it becomes current first, and is superseded as
-    /// that. Answers whether it did: when the label is elsewhere, it never will.
-    async fn finish_promotion(&self, call: &Call, scene: &Scene) -> Result<bool> {
-        let Some(candidate) = &scene.credential.candidate else { return Ok(false) };
-        let from = &scene.credential.current.version;
-        match self.world.vault.promote(&scene.client.secret_name, from, &candidate.version).await {
-            Ok(()) => {
-                self.record_promotion(call, scene, self.world.now()).await?;
-                Ok(true)
-            }
-            Err(error) if error.is(Fault::Conflict) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Makes room for one more rotation among those that are remembered.

@@ -139,7 +139,40 @@ impl Credential {
     }
 }
 
+/// Whether a rotation can start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It has, in place of a candidate where there was one.
+    Begun { superseded: Option<Candidate> },
+    /// Not before this one is over.
+    Running(RotationId),
+    /// Not before the proved candidate is current: whoever is at work on it may be moving `AWSCURRENT` to it at this
+    /// moment, and to supersede it then would have its secret removed as a stray while it is served.
+    PromoteFirst { from: VersionId, to: VersionId },
+}
+
 impl Credential {
+    /// Takes a new candidate in. A compromise supersedes whatever is under way, and ends an overlap.
+    pub fn start(&mut self, candidate: Candidate, is_compromise: bool, now: Timestamp, labels: &Labels) -> Start {
+        if !is_compromise {
+            let running = self.candidate.as_ref().map(|candidate| &candidate.rotation);
+            let overlapping = self.previous.as_ref().map(|previous| &previous.rotation);
+            if let Some(rotation) = running.or(overlapping) {
+                return Start::Running(rotation.clone());
+            }
+        }
+        let (from, current) = (&self.current.version, labels.current.as_ref());
+        if let Some(proved) = self.candidate.as_ref().filter(|candidate| candidate.proved)
+            && (current == Some(from) || current == Some(&proved.version))
+        {
+            return Start::PromoteFirst { from: from.clone(), to: proved.version.clone() };
+        }
+        if let Some(previous) = self.previous.as_mut() {
+            previous.retire_time = now;
+        }
+        Start::Begun { superseded: self.candidate.replace(candidate) }
+    }
+
     /// Drops condemned ids that can no longer come back: gone from Cognito, and long enough ago.
     pub fn forget_condemned(&mut self, now: Timestamp, observed: &Observed) {
         let memory = jiff::SignedDuration::try_from(CONDEMNED_MEMORY).unwrap_or_default();

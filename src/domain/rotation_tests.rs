@@ -29,15 +29,17 @@ struct World {
     credential: Credential,
     credential_version: u64,
     next_value: u64,
+    started: u32,
     finished: Vec<RotationId>,
     abandoned: u32,
+    superseded: u32,
     /// Whether a newly registered secret works yet.
     propagated: bool,
 }
 
 impl World {
     fn new() -> Self {
-        let (first, rotation) = (version("v0"), RotationId::parse("rotation", "r-1").expect("valid"));
+        let first = version("v0");
         World {
             now: 1000,
             registered: vec![(secret_id(1000), 0)],
@@ -46,21 +48,16 @@ impl World {
             credential: Credential {
                 client: ClientName::parse("name", "tenants/acme/clients/orders").expect("valid"),
                 current: HeldSecret { secret: secret_id(1000), version: first },
-                candidate: Some(Candidate {
-                    rotation,
-                    version: version("v1"),
-                    secret: None,
-                    proved: false,
-                    overlap: OVERLAP,
-                    give_up_time: None,
-                }),
+                candidate: Some(candidate(1, OVERLAP)),
                 previous: None,
                 condemned: BTreeMap::new(),
             },
             credential_version: 1,
             next_value: 1,
+            started: 1,
             finished: Vec::new(),
             abandoned: 0,
+            superseded: 0,
             propagated: true,
         }
     }
@@ -92,6 +89,17 @@ impl World {
     }
 }
 
+fn candidate(number: u32, overlap: Duration) -> Candidate {
+    Candidate {
+        rotation: RotationId::parse("rotation", &format!("r-{number}")).expect("valid"),
+        version: version(&format!("v{number}")),
+        secret: None,
+        proved: false,
+        overlap,
+        give_up_time: None,
+    }
+}
+
 /// A rotator that may stop anywhere. What it knows may be out of date.
 #[derive(Clone, Default)]
 enum Rotator {
@@ -102,6 +110,12 @@ enum Rotator {
         seen_version: u64,
         step: Step,
     },
+    /// It is about to start an immediate rotation.
+    Starting {
+        seen: Credential,
+        seen_version: u64,
+        labels: Labels,
+    },
     /// The effect has happened; this is what it would write down, if anything.
     Done {
         seen_version: u64,
@@ -110,6 +124,11 @@ enum Rotator {
 }
 
 impl Rotator {
+    fn starting(world: &World) -> Self {
+        let (seen, seen_version) = (world.credential.clone(), world.credential_version);
+        Rotator::Starting { seen, seen_version, labels: world.labels.clone() }
+    }
+
     /// The next thing that this rotator does. Returns whether there was anything to do.
     fn go(&mut self, world: &mut World) -> bool {
         match std::mem::take(self) {
@@ -126,6 +145,24 @@ impl Rotator {
             Rotator::Planned { seen, seen_version, step } => {
                 let write = effect(world, seen, &step);
                 *self = Rotator::Done { seen_version, write };
+            }
+            Rotator::Starting { seen, seen_version, labels } => {
+                let mut next = seen.clone();
+                let candidate = candidate(world.started + 1, Duration::ZERO);
+                match next.start(candidate, true, at(world.now), &labels) {
+                    Start::PromoteFirst { from, to } => {
+                        let write = effect(world, seen, &Step::Promote { from, to });
+                        *self = Rotator::Done { seen_version, write };
+                    }
+                    Start::Begun { superseded } if seen_version == world.credential_version => {
+                        world.started += 1;
+                        world.superseded += u32::from(superseded.is_some());
+                        world.credential = next;
+                        world.credential_version += 1;
+                    }
+                    Start::Begun { .. } => {}
+                    Start::Running(_) => panic!("a compromise waits for nothing"),
+                }
             }
             Rotator::Done { seen_version, write } => {
                 if let Some(credential) = write
@@ -259,7 +296,8 @@ fn check_the_end(world: &World) {
     assert_eq!(world.labels.current.as_ref(), Some(&world.credential.current.version));
     assert_eq!((&world.labels.pending, &world.labels.previous), (&None, &None), "a label was left behind");
     assert!(world.credential.candidate.is_none() && world.credential.previous.is_none());
-    assert_eq!(world.finished.len() as u32 + world.abandoned, 1, "one rotation ends once");
+    let ended = world.finished.len() as u32 + world.abandoned + world.superseded;
+    assert_eq!(ended, world.started, "each rotation ends once");
     let later = at(world.now + 1_000_000);
     assert_eq!(plan(later, &world.credential, &world.observe()), vec![], "planning again finds something to do");
 }
@@ -268,6 +306,7 @@ fn check_the_end(world: &World) {
 enum Event {
     Go(usize),
     Crash(usize),
+    Compromise(usize),
     TimePasses(i64),
     Propagates(bool),
 }
@@ -276,6 +315,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         12 => (0..2_usize).prop_map(Event::Go),
         2 => (0..2_usize).prop_map(Event::Crash),
+        1 => (0..2_usize).prop_map(Event::Compromise),
         1 => (0..700_i64).prop_map(Event::TimePasses),
         1 => any::<bool>().prop_map(Event::Propagates),
     ]
@@ -285,7 +325,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
-    fn two_rotators_that_crash_anywhere_end_with_one_secret_that_authenticates(
+    fn two_rotators_that_crash_and_are_superseded_anywhere_end_with_one_secret_that_authenticates(
         events in proptest::collection::vec(event(), 0..120)
     ) {
         let mut world = World::new();
@@ -294,6 +334,7 @@ proptest! {
             match event {
                 Event::Go(who) => { rotators[who].go(&mut world); }
                 Event::Crash(who) => rotators[who] = Rotator::Idle,
+                Event::Compromise(who) => rotators[who] = Rotator::starting(&world),
                 Event::TimePasses(seconds) => world.now += seconds,
                 Event::Propagates(yes) => world.propagated = yes,
             }
