@@ -74,6 +74,7 @@ impl Clients {
             state: ClientState::Creating,
             labels: new.labels.clone(),
             scopes: new.scopes.clone(),
+            scopes_version: 0,
             access_token_validity: new.access_token_validity.unwrap_or(DEFAULT_TOKEN_VALIDITY),
             rotation: new.rotation.unwrap_or_default(),
             pool: place.pool().id.clone(),
@@ -175,6 +176,9 @@ impl Clients {
             let jitter = self.world.settings.rotation.jitter_percent;
             record.next_rotate_time =
                 next_rotation(&record, client.rotate_time.unwrap_or(now), jitter).map(|time| time.max(now));
+        }
+        if record.scopes != client.scopes {
+            record.scopes_version = client.scopes_version.wrapping_add(1);
         }
         let app_client_changes =
             record.scopes != client.scopes || record.access_token_validity != client.access_token_validity;

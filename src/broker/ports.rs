@@ -82,8 +82,8 @@ pub struct AppClientSpec {
 /// Where client-credentials tokens come from (RFC 6749, section 4.4).
 #[async_trait]
 pub trait TokenEndpoint: Send + Sync {
-    /// [`Fault::InvalidClient`] when the id or the secret is not known (there, yet or any more). The token's
-    /// `scopes` are those granted, which may be fewer than `scopes`.
+    /// [`Fault::InvalidClient`] when the id or the secret is not known (there, yet or any more), [`Fault::Refused`]
+    /// when nothing of `scopes` can be granted. The token's `scopes` are those granted, which may be fewer.
     async fn fetch(
         &self,
         pool: &MadePool,

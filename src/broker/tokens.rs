@@ -10,7 +10,8 @@
 //!
 //! A failed fetch never evicts a token that is still valid, and is not repeated before a short wait. Whether the client
 //! may have a token at all is asked before a token is given, and asked again after a wait for one. What is held belongs
-//! to a [`Stamp`]: an app client that was replaced, or tokens that were revoked, make another stamp and an empty shelf.
+//! to a [`Stamp`]: an app client that was replaced, other scopes, or tokens that were revoked make another stamp and an
+//! empty shelf.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +22,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::flights::{Flight, Flights};
-use super::ports::{Fault, Wanted};
+use super::ports::{Fault, PortError, Wanted};
 use super::records::Versioned;
 use super::shelves::client_key;
 use super::world::World;
@@ -48,10 +49,14 @@ pub(super) struct Held {
     flights: Flights<ScopeSet, Arc<AccessToken>>,
 }
 
-/// Which tokens of a client may be served: those of this app client, issued from this moment on.
+/// How often a caller's wait for a fetch may be overtaken by a change of what it may have.
+const MAX_OVERTAKEN: usize = 4;
+
+/// Which tokens of a client may be served: those of this app client and these scopes, issued from this moment on.
 #[derive(Clone, PartialEq, Eq)]
 struct Stamp {
     app_client: AppClientId,
+    scopes_version: u32,
     not_before: Option<Timestamp>,
 }
 
@@ -93,6 +98,22 @@ impl Tokens {
         scopes: &ScopeSet,
         min_remaining: Duration,
     ) -> Result<Arc<AccessToken>> {
+        for _ in 0..=MAX_OVERTAKEN {
+            if let Some(token) = self.try_get(name, scopes, min_remaining).await? {
+                return Ok(token);
+            }
+        }
+        let message = format!("changes of {name} keep overtaking its token");
+        Err(Error::unavailable(Reason::UpstreamUnavailable, message, Duration::from_secs(1)))
+    }
+
+    /// `None` when a change came while we waited, and the answer would be that to another question.
+    async fn try_get(
+        self: &Arc<Self>,
+        name: &ClientName,
+        scopes: &ScopeSet,
+        min_remaining: Duration,
+    ) -> Result<Option<Arc<AccessToken>>> {
         let admission = self.admit(name, scopes).await?;
         if min_remaining > admission.client.access_token_validity / 2 {
             let rule = "must be at most half of the client's access token validity";
@@ -101,16 +122,15 @@ impl Tokens {
         let held = self.held(&admission);
         let now = self.world.now();
         if let Some(token) = self.serve(&held, &admission, now, min_remaining).await? {
-            return Ok(token);
+            return Ok(Some(token));
         }
-        let token = self.fetch(&held, &admission)?.await?;
-        // A suspension, a deletion or a revocation may have come while we waited.
-        let after = self.admit(name, scopes).await?;
-        if after.stamp != admission.stamp || token.remaining(self.world.now()) < min_remaining {
-            let message = format!("the token of {name} was overtaken by a change");
-            return Err(Error::new(Reason::ConcurrentChange, message).retry_after(Duration::from_secs(1)));
+        let fetched = self.fetch(&held, &admission)?.await;
+        // A suspension or a deletion may have come while we waited; other scopes or a revocation may have, too.
+        if self.admit(name, scopes).await?.stamp != admission.stamp {
+            return Ok(None);
         }
-        Ok(token)
+        let token = fetched?;
+        Ok((token.remaining(self.world.now()) >= min_remaining).then_some(token))
     }
 
     /// The token held, if it may be served; sees to its successor when it ages.
@@ -211,6 +231,7 @@ impl Tokens {
                 Err(error) if error.is(Fault::InvalidClient) && tried.is_none() => {
                     tried = Some(document.client_secret);
                 }
+                Err(error) if error.is(Fault::Refused) => return Err(refused(client, error)),
                 fetched => return Ok(fetched?),
             }
         }
@@ -249,7 +270,7 @@ impl Tokens {
             return Err(Error::invalid_because(Reason::ScopeNotAllowed, format!("scopes[{i}]"), rule));
         }
         let not_before = tenant.revoked_before.max(client.revoked_before).map(next_second);
-        Ok(Admission { stamp: Stamp { app_client, not_before }, client, scopes })
+        Ok(Admission { stamp: Stamp { app_client, scopes_version: client.scopes_version, not_before }, client, scopes })
     }
 
     /// The client's shelf, a new one if what the old one holds may not be served any more.
@@ -326,6 +347,16 @@ impl Held {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ScopeSet, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The token endpoint knows the client and grants nothing of what was asked for.
+fn refused(client: &Client, error: PortError) -> Error {
+    if !client.applied {
+        let message = format!("the scopes of {} are not in force yet", client.name);
+        return Error::unavailable(Reason::UpstreamUnavailable, message, Duration::from_secs(1)).caused_by(error);
+    }
+    let message = "the token endpoint grants none of the scopes that were asked for";
+    Error::new(Reason::ScopeNotGranted, message).about(&client.name).caused_by(error)
 }
 
 fn is_same(slot: &Slot, token: &Arc<AccessToken>) -> bool {

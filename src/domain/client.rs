@@ -33,6 +33,8 @@ pub struct Client {
     pub state: ClientState,
     pub labels: Labels,
     pub scopes: ScopeSet,
+    /// How often `scopes` have changed. Cached tokens belong to one number.
+    pub scopes_version: u32,
     pub access_token_validity: Duration,
     pub rotation: RotationPolicy,
     pub pool: PoolId,
