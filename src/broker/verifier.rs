@@ -102,8 +102,11 @@ impl Verifier {
         }
         let unverified = Unverified::read(token)?;
         let pool = self.pool_of(&unverified.issuer).await?;
-        let keys = self.keys.of(&pool, &unverified.kid).await?;
-        let Some(key) = keys.key(&unverified.kid) else {
+        let Some(kid) = unverified.kid.clone() else {
+            return Err(Rejection::new(Rule::UnknownKey, "the header names no kid").into());
+        };
+        let keys = self.keys.of(&pool, &kid).await?;
+        let Some(key) = keys.key(&kid) else {
             return Err(Rejection::new(Rule::UnknownKey, "the issuer publishes no key of this kid").into());
         };
         let verifies =
@@ -112,8 +115,8 @@ impl Verifier {
         if !verifies.unwrap_or(false) {
             return Err(Rejection::new(Rule::BadSignature, "the signature is not the issuer's").into());
         }
-        let claims = Arc::new(unverified.claims()?);
-        self.believed.insert(digest, Arc::new(Believed { kid: unverified.kid, claims: claims.clone() }));
+        let claims = Arc::new(unverified.into_claims());
+        self.believed.insert(digest, Arc::new(Believed { kid, claims: claims.clone() }));
         Ok(claims)
     }
 

@@ -1,16 +1,19 @@
 //! The rules that make a token believable, apart from its signature and from who owns its app client.
 //!
-//! A token is read in two stages. [`Unverified::read`] takes it apart without believing a word: the algorithm is
-//! pinned to RS256 before anything else, and only `kid` and `iss` are used, to find a key of ours. Once that key has
-//! verified the signature, [`Claims::check`] holds the claims against the clock and the issuer. Nothing here ever
-//! follows `jku`, `x5u`, `jwk` or `crit` (RFC 7515, section 4.1; RFC 8725, section 3.10).
+//! A token is read in two stages. [`Unverified::read`] takes it apart without believing a word: first whether it is a
+//! JWT at all, then the algorithm, pinned to RS256, then the rest of the header. Only `kid` and `iss` are used, to find a
+//! key of ours. Once that key has verified the signature, [`Claims::check`] holds the claims against the clock. Nothing
+//! here ever follows `jku`, `x5u`, `jwk`, `x5c` or `crit` (RFC 7515, section 4.1; RFC 8725, section 3.10).
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::id::{AppClientId, Issuer};
 use super::revocation::TokenId;
@@ -56,13 +59,13 @@ impl Rejection {
 
 /// A token taken apart; nothing of it is believed yet.
 pub struct Unverified<'a> {
-    pub kid: String,
+    pub kid: Option<String>,
     pub issuer: Issuer,
     /// Header and payload as they were signed.
     pub signed: &'a str,
     /// Base64url, without padding.
     pub signature: &'a str,
-    payload: Vec<u8>,
+    claims: RawClaims,
 }
 
 #[derive(Deserialize)]
@@ -70,20 +73,13 @@ struct Header {
     alg: String,
     kid: Option<String>,
     typ: Option<String>,
-    crit: Option<serde::de::IgnoredAny>,
-    jku: Option<serde::de::IgnoredAny>,
-    jwk: Option<serde::de::IgnoredAny>,
-    x5u: Option<serde::de::IgnoredAny>,
 }
 
-#[derive(Deserialize)]
-struct IssuerOnly {
-    iss: String,
-}
+/// Header parameters by which a token would choose its own key or rules. `x5t` only names a key, and is not looked at.
+const CHOOSING: [&str; 5] = ["crit", "jku", "jwk", "x5u", "x5c"];
 
 impl<'a> Unverified<'a> {
     pub fn read(token: &'a str) -> Result<Self, Rejection> {
-        let malformed = |what: &str| Rejection::new(Rule::Malformed, format!("the token is not a JWT: {what}"));
         if token.len() > MAX_TOKEN_BYTES {
             return Err(malformed("it is longer than 16,384 bytes"));
         }
@@ -95,48 +91,82 @@ impl<'a> Unverified<'a> {
         let decode = |part: &str, what: &str| {
             URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed(&format!("its {what} is not base64url")))
         };
-        let header: Header = serde_json::from_slice(&decode(header, "header")?)
-            .map_err(|_| malformed("its header is not a JSON object with an alg"))?;
+        let (header, payload) = (decode(header, "header")?, decode(payload, "payload")?);
+        decode(signature, "signature")?;
+        let parameters = members(&header).ok_or_else(|| malformed("its header is not an object of distinct names"))?;
+        let header: Header =
+            serde_json::from_slice(&header).map_err(|_| malformed("its header has no alg, or one of a wrong type"))?;
+        members(&payload).ok_or_else(|| malformed("its payload is not an object of distinct names"))?;
+        let claims: RawClaims =
+            serde_json::from_slice(&payload).map_err(|_| malformed("a claim is missing or of the wrong type"))?;
+
         if header.alg != "RS256" {
             let detail = format!("alg is {:.16}; only RS256 is accepted", header.alg.escape_default());
             return Err(Rejection::new(Rule::UnsupportedAlgorithm, detail));
         }
         let is_jwt = header.typ.as_deref().is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"));
-        if header.crit.is_some() || header.jku.is_some() || header.jwk.is_some() || header.x5u.is_some() || !is_jwt {
-            let detail = "the header says crit, jku, jwk, x5u or a typ other than JWT";
+        if !is_jwt || CHOOSING.iter().any(|parameter| parameters.contains(*parameter)) {
+            let detail = "the header says crit, jku, jwk, x5u, x5c or a typ other than JWT";
             return Err(Rejection::new(Rule::UnsupportedHeader, detail));
         }
-        let kid = header.kid.filter(|kid| (1..=256).contains(&kid.len()));
-        let kid = kid.ok_or_else(|| Rejection::new(Rule::UnknownKey, "the header names no kid"))?;
-        decode(signature, "signature")?;
-        let payload = decode(payload, "payload")?;
-        let claimed: IssuerOnly =
-            serde_json::from_slice(&payload).map_err(|_| malformed("its payload is not a JSON object with an iss"))?;
-        let issuer = Issuer::parse("iss", &claimed.iss)
+        let issuer = Issuer::parse("iss", &claims.iss)
             .map_err(|_| Rejection::new(Rule::UnknownIssuer, "iss is not the issuer of a pool of this broker"))?;
-        Ok(Unverified { kid, issuer, signed, signature, payload })
+        let kid = header.kid.filter(|kid| (1..=256).contains(&kid.len()));
+        Ok(Unverified { kid, issuer, signed, signature, claims })
     }
 
     /// The claims. To be called once the signature has been verified, and not before.
-    pub fn claims(&self) -> Result<Claims, Rejection> {
-        let raw: RawClaims = serde_json::from_slice(&self.payload)
-            .map_err(|_| Rejection::new(Rule::Malformed, "a claim is missing or of the wrong type"))?;
-        let time = |seconds: i64, claim: &str| {
-            Timestamp::from_second(seconds)
-                .map_err(|_| Rejection::new(Rule::Malformed, format!("{claim} is out of range")))
-        };
-        let malformed = |claim: &str| Rejection::new(Rule::Malformed, format!("{claim} is missing or empty"));
-        Ok(Claims {
-            issuer: self.issuer.clone(),
-            app_client: AppClientId::parse("client_id", &raw.client_id).map_err(|_| malformed("client_id"))?,
-            token_id: TokenId::parse("jti", &raw.jti).map_err(|_| malformed("jti"))?,
-            token_use: raw.token_use,
-            scopes: ScopeSet::from_claim(&raw.scope),
-            issue_time: time(raw.iat, "iat")?,
-            not_before: raw.nbf.map(|nbf| time(nbf, "nbf")).transpose()?,
-            expire_time: time(raw.exp, "exp")?,
-        })
+    pub fn into_claims(self) -> Claims {
+        let claims = self.claims;
+        Claims {
+            issuer: self.issuer,
+            app_client: claims.client_id,
+            token_id: claims.jti,
+            token_use: claims.token_use,
+            scopes: ScopeSet::from_claim(&claims.scope),
+            issue_time: claims.iat.0,
+            not_before: claims.nbf.map(|time| time.0),
+            expire_time: claims.exp.0,
+        }
     }
+}
+
+fn malformed(what: &str) -> Rejection {
+    Rejection::new(Rule::Malformed, format!("the token is not a JWT: {what}"))
+}
+
+/// The names in a JSON object; `None` if it is not one, or names something twice (RFC 7515, section 4; RFC 7519,
+/// section 4).
+fn members(json: &[u8]) -> Option<BTreeSet<String>> {
+    struct Distinct(BTreeSet<String>);
+
+    impl<'de> Deserialize<'de> for Distinct {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Names;
+
+            impl<'de> Visitor<'de> for Names {
+                type Value = Distinct;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("an object of distinct names")
+                }
+
+                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Distinct, A::Error> {
+                    let mut names = BTreeSet::new();
+                    while let Some((name, _)) = map.next_entry::<String, IgnoredAny>()? {
+                        if !names.insert(name) {
+                            return Err(serde::de::Error::custom("a name is there twice"));
+                        }
+                    }
+                    Ok(Distinct(names))
+                }
+            }
+
+            deserializer.deserialize_map(Names)
+        }
+    }
+
+    serde_json::from_slice::<Distinct>(json).ok().map(|distinct| distinct.0)
 }
 
 /// The `jti` of a token of our own fetching, for looking up whether it was revoked meanwhile. Nothing is verified.
@@ -154,14 +184,28 @@ pub fn token_id_of(token: &str) -> Option<TokenId> {
 /// at all. There is no `aud` in such a token.
 #[derive(Deserialize)]
 struct RawClaims {
-    client_id: String,
-    jti: String,
+    iss: String,
+    client_id: AppClientId,
+    jti: TokenId,
     token_use: String,
     #[serde(default)]
     scope: String,
-    iat: i64,
-    nbf: Option<i64>,
-    exp: i64,
+    iat: Seconds,
+    nbf: Option<Seconds>,
+    exp: Seconds,
+}
+
+/// RFC 7519 calls it a NumericDate.
+#[derive(Deserialize)]
+#[serde(try_from = "i64")]
+struct Seconds(Timestamp);
+
+impl TryFrom<i64> for Seconds {
+    type Error = jiff::Error;
+
+    fn try_from(second: i64) -> Result<Self, jiff::Error> {
+        Timestamp::from_second(second).map(Seconds)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -32,6 +32,7 @@ pub struct Revocation {
 
 /// The `jti` of a token: 1 to 128 printable ASCII characters without spaces (Cognito's are UUIDs).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct TokenId(String);
 
 impl TokenId {
@@ -45,6 +46,20 @@ impl TokenId {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for TokenId {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        TokenId::parse("jti", &text)
+    }
+}
+
+impl From<TokenId> for String {
+    fn from(id: TokenId) -> String {
+        id.0
     }
 }
 
