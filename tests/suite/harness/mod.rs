@@ -2,6 +2,8 @@
 
 mod binary;
 mod errors;
+pub mod forge;
+pub mod ports;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
