@@ -75,14 +75,16 @@ impl Revocations {
                     .believe_own(token)
                     .await?
                     .map_err(|rejection| Error::invalid_because(Reason::TokenInvalid, "token", rejection.detail))?;
+                let token_id = claims.token_id.clone().ok_or_else(|| {
+                    Error::invalid_because(Reason::TokenInvalid, "token", "it has no jti by which it could be revoked")
+                })?;
                 let expire_time = claims.expire_time + self.world.settings.verification.leeway;
-                revocation.target = RevocationTarget::Token(claims.token_id.clone());
+                revocation.target = RevocationTarget::Token(token_id.clone());
                 revocation.issuer = Some(claims.issuer.clone());
                 // A revocation of a token that has expired is noted all the same, until it is swept.
                 revocation.expire_time = expire_time.max(now + Duration::from_secs(1));
                 let issuer = Some(claims.issuer.clone());
-                change =
-                    self.revoke_token(change, &revocation, &claims.token_id, issuer, revocation.expire_time).await?;
+                change = self.revoke_token(change, &revocation, &token_id, issuer, revocation.expire_time).await?;
             }
             NewRevocationTarget::Client(name) => {
                 let client: Option<Versioned<Client>> = self.world.records.get(&client_key(name)).await?;

@@ -186,7 +186,7 @@ pub fn token_id_of(token: &str) -> Option<TokenId> {
 struct RawClaims {
     iss: String,
     client_id: AppClientId,
-    jti: TokenId,
+    jti: Option<TokenId>,
     token_use: String,
     #[serde(default)]
     scope: String,
@@ -212,7 +212,8 @@ impl TryFrom<i64> for Seconds {
 pub struct Claims {
     pub issuer: Issuer,
     pub app_client: AppClientId,
-    pub token_id: TokenId,
+    /// Its `jti`, where it has one: RFC 7519 does not demand it.
+    pub token_id: Option<TokenId>,
     pub token_use: String,
     pub scopes: ScopeSet,
     pub issue_time: Timestamp,

@@ -11,7 +11,7 @@ use keyward::proto;
 use keyward::proto::RejectionReason;
 use keyward::proto::verify_token_response::Verdict;
 
-use crate::harness::forge::{self, Fields, TEST_KEY, claims, with};
+use crate::harness::forge::{self, Fields, TEST_KEY, claims, with, without};
 use crate::harness::ports::Stage;
 use crate::harness::{SCOPES, create_tenant, start_time};
 
@@ -77,12 +77,19 @@ async fn claims_that_no_rule_reads_do_not_matter() {
         plain.clone(),
         with(&plain, "aud", "somebody else"),
         with(&plain, "origin_jti", serde_json::json!({ "nested": [1, 2, 3] })),
-        with(&plain, "version", "two"),
-        with(&plain, "sub", "another subject"),
+        with(&plain, "\u{e9}", serde_json::Value::Null),
     ];
     for claims in odd {
         verified(&stage, &sign(&claims)).await;
     }
+    stage.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_without_an_id_verifies_and_has_none() {
+    let stage = court().await;
+    let token = sign(&without(&claims(&stage.client, start_time()), "jti"));
+    assert_eq!(verified(&stage, &token).await.token_id, "");
     stage.daemon.stop().await;
 }
 

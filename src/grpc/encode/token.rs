@@ -25,7 +25,7 @@ pub fn verdict(verdict: Verdict) -> verify_token_response::Verdict {
                 app_client_id: claims.app_client.to_string(),
                 issuer: claims.issuer.to_string(),
                 scopes: scopes(&claims.scopes),
-                token_id: claims.token_id.as_str().to_owned(),
+                token_id: claims.token_id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
                 issue_time: Some(timestamp(claims.issue_time)),
                 expire_time: Some(timestamp(claims.expire_time)),
                 token_use: proto::TokenUse::Access.into(),
