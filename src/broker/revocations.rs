@@ -1,7 +1,6 @@
 //! Revocation, which Cognito does not offer for client-credentials tokens and so is decided here.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -13,7 +12,7 @@ use super::world::{Asked, World, timed_id};
 use crate::domain::audit::Call;
 use crate::domain::client::{Client, MAX_TOKEN_VALIDITY};
 use crate::domain::error::{Error, Reason, Result};
-use crate::domain::id::{Issuer, RevocationId};
+use crate::domain::id::RevocationId;
 use crate::domain::revocation::{Revocation, RevocationTarget, RevokedToken, TokenId};
 use crate::domain::tenant::Tenant;
 
@@ -46,7 +45,7 @@ impl Revocations {
         if issued_before > now {
             return Err(Error::invalid("issued_before", "must not be in the future"));
         }
-        let longest = now + MAX_TOKEN_VALIDITY + self.world.settings.verification.leeway;
+        let leeway = self.world.settings.verification.leeway;
         let mut revocation = Revocation {
             id: RevocationId::parse("revocation", &timed_id("v", now)?)?,
             target: RevocationTarget::Token(TokenId::parse("token_id", "-")?),
@@ -54,7 +53,8 @@ impl Revocations {
             issued_before: None,
             reason: new.reason.clone(),
             create_time: now,
-            expire_time: longest,
+            // No token issued before it lives longer.
+            expire_time: issued_before + MAX_TOKEN_VALIDITY + leeway,
         };
         // The event is found where people look for it: by the client or the tenant, where there is one.
         let about = match &new.target {
@@ -67,7 +67,7 @@ impl Revocations {
         match &new.target {
             NewRevocationTarget::TokenId(token) => {
                 revocation.target = RevocationTarget::Token(token.clone());
-                change = self.revoke_token(change, &revocation, token, None, longest).await?;
+                change = self.revoke_token(change, &revocation, token).await?;
             }
             NewRevocationTarget::Token(token) => {
                 let claims = self
@@ -78,13 +78,10 @@ impl Revocations {
                 let token_id = claims.token_id.clone().ok_or_else(|| {
                     Error::invalid_because(Reason::TokenInvalid, "token", "it has no jti by which it could be revoked")
                 })?;
-                let expire_time = claims.expire_time + self.world.settings.verification.leeway;
                 revocation.target = RevocationTarget::Token(token_id.clone());
                 revocation.issuer = Some(claims.issuer.clone());
-                // A revocation of a token that has expired is noted all the same, until it is swept.
-                revocation.expire_time = expire_time.max(now + Duration::from_secs(1));
-                let issuer = Some(claims.issuer.clone());
-                change = self.revoke_token(change, &revocation, &token_id, issuer, revocation.expire_time).await?;
+                revocation.expire_time = claims.expire_time.saturating_add(leeway).unwrap_or(Timestamp::MAX);
+                change = self.revoke_token(change, &revocation, &token_id).await?;
             }
             NewRevocationTarget::Client(name) => {
                 let client: Option<Versioned<Client>> = self.world.records.get(&client_key(name)).await?;
@@ -110,21 +107,15 @@ impl Revocations {
         Ok(revocation)
     }
 
-    async fn revoke_token(
-        &self,
-        change: Change,
-        revocation: &Revocation,
-        token: &TokenId,
-        issuer: Option<Issuer>,
-        expire_time: Timestamp,
-    ) -> Result<Change> {
+    async fn revoke_token(&self, change: Change, revocation: &Revocation, token: &TokenId) -> Result<Change> {
         let seen: Option<Versioned<RevokedToken>> = self.world.records.get(token.as_str()).await?;
         // A bare id counts for every issuer, and goes on to when it is made narrower.
         let issuer = match &seen {
-            Some(seen) if seen.issuer != issuer => None,
-            _ => issuer,
+            Some(seen) if seen.issuer != revocation.issuer => None,
+            _ => revocation.issuer.clone(),
         };
-        let expire_time = seen.as_ref().map_or(expire_time, |seen| seen.expire_time.max(expire_time));
+        let expire_time =
+            seen.as_ref().map_or(revocation.expire_time, |seen| seen.expire_time.max(revocation.expire_time));
         let record = RevokedToken { token: token.clone(), issuer, revocation: revocation.id.clone(), expire_time };
         Ok(change.put(&record, seen.map(|seen| seen.version)))
     }

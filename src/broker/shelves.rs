@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ports::Shelf;
 use super::records::{IssuerPool, Record};
+use super::world::REQUEST_MEMORY;
 use crate::domain::client::{Client, ClientState, Owner};
 use crate::domain::id::{AppClientId, ClientName, Issuer, RotationName, TenantId};
 use crate::domain::journal::Journal;
@@ -95,8 +96,9 @@ impl Record for Revocation {
         self.id.to_string()
     }
 
+    /// Whoever repeats the request that made it is answered with it.
     fn due_time(&self) -> Option<Timestamp> {
-        Some(self.expire_time)
+        Some(self.expire_time.max(self.create_time + REQUEST_MEMORY))
     }
 }
 

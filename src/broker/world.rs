@@ -38,7 +38,7 @@ pub struct World {
 }
 
 /// How long a repeated request is known (AIP-155 leaves it to the service).
-const REQUEST_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+pub const REQUEST_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl World {
     pub async fn open(ports: Ports, settings: Settings) -> Result<Self> {
