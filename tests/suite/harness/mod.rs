@@ -1,9 +1,13 @@
 //! Daemons to test against, and the few calls that nearly every test begins with.
 
+mod asks;
 mod binary;
 mod errors;
 pub mod forge;
 pub mod ports;
+mod outage;
+mod raw;
+mod state;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,8 +30,15 @@ use keyward::runtime::shutdown::Drained;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
+pub use asks::{
+    assert_invalid, claims, get_tenant, mask, new_client, new_resource_server, new_tenant, new_tenant_with_pool, refusal,
+    rejection, span,
+};
 pub use binary::Binary;
 pub use errors::{ErrorDetails, details};
+pub use outage::{INNER_DETAIL, Outage};
+pub use raw::{methods, send_bytes};
+pub use state::{State, event_after, events, events_of, last_event, pools};
 
 /// The scopes of [`Daemon::put_orders_api`], in canonical order.
 pub const SCOPES: [&str; 2] = ["orders/read", "orders/write"];
