@@ -133,7 +133,7 @@ impl Pools {
         Ok(tenant.and_then(|tenant| tenant.value.user_pool).unwrap_or_default())
     }
 
-    /// Puts what changed in the catalogue since the pool last had it, and takes away what is no longer there.
+    /// Takes away what is no longer in the catalogue, and puts what changed in it since the pool last had it.
     pub async fn apply_catalog(&self, id: &PoolId, made: &MadePool, cause: &Call) -> Result<()> {
         let state: Option<Versioned<CatalogState>> = self.world.records.get(CatalogState::KEY).await?;
         let target = state.map_or(0, |state| state.value.version);
@@ -143,13 +143,14 @@ impl Pools {
         }
         let everything = Page { after: None, size: MAX_RESOURCE_SERVERS };
         let catalog = self.world.records.list::<ResourceServer>("", &everything).await?.items;
-        for server in catalog.iter().filter(|server| server.catalog_version > has) {
-            self.world.user_pools.put_resource_server(made, server).await?;
-        }
+        // First what goes, so that a pool that is full of resource servers has room for what comes.
         for identifier in self.world.user_pools.list_resource_servers(made).await? {
             if !catalog.iter().any(|server| server.identifier == identifier) {
                 self.world.user_pools.delete_resource_server(made, &identifier).await?;
             }
+        }
+        for server in catalog.iter().filter(|server| server.catalog_version > has) {
+            self.world.user_pools.put_resource_server(made, server).await?;
         }
         settle(|| async {
             let pool = self.pool(id).await?;
