@@ -158,7 +158,7 @@ impl Catalog {
         let listing = self.world.records.list::<Pool>("", &page).await?;
         let matches = |pool: &Versioned<Pool>| {
             filter.dedicated.is_none_or(|dedicated| pool.tenant.is_some() == dedicated)
-                && filter.region.as_ref().is_none_or(|region| pool.region == *region)
+                && filter.region.as_ref().is_none_or(|region| pool.region() == region)
         };
         let app_client_limit = self.world.settings.app_clients_per_shared_pool;
         let items = listing.items.into_iter().filter(matches);

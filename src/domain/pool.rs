@@ -33,6 +33,11 @@ pub struct MadePool {
 }
 
 impl Pool {
+    /// Where it is, as far as that is known before it is made.
+    pub fn region(&self) -> &str {
+        self.made.as_ref().map_or(&self.region, |made| &made.region)
+    }
+
     pub fn has_room(&self, limit: u32) -> bool {
         self.app_clients < limit
     }
