@@ -1,7 +1,8 @@
 //! Pages of lists, and the tokens that lead from one to the next.
 //!
-//! A token holds where the next page starts, and a digest of the method and of every other field of the request: with
-//! another query it is refused. It holds nothing that the list itself did not show, so it is not sealed.
+//! A token holds where the next page starts, and a digest over that, the method and every other field of the request:
+//! with another query, or changed or cut, it is refused. It holds nothing that the list itself did not show, so it is
+//! not sealed.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -15,7 +16,7 @@ use crate::proto;
 const DEFAULT_SIZE: usize = 50;
 const MAX_SIZE: usize = 1000;
 /// The form of the token: raised whenever that changes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const DIGEST_BYTES: usize = 8;
 /// The longest token that is looked at. Keys are names of resources, the longest an encoded identifier of 256
 /// characters.
@@ -47,36 +48,41 @@ paged!(
 );
 
 /// What a page token is bound to.
-#[derive(Clone, Copy, Debug)]
-pub struct Query([u8; DIGEST_BYTES]);
+#[derive(Clone, Debug)]
+pub struct Query(Vec<u8>);
 
 impl Query {
     fn of<M: Paged>(without_page: &M) -> Self {
         let mut text = M::METHOD.as_bytes().to_vec();
         text.push(0);
         text.extend(without_page.encode_to_vec());
-        let mut start = [0; DIGEST_BYTES];
-        start.iter_mut().zip(digest(&SHA256, &text).as_ref()).for_each(|(to, from)| *to = *from);
-        Query(start)
+        Query(digest(&SHA256, &text).as_ref().to_vec())
     }
 
     /// The token of the page that starts after `next`; empty when there is none.
-    pub fn token(self, next: Option<String>) -> String {
+    pub fn token(&self, next: Option<String>) -> String {
         let Some(after) = next else { return String::new() };
         let mut bytes = vec![VERSION];
-        bytes.extend(self.0);
+        bytes.extend(self.digest_with(after.as_bytes()));
         bytes.extend(after.as_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    fn read(self, token: &str) -> Option<String> {
+    fn digest_with(&self, after: &[u8]) -> Vec<u8> {
+        let whole = digest(&SHA256, &[&self.0, after].concat());
+        whole.as_ref().iter().copied().take(DIGEST_BYTES).collect()
+    }
+
+    fn read(&self, token: &str) -> Option<String> {
         if token.len() > MAX_TOKEN {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
-        let bound = bytes.strip_prefix(&[VERSION])?;
-        let after = bound.strip_prefix(&self.0)?;
-        String::from_utf8(after.to_vec()).ok().filter(|after| !after.is_empty())
+        let (given, after) = bytes.strip_prefix(&[VERSION])?.split_at_checked(DIGEST_BYTES)?;
+        if after.is_empty() || given != self.digest_with(after) {
+            return None;
+        }
+        String::from_utf8(after.to_vec()).ok()
     }
 }
 
@@ -146,7 +152,7 @@ mod tests {
         let empty = query.token(Some(String::new()));
         let padded = format!("{good}=");
         let mut other_version = URL_SAFE_NO_PAD.decode(&good).expect("base64");
-        other_version[0] = 2;
+        other_version[0] = 1;
         let other_version = URL_SAFE_NO_PAD.encode(other_version);
         let long = "A".repeat(1 << 17);
         for bad in ["x", "====", "ÄÖÜ", &good[1..], &empty, &padded, &other_version, &long, "AQ"] {
