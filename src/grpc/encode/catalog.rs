@@ -7,6 +7,8 @@ use crate::proto;
 
 pub fn resource_server(view: ResourceServerView) -> proto::ResourceServer {
     let server = view.server;
+    // One that was only tried has no times yet.
+    let time = |time| (view.version > 0).then(|| timestamp(time));
     let scope = |scope: ScopeDefinition| proto::ResourceServerScope {
         scope_name: scope.scope_name,
         description: scope.description,
@@ -16,8 +18,8 @@ pub fn resource_server(view: ResourceServerView) -> proto::ResourceServer {
         identifier: server.identifier.into(),
         display_name: server.display_name,
         scopes: server.scopes.into_iter().map(scope).collect(),
-        create_time: Some(timestamp(server.create_time)),
-        update_time: Some(timestamp(server.update_time)),
+        create_time: time(server.create_time),
+        update_time: time(server.update_time),
         etag: etag(view.version),
         applied_pool_count: count(view.applied_pools),
         pending_pool_count: count(view.pending_pools),

@@ -18,7 +18,7 @@ pub fn client(view: ClientView) -> proto::Client {
         ClientState::Deleting => proto::ClientState::Deleting,
     };
     let (pool_issuer, token_endpoint) = pool.map(|pool| (pool.issuer, pool.token_endpoint)).unzip();
-    proto::Client {
+    let message = proto::Client {
         name: client.name.to_string(),
         uid: client.uid,
         display_name: display_name(client.display_name, &client.name.client),
@@ -43,7 +43,13 @@ pub fn client(view: ClientView) -> proto::Client {
         replaced_app_clients: Vec::new(),
         warnings: Vec::new(),
         state_reason,
-    }
+    };
+    if version == 0 { planned(message) } else { message }
+}
+
+/// What `validate_only` answers of a client that is not there: without what only its creation fills.
+fn planned(client: proto::Client) -> proto::Client {
+    proto::Client { uid: String::new(), pool: String::new(), create_time: None, update_time: None, ..client }
 }
 
 fn rotation_policy(policy: RotationPolicy) -> proto::RotationPolicy {

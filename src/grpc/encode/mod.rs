@@ -34,9 +34,9 @@ pub fn duration(duration: Duration) -> prost_types::Duration {
     }
 }
 
-/// The etag of a record's version; [`decode::etag`](super::decode::etag) reads it.
+/// The etag of a record's version; [`decode::etag`](super::decode::etag) reads it. Version 0 is of what was only tried.
 pub fn etag(version: u64) -> String {
-    format!("v{version}")
+    if version == 0 { String::new() } else { format!("v{version}") }
 }
 
 fn scopes(scopes: &ScopeSet) -> Vec<String> {

@@ -7,7 +7,7 @@ use crate::proto;
 
 pub fn tenant(view: TenantView) -> proto::Tenant {
     let TenantView { tenant, version, issuer: pool_issuer } = view;
-    proto::Tenant {
+    let message = proto::Tenant {
         name: tenant.id.name(),
         uid: tenant.uid,
         display_name: display_name(tenant.display_name, &tenant.id),
@@ -24,7 +24,13 @@ pub fn tenant(view: TenantView) -> proto::Tenant {
         identity_providers: Vec::new(),
         sign_in_domains: Vec::new(),
         r#move: None,
-    }
+    };
+    if version == 0 { planned(message) } else { message }
+}
+
+/// What `validate_only` answers of a tenant that is not there: without what only its creation fills.
+fn planned(tenant: proto::Tenant) -> proto::Tenant {
+    proto::Tenant { uid: String::new(), pool: String::new(), create_time: None, update_time: None, ..tenant }
 }
 
 pub fn isolation(isolation: Isolation) -> proto::Isolation {
