@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::api::{Listing, NewResourceServer, Page, PoolFilter, PoolView, ResourceServerView};
 use super::journals::Journals;
-use super::records::{Change, Versioned, settle};
+use super::records::{Change, Versioned};
 use super::shelves::{CatalogState, ScopeUse, use_prefix};
 use super::world::{Asked, Receipt, World, check_version};
 use crate::domain::audit::Call;
@@ -33,7 +33,7 @@ impl Catalog {
         version: Option<u64>,
         validate_only: bool,
     ) -> Result<ResourceServerView> {
-        settle(|| self.try_put(call, &new, version, validate_only)).await
+        self.world.settle(call, || self.try_put(call, &new, version, validate_only)).await
     }
 
     async fn try_put(
@@ -93,18 +93,19 @@ impl Catalog {
 
     /// Refused while a client has one of its scopes.
     pub async fn delete(&self, call: &Call, identifier: &Identifier, version: Option<u64>) -> Result<()> {
-        settle(|| async {
-            // Before it is read: when it is gone because of this very request, that is success.
-            let Asked::Afresh(receipt) = self.world.asked(call).await? else { return Ok(()) };
-            let seen: Option<Versioned<ResourceServer>> = self.world.records.get(identifier.as_str()).await?;
-            let seen = seen.ok_or_else(|| Error::not_found(identifier.name()))?;
-            check_version(version, seen.version, identifier.name())?;
-            self.check_unused(seen.full_scopes()).await?;
-            let change = Change::because(call.event(self.world.now(), identifier.name())).delete(&seen);
-            let state = self.state().await?;
-            self.commit(change, receipt, call, state, identifier).await
-        })
-        .await
+        self.world
+            .settle(call, || async {
+                // Before it is read: when it is gone because of this very request, that is success.
+                let Asked::Afresh(receipt) = self.world.asked(call).await? else { return Ok(()) };
+                let seen: Option<Versioned<ResourceServer>> = self.world.records.get(identifier.as_str()).await?;
+                let seen = seen.ok_or_else(|| Error::not_found(identifier.name()))?;
+                check_version(version, seen.version, identifier.name())?;
+                self.check_unused(seen.full_scopes()).await?;
+                let change = Change::because(call.event(self.world.now(), identifier.name())).delete(&seen);
+                let state = self.state().await?;
+                self.commit(change, receipt, call, state, identifier).await
+            })
+            .await
     }
 
     /// Makes a change of the catalogue together with its new version and the journal that carries it to every pool.

@@ -8,7 +8,7 @@ use super::issuing::next_rotation;
 use super::journals::Journals;
 use super::pools::Pools;
 use super::ports::Wanted;
-use super::records::{Change, Versioned, settle};
+use super::records::{Change, Versioned};
 use super::shelves::{ScopeUse, client_key, tenant_prefix, use_key};
 use super::world::{Asked, World, check_version, unique_id};
 use crate::domain::audit::Call;
@@ -34,7 +34,7 @@ impl Clients {
     /// answered as `Creating`, with the reason.
     pub async fn create(&self, call: &Call, new: NewClient, validate_only: bool) -> Result<ClientView> {
         let name = ClientName::new(new.tenant.clone(), new.id.clone());
-        if let Some(view) = settle(|| self.try_create(call, &name, &new, validate_only)).await? {
+        if let Some(view) = self.world.settle(call, || self.try_create(call, &name, &new, validate_only)).await? {
             return Ok(view);
         }
         let _ = self.journals.run(Task::IssueClient(name.clone())).await;
@@ -132,7 +132,7 @@ impl Clients {
         version: Option<u64>,
         validate_only: bool,
     ) -> Result<ClientView> {
-        let client = settle(|| self.try_update(call, name, &patch, version, validate_only)).await?;
+        let client = self.world.settle(call, || self.try_update(call, name, &patch, version, validate_only)).await?;
         if validate_only {
             return self.seen(client).await;
         }
@@ -201,29 +201,28 @@ impl Clients {
     /// From the moment this is written down the client's tokens are refused. The rest is carried on before this
     /// answers, and goes on in the background if it fails.
     pub async fn delete(&self, call: &Call, name: &ClientName, version: Option<u64>) -> Result<()> {
-        settle(|| async {
-            // Before the client is read: when it is gone because of this very request, that is success.
-            let Asked::Afresh(receipt) = self.world.asked(call).await? else { return Ok(()) };
-            let client = self.stored(name).await?;
-            check_version(version, client.version, name)?;
-            if client.state == ClientState::Deleting {
-                return Ok(());
-            }
-            let now = self.world.now();
-            let record = Client {
-                state: ClientState::Deleting,
-                next_rotate_time: None,
-                update_time: now,
-                ..client.value.clone()
-            };
-            let change = Change::because(call.event(now, name)).update(client.version, &record).create(&Journal::new(
-                Task::RetireClient(name.clone()),
-                call,
-                now,
-            ));
-            self.world.records.commit(receipt.file(change, name)).await
-        })
-        .await?;
+        self.world
+            .settle(call, || async {
+                // Before the client is read: when it is gone because of this very request, that is success.
+                let Asked::Afresh(receipt) = self.world.asked(call).await? else { return Ok(()) };
+                let client = self.stored(name).await?;
+                check_version(version, client.version, name)?;
+                if client.state == ClientState::Deleting {
+                    return self.world.nothing_done(receipt, name).await;
+                }
+                let now = self.world.now();
+                let record = Client {
+                    state: ClientState::Deleting,
+                    next_rotate_time: None,
+                    update_time: now,
+                    ..client.value.clone()
+                };
+                let change = Change::because(call.event(now, name))
+                    .update(client.version, &record)
+                    .create(&Journal::new(Task::RetireClient(name.clone()), call, now));
+                self.world.records.commit(receipt.file(change, name)).await
+            })
+            .await?;
         // What fails here goes on in the background; the client is refused everything already.
         let _ = self.journals.run(Task::RetireClient(name.clone())).await;
         Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::api::{NewRevocation, NewRevocationTarget};
-use super::records::{Change, Versioned, settle};
+use super::records::{Change, Versioned};
 use super::shelves::client_key;
 use super::verifier::Verifier;
 use super::world::{Asked, World, timed_id};
@@ -28,7 +28,7 @@ impl Revocations {
 
     /// Refuses tokens from the moment this answers. What is revoked stays so: there is no way back.
     pub async fn revoke(&self, call: &Call, new: NewRevocation) -> Result<Revocation> {
-        settle(|| self.try_revoke(call, &new)).await
+        self.world.settle(call, || self.try_revoke(call, &new)).await
     }
 
     async fn try_revoke(&self, call: &Call, new: &NewRevocation) -> Result<Revocation> {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::api::{Listing, Page, RotationRequest, RotationView};
 use super::issuing::{ALL_ROTATIONS, MAX_ROTATIONS_KEPT, version_of};
 use super::journals::Journals;
-use super::records::{Change, Record as _, Versioned, settle};
+use super::records::{Change, Record as _, Versioned};
 use super::rotator::{Rotator, Scene};
 use super::shelves::{client_key, rotation_key, rotation_prefix};
 use super::world::{Asked, World, timed_id};
@@ -94,7 +94,7 @@ impl Rotator {
         trigger: Trigger,
         validate_only: bool,
     ) -> Result<RotationView> {
-        settle(|| self.try_start(call, name, request, trigger, validate_only)).await
+        self.world.settle(call, || self.try_start(call, name, request, trigger, validate_only)).await
     }
 
     async fn try_start(

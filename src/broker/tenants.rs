@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::api::{Listing, NewTenant, Page, TenantPatch, TenantView};
 use super::journals::Journals;
 use super::pools::{Place, Pools};
-use super::records::{Change, Versioned, settle};
+use super::records::{Change, Versioned};
 use super::world::{Asked, World, check_version, unique_id};
 use crate::domain::audit::Call;
 use crate::domain::error::{Error, Reason, Result};
@@ -32,7 +32,7 @@ impl Tenants {
             return Err(Error::invalid("tenant.user_pool", rule));
         }
         let id = new.id.clone();
-        if let Some(view) = settle(|| self.try_create(call, &new, validate_only)).await? {
+        if let Some(view) = self.world.settle(call, || self.try_create(call, &new, validate_only)).await? {
             return Ok(view);
         }
         let _ = self.journals.run(Task::OnboardTenant(id.clone())).await;
@@ -111,7 +111,7 @@ impl Tenants {
         version: Option<u64>,
         validate_only: bool,
     ) -> Result<TenantView> {
-        let tenant = settle(|| self.try_update(call, id, &patch, version, validate_only)).await?;
+        let tenant = self.world.settle(call, || self.try_update(call, id, &patch, version, validate_only)).await?;
         if validate_only {
             return self.seen(tenant).await;
         }
@@ -169,31 +169,35 @@ impl Tenants {
     /// From the moment this is written down the tenant's tokens are refused, here and at verification. The rest is
     /// carried on before this answers, and goes on in the background if it fails.
     pub async fn delete(&self, call: &Call, id: &TenantId, version: Option<u64>, validate_only: bool) -> Result<()> {
-        settle(|| async {
-            // Before the tenant is read: when it is gone because of this very request, that is success.
-            let Asked::Afresh(receipt) = self.world.asked(call).await? else { return Ok(()) };
-            let tenant = self.stored(id).await?;
-            check_version(version, tenant.version, id.name())?;
-            if tenant.user_pool.as_ref().is_some_and(|settings| settings.deletion_protection) {
-                let message = format!("deletion protection is on for the user pool of {}", id.name());
-                return Err(Error::new(Reason::DeletionProtected, message).about(id.name()));
-            }
-            if validate_only || tenant.state == TenantState::Deleting {
-                return Ok(());
-            }
-            let now = self.world.now();
-            let record = Tenant { state: TenantState::Deleting, update_time: now, ..tenant.value.clone() };
-            let mut change = Change::because(call.event(now, id.name()))
-                .update(tenant.version, &record)
-                .create(&Journal::new(Task::OffboardTenant(id.clone()), call, now));
-            for task in [Task::OnboardTenant(id.clone()), Task::ApplyUserPool(id.clone())] {
-                if let Some(journal) = self.world.records.get::<Journal>(&task.to_string()).await? {
-                    change = change.delete(&journal);
+        self.world
+            .settle(call, || async {
+                // Before the tenant is read: when it is gone because of this very request, that is success.
+                let Asked::Afresh(receipt) = self.world.asked(call).await? else { return Ok(()) };
+                let tenant = self.stored(id).await?;
+                check_version(version, tenant.version, id.name())?;
+                if tenant.user_pool.as_ref().is_some_and(|settings| settings.deletion_protection) {
+                    let message = format!("deletion protection is on for the user pool of {}", id.name());
+                    return Err(Error::new(Reason::DeletionProtected, message).about(id.name()));
                 }
-            }
-            self.world.records.commit(receipt.file(change, id.name())).await
-        })
-        .await?;
+                if validate_only {
+                    return Ok(());
+                }
+                if tenant.state == TenantState::Deleting {
+                    return self.world.nothing_done(receipt, id.name()).await;
+                }
+                let now = self.world.now();
+                let record = Tenant { state: TenantState::Deleting, update_time: now, ..tenant.value.clone() };
+                let mut change = Change::because(call.event(now, id.name()))
+                    .update(tenant.version, &record)
+                    .create(&Journal::new(Task::OffboardTenant(id.clone()), call, now));
+                for task in [Task::OnboardTenant(id.clone()), Task::ApplyUserPool(id.clone())] {
+                    if let Some(journal) = self.world.records.get::<Journal>(&task.to_string()).await? {
+                        change = change.delete(&journal);
+                    }
+                }
+                self.world.records.commit(receipt.file(change, id.name())).await
+            })
+            .await?;
         if validate_only {
             return Ok(());
         }
@@ -212,20 +216,22 @@ impl Tenants {
     }
 
     async fn change_state(&self, call: &Call, id: &TenantId, state: TenantState, reason: &str) -> Result<TenantView> {
-        settle(|| async {
-            let tenant = self.stored(id).await?;
-            let Asked::Afresh(receipt) = self.world.asked(call).await? else { return Ok(()) };
-            tenant.check_settled()?;
-            if tenant.state == state && tenant.state_reason == reason {
-                return Ok(());
-            }
-            let now = self.world.now();
-            let record = Tenant { state, state_reason: reason.to_owned(), update_time: now, ..tenant.value.clone() };
-            let event = call.event(now, id.name()).detail(reason);
-            let change = Change::because(event).update(tenant.version, &record);
-            self.world.records.commit(receipt.file(change, id.name())).await
-        })
-        .await?;
+        self.world
+            .settle(call, || async {
+                let tenant = self.stored(id).await?;
+                let Asked::Afresh(receipt) = self.world.asked(call).await? else { return Ok(()) };
+                tenant.check_settled()?;
+                if tenant.state == state && tenant.state_reason == reason {
+                    return self.world.nothing_done(receipt, id.name()).await;
+                }
+                let now = self.world.now();
+                let record =
+                    Tenant { state, state_reason: reason.to_owned(), update_time: now, ..tenant.value.clone() };
+                let event = call.event(now, id.name()).detail(reason);
+                let change = Change::because(event).update(tenant.version, &record);
+                self.world.records.commit(receipt.file(change, id.name())).await
+            })
+            .await?;
         self.get(id).await
     }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::ports::{Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};
-use super::records::{Change, Records, Versioned};
+use super::records::{Change, Records, Versioned, settle};
 use super::settings::Settings;
 use super::shelves::{SeenRequest, request_key};
 use super::targets::Targets;
@@ -91,6 +91,28 @@ impl World {
             expire_time: now + REQUEST_MEMORY,
         };
         Ok(Asked::Afresh(Receipt(Some((record, seen.map(|seen| seen.version))))))
+    }
+
+    /// Carries a mutation out, again when somebody else was faster. An attempt may also fail on what the same request,
+    /// sent twice at one time, has just done: then it is made once more, and finds that it was done.
+    pub async fn settle<T, F>(&self, call: &Call, attempt: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let result = settle(&attempt).await;
+        let failed = result.is_err() && call.request.is_some();
+        match failed && matches!(self.asked(call).await, Ok(Asked::Again { .. })) {
+            true => settle(attempt).await,
+            false => result,
+        }
+    }
+
+    /// Remembers a request that found nothing to do, so that a late retry of it does nothing either.
+    pub async fn nothing_done(&self, receipt: Receipt, resource: impl std::fmt::Display) -> Result<()> {
+        match receipt.0 {
+            Some(_) => self.records.commit(receipt.file(Change::housekeeping(), resource)).await,
+            None => Ok(()),
+        }
     }
 }
 
