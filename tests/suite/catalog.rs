@@ -12,10 +12,7 @@ use crate::harness::{
     Daemon, Outage, State, assert_invalid, create_tenant, new_client, new_resource_server, pools, refusal,
 };
 
-async fn put(
-    daemon: &Daemon,
-    request: proto::PutResourceServerRequest,
-) -> Result<proto::ResourceServer, Status> {
+async fn put(daemon: &Daemon, request: proto::PutResourceServerRequest) -> Result<proto::ResourceServer, Status> {
     Ok(daemon.catalog().put_resource_server(request).await?.into_inner())
 }
 

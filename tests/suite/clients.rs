@@ -139,8 +139,7 @@ async fn a_token_has_exactly_cognitos_claims() {
     let client = daemon.create_client("acme", "orders").await;
     let claims = claims(&daemon.token(&client.name).await.access_token);
     let names: BTreeSet<_> = claims.keys().map(String::as_str).collect();
-    let cognitos =
-        ["sub", "client_id", "token_use", "scope", "iss", "exp", "iat", "auth_time", "jti", "version"];
+    let cognitos = ["sub", "client_id", "token_use", "scope", "iss", "exp", "iat", "auth_time", "jti", "version"];
     assert_eq!(names, BTreeSet::from(cognitos));
     for id in ["sub", "client_id"] {
         assert_eq!(claims[id], client.app_client_id.as_str());

@@ -23,15 +23,8 @@ pub enum List {
     Events,
 }
 
-pub const ALL: [List; 7] = [
-    List::Tenants,
-    List::Clients,
-    List::AllClients,
-    List::Rotations,
-    List::ResourceServers,
-    List::Pools,
-    List::Events,
-];
+pub const ALL: [List; 7] =
+    [List::Tenants, List::Clients, List::AllClients, List::Rotations, List::ResourceServers, List::Pools, List::Events];
 
 impl List {
     /// The names on one page, and the token of the next.

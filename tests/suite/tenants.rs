@@ -144,7 +144,10 @@ async fn an_update_changes_what_its_mask_names_and_nothing_else() {
     let given = proto::Tenant {
         name: updated.name.clone(),
         display_name: "not meant".to_owned(),
-        user_pool: Some(proto::UserPoolSettings { feature_plan: proto::FeaturePlan::Lite.into(), ..Default::default() }),
+        user_pool: Some(proto::UserPoolSettings {
+            feature_plan: proto::FeaturePlan::Lite.into(),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let paths = ["user_pool.feature_plan", "user_pool.password_policy.minimum_length"];
@@ -207,7 +210,11 @@ async fn an_etag_that_is_out_of_date_changes_nothing() {
     let stale = proto::DeleteTenantRequest { etag: old.etag, ..delete("acme") };
     assert_eq!(refusal(daemon.tenants().delete_tenant(stale).await), (Code::Aborted, "ETAG_MISMATCH".into()));
     assert_eq!(get_tenant(&daemon.channel, "acme").await.expect("there"), new);
-    daemon.tenants().delete_tenant(proto::DeleteTenantRequest { etag: new.etag, ..delete("acme") }).await.expect("gone");
+    daemon
+        .tenants()
+        .delete_tenant(proto::DeleteTenantRequest { etag: new.etag, ..delete("acme") })
+        .await
+        .expect("gone");
     daemon.stop().await;
 }
 

@@ -95,11 +95,7 @@ async fn what_has_no_secret_to_reveal_says_why() {
     let nobody = reveal("tenants/acme/clients/nobody");
     assert_eq!(refusal(daemon.clients().reveal_client_secret(nobody).await).0, Code::NotFound);
     let no_reason = proto::RevealClientSecretRequest { reason: String::new(), ..reveal(&client.name) };
-    crate::harness::assert_invalid(
-        daemon.clients().reveal_client_secret(no_reason).await,
-        "FIELD_INVALID",
-        "reason",
-    );
+    crate::harness::assert_invalid(daemon.clients().reveal_client_secret(no_reason).await, "FIELD_INVALID", "reason");
     let request = proto::SuspendTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
     daemon.tenants().suspend_tenant(request).await.expect("suspended");
     let refused = refusal(daemon.clients().reveal_client_secret(reveal(&client.name)).await);

@@ -5,6 +5,7 @@ mod binary;
 mod errors;
 pub mod forge;
 pub mod ports;
+mod mutation;
 mod outage;
 mod raw;
 mod state;
@@ -31,11 +32,12 @@ use tempfile::TempDir;
 use tonic::transport::Channel;
 
 pub use asks::{
-    assert_invalid, claims, get_tenant, mask, new_client, new_resource_server, new_tenant, new_tenant_with_pool, refusal,
-    rejection, span,
+    assert_invalid, claims, get_tenant, mask, new_client, new_resource_server, new_tenant, new_tenant_with_pool,
+    refusal, rejection, span,
 };
 pub use binary::Binary;
 pub use errors::{ErrorDetails, details};
+pub use mutation::{Answer, Mutation};
 pub use outage::{INNER_DETAIL, Outage};
 pub use raw::{methods, send_bytes};
 pub use state::{State, event_after, events, events_of, last_event, pools};

@@ -28,11 +28,8 @@ impl State {
         let request = proto::ListTenantsRequest { page_size: WHOLE, ..Default::default() };
         let tenants = TenantServiceClient::new(channel.clone()).list_tenants(request).await.expect("tenants");
         let mut service = ClientServiceClient::new(channel.clone());
-        let request = proto::ListClientsRequest {
-            parent: "tenants/-".to_owned(),
-            page_size: WHOLE,
-            ..Default::default()
-        };
+        let request =
+            proto::ListClientsRequest { parent: "tenants/-".to_owned(), page_size: WHOLE, ..Default::default() };
         let clients = service.list_clients(request).await.expect("clients").into_inner().clients;
         let mut rotations = Vec::new();
         for client in &clients {
@@ -74,8 +71,7 @@ pub async fn events(channel: &Channel) -> Vec<proto::AuditEvent> {
 /// Every event that the filter lets through, oldest first.
 pub async fn events_of(channel: &Channel, filter: proto::AuditEventFilter) -> Vec<proto::AuditEvent> {
     let mut audit = AuditServiceClient::new(channel.clone());
-    let mut request =
-        proto::ListAuditEventsRequest { page_size: WHOLE, filter: Some(filter), ..Default::default() };
+    let mut request = proto::ListAuditEventsRequest { page_size: WHOLE, filter: Some(filter), ..Default::default() };
     let mut events = Vec::new();
     loop {
         let page = audit.list_audit_events(request.clone()).await.expect("events").into_inner();
@@ -96,7 +92,8 @@ pub async fn event_after(channel: &Channel, after: u64, method: &str, resource: 
         ..Default::default()
     };
     let request = proto::TailAuditEventsRequest { after_sequence: Some(after), filter: Some(filter) };
-    let mut tail = AuditServiceClient::new(channel.clone()).tail_audit_events(request).await.expect("open").into_inner();
+    let mut tail =
+        AuditServiceClient::new(channel.clone()).tail_audit_events(request).await.expect("open").into_inner();
     let next = tokio::time::timeout(Duration::from_secs(30), tail.message()).await;
     next.unwrap_or_else(|_| panic!("no {method} on {resource}")).expect("no error").expect("an event")
 }

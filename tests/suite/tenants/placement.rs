@@ -11,7 +11,8 @@ use crate::harness::{Daemon, create_tenant, new_client, new_tenant, pools};
 
 async fn daemon_with_room_for(app_clients: u32) -> Daemon {
     let daemon =
-        Daemon::start_with(Arc::new(SystemClock), |config| config.pools.app_clients_per_shared_pool = app_clients).await;
+        Daemon::start_with(Arc::new(SystemClock), |config| config.pools.app_clients_per_shared_pool = app_clients)
+            .await;
     daemon.put_orders_api().await;
     daemon
 }
@@ -23,8 +24,7 @@ async fn counts(daemon: &Daemon) -> BTreeMap<String, i32> {
 
 /// How many clients say that they are in each pool.
 async fn clients_by_pool(daemon: &Daemon) -> BTreeMap<String, i32> {
-    let request =
-        proto::ListClientsRequest { parent: "tenants/-".to_owned(), page_size: 1_000, ..Default::default() };
+    let request = proto::ListClientsRequest { parent: "tenants/-".to_owned(), page_size: 1_000, ..Default::default() };
     let clients = daemon.clients().list_clients(request).await.expect("clients").into_inner().clients;
     let mut counts = BTreeMap::new();
     for client in clients {
