@@ -38,15 +38,16 @@ impl Mask {
             let paths = fields.mutable.iter().map(|path| (*path).to_owned()).collect();
             return Ok(Mask { paths, is_star: true });
         }
-        for path in &paths {
+        for (i, path) in paths.iter().enumerate() {
             if fields.mutable.contains(&path.as_str()) {
                 continue;
             }
-            let rule = match fields.fixed.contains(&path.as_str()) {
-                true => "cannot be changed",
-                false => "is not a field that can be changed",
+            // Only a known path is told back: anything may be in another one.
+            let rule = match fields.fixed.iter().find(|fixed| *fixed == path) {
+                Some(fixed) => format!("{fixed} cannot be changed"),
+                None => format!("path {i} is not a field that can be changed"),
             };
-            return Err(Error::invalid("update_mask", format!("{path:.64} {rule}")));
+            return Err(Error::invalid("update_mask", rule));
         }
         Ok(Mask { paths: paths.into_iter().collect(), is_star: false })
     }
