@@ -61,6 +61,11 @@ impl Binary {
         Binary { child, address: address.expect("seen"), log, reader: Some(reader) }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub async fn channel(&self) -> Channel {
         connect(&self.address).await
     }
