@@ -160,8 +160,11 @@ impl UserPoolSettings {
             return Err(Error::invalid("tags", "at most 50 tags"));
         }
         for (key, value) in &self.tags {
-            if key.is_empty() || key.len() > 128 || key.starts_with("aws:") || value.len() > 256 {
-                let rule = "a key is 1 to 128 characters and does not start with aws:, a value at most 256";
+            let (key_length, value_length) = (key.chars().count(), value.chars().count());
+            let is_plain = !key.chars().chain(value.chars()).any(char::is_control);
+            if !(1..=128).contains(&key_length) || value_length > 256 || key.starts_with("aws:") || !is_plain {
+                let rule = "a key is 1 to 128 characters and does not start with aws:, a value at most 256; none of them \
+                            is a control character";
                 return Err(Error::invalid(format!("tags[{key:.32}]"), rule));
             }
         }
