@@ -42,7 +42,7 @@ async fn every_mutation_is_one_event_with_who_what_and_under_which_ids() {
     for (i, (mutation, _)) in mutations().into_iter().enumerate() {
         let (call, request_id) = (format!("call-{i}"), format!("request-{i}"));
         let mutation = mutation.with_request_id(&request_id);
-        let response = mutation.call(&daemon.channel, &call).await.expect(mutation.method());
+        let response = mutation.call(&daemon.channel, &call).await.expect("done");
         assert_eq!(call_id(&response), call);
         let caused: Vec<_> = events(&daemon.channel).await.into_iter().filter(|event| event.call_id == call).collect();
         let (asked, steps): (Vec<_>, Vec<_>) = caused.into_iter().partition(|event| event.method.contains(".v1."));

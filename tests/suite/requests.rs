@@ -110,7 +110,7 @@ async fn the_same_request_again_does_nothing_twice_and_another_under_its_id_is_r
     for (i, (mutation, other)) in mutations().into_iter().enumerate() {
         let id = format!("Request_{i}.a");
         let (mutation, other) = (mutation.with_request_id(&id), other.with_request_id(&id));
-        let first = mutation.send(&daemon.channel).await.expect(mutation.method());
+        let first = mutation.done(&daemon.channel).await;
         let before = done(&daemon).await;
         for _ in 0..2 {
             assert_eq!(mutation.send(&daemon.channel).await.expect("again"), first, "{}", mutation.method());
@@ -131,7 +131,7 @@ async fn a_request_id_still_holds_after_a_restart() {
     let mut answers = Vec::new();
     for (i, (mutation, _)) in mutations().into_iter().enumerate() {
         let mutation = mutation.with_request_id(&format!("request-{i}"));
-        mutation.send(&daemon.channel).await.expect(mutation.method());
+        mutation.done(&daemon.channel).await;
     }
     // What each answers when all are done.
     for (i, (mutation, other)) in mutations().into_iter().enumerate() {
@@ -180,7 +180,9 @@ async fn thirty_two_calls_with_one_id_do_it_once() {
             .collect();
         let mut names = Vec::new();
         for call in calls {
-            names.push(name_of(&call.await.expect("not lost").expect(mutation.method())));
+            names.push(name_of(
+                &call.await.expect("not lost").unwrap_or_else(|status| panic!("{}: {status:?}", mutation.method())),
+            ));
         }
         names.dedup();
         assert_eq!(names.len(), 1, "{}: {names:?}", mutation.method());

@@ -10,6 +10,9 @@ use super::{
 };
 use crate::harness::{Daemon, Mutation, assert_invalid, mask, new_client, new_resource_server, span};
 
+/// Makes a client's settings bad, or as large as they may be.
+type Edit = Box<dyn Fn(&mut proto::Client)>;
+
 const CLIENT: &str = "tenants/acme/clients/orders";
 
 fn create(edit: impl FnOnce(&mut proto::Client)) -> Mutation {
@@ -57,7 +60,7 @@ fn bad_readers() -> Vec<Vec<String>> {
 #[tokio::test]
 async fn settings_of_a_client_that_break_a_rule_are_refused_in_both_calls() {
     let daemon = daemon().await;
-    let mut edits: Vec<(Box<dyn Fn(&mut proto::Client)>, &str, &str)> = Vec::new();
+    let mut edits: Vec<(Edit, &str, &str)> = Vec::new();
     for words in bad_words(128) {
         let edit = move |client: &mut proto::Client| client.display_name = words.clone();
         edits.push((Box::new(edit), "display_name", "client.display_name"));

@@ -93,6 +93,11 @@ impl Mutation {
         Ok(self.call(channel, "").await?.into_inner())
     }
 
+    /// Sends it, and fails the test where it fails.
+    pub async fn done(&self, channel: &Channel) -> Answer {
+        self.send(channel).await.unwrap_or_else(|status| panic!("{}: {status:?}", self.method()))
+    }
+
     /// Sends it under this call id; with the metadata that came back.
     pub async fn call(&self, channel: &Channel, call_id: &str) -> Result<Response<Answer>, Status> {
         let mut tenants = TenantServiceClient::new(channel.clone());

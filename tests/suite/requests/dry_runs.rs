@@ -15,7 +15,7 @@ async fn a_dry_run_answers_as_the_call_would_and_changes_nothing() {
         let id = format!("request-{i}");
         let Some(dry_run) = mutation.clone().with_request_id(&id).dry_run() else { continue };
         let before = State::of(&daemon.channel).await;
-        let foretold = dry_run.send(&daemon.channel).await.expect(mutation.method());
+        let foretold = dry_run.done(&daemon.channel).await;
         assert_eq!(dry_run.send(&daemon.channel).await.expect("again"), foretold, "{}", mutation.method());
         assert_eq!(State::of(&daemon.channel).await, before, "{}", mutation.method());
         let done = mutation.with_request_id(&id).send(&daemon.channel).await.expect("done");
@@ -84,7 +84,7 @@ async fn a_dry_run_asks_nothing_of_the_backend() {
     outage.begin();
     for (mutation, _) in mutations() {
         if let Some(dry_run) = mutation.clone().dry_run() {
-            dry_run.send(&daemon.channel).await.expect(mutation.method());
+            dry_run.done(&daemon.channel).await;
         }
         let refused = refusal(mutation.send(&daemon.channel).await);
         assert_eq!(refused, (Code::Unavailable, "REGISTRY_UNAVAILABLE".into()), "{}", mutation.method());
