@@ -4,9 +4,9 @@ mod asks;
 mod binary;
 mod errors;
 pub mod forge;
-pub mod ports;
 mod mutation;
 mod outage;
+pub mod ports;
 mod raw;
 mod state;
 
