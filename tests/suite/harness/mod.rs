@@ -9,6 +9,7 @@ mod outage;
 pub mod ports;
 mod raw;
 mod state;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub use mutation::{Answer, Mutation};
 pub use outage::{INNER_DETAIL, Outage};
 pub use raw::{methods, send_bytes};
 pub use state::{State, event_after, events, events_of, last_event, pools};
+pub use tools::grpcurl;
 
 /// The scopes of [`Daemon::put_orders_api`], in canonical order.
 pub const SCOPES: [&str; 2] = ["orders/read", "orders/write"];
