@@ -96,7 +96,7 @@ pub async fn start_through(
         broker: broker.clone(),
         shutdown: draining.clone(),
         tasks: tracker.clone(),
-        limits: Limits { message_bytes: config.grpc.max_message_bytes },
+        limits: Limits { message_bytes: config.grpc.max_message_bytes, call_duration: config.grpc.request_timeout },
         callers: Callers::Operator("dev".into()),
     };
     let health_service = HealthService::from_health_reporter(health.clone());
@@ -192,7 +192,6 @@ async fn open_backend(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports, S
 fn serve(config: &Config, routes: Routes, listener: TcpListener, draining: CancellationToken) -> JoinHandle<()> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = Server::builder()
-        .timeout(config.grpc.request_timeout)
         .max_concurrent_streams(config.grpc.max_concurrent_streams)
         .http2_keepalive_interval(Some(config.grpc.keepalive_interval))
         .add_routes(routes)

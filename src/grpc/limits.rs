@@ -6,6 +6,7 @@
 //! called; they are told from ours by having no details.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _};
 use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
@@ -21,16 +22,20 @@ use crate::domain::error::Error;
 pub struct Limits {
     /// The longest message that is read, in bytes.
     pub message_bytes: usize,
+    /// How long a call that is not a stream may take.
+    pub call_duration: Duration,
 }
 
 impl Default for Limits {
-    /// 256 KiB: sixteen times the longest token, and room for a tenant with everything set.
+    /// 256 KiB: sixteen times the longest token, and room for a tenant with everything set. 30 seconds: what a slow
+    /// backend needs to make a pool.
     fn default() -> Self {
-        Limits { message_bytes: 256 * 1024 }
+        Limits { message_bytes: 256 * 1024, call_duration: Duration::from_secs(30) }
     }
 }
 
-const SERVICES: &str = "/keyward.v1.";
+/// What the paths of the contract's methods begin with.
+pub const SERVICES: &str = "/keyward.v1.";
 
 /// Turns tonic's complaints about a request into INVALID_ARGUMENT.
 #[derive(Clone, Copy, Debug)]

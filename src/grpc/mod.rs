@@ -11,7 +11,9 @@ mod audit;
 mod caller;
 mod catalog;
 mod clients;
+mod deadline;
 mod decode;
+mod draining;
 mod encode;
 mod limits;
 mod requests;
@@ -69,7 +71,8 @@ pub fn routes<H: Health>(front: Front, health: HealthServer<H>) -> Result<Routes
     };
     let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
 
-    let most = front.limits.message_bytes;
+    let Limits { message_bytes: most, call_duration } = front.limits;
+    let draining = front.shutdown.clone();
     let service = Service(Arc::new(front));
     let mut routes = Routes::builder();
     routes
@@ -82,7 +85,9 @@ pub fn routes<H: Health>(front: Front, health: HealthServer<H>) -> Result<Routes
         .add_service(health)
         .add_service(v1)
         .add_service(v1alpha);
-    let router = routes.routes().into_axum_router().layer(limits::BlameTheRequest);
+    let router = routes.routes().into_axum_router();
+    let router = router.layer(limits::BlameTheRequest).layer(deadline::Deadline(call_duration));
+    let router = router.layer(draining::EndStreams(draining));
     Ok(Routes::from(router).prepare())
 }
 

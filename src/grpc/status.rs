@@ -91,6 +91,13 @@ pub fn log_cause(error: &Error, call_id: &str) {
     }
 }
 
+/// What is told of a call that was not answered in time. It is no error of the domain, which knows no deadlines of
+/// calls.
+pub fn out_of_time() -> Status {
+    let details = ErrorDetails::with_error_info("DEADLINE_EXCEEDED", ERROR_DOMAIN, HashMap::new());
+    Status::with_error_details(Code::DeadlineExceeded, "the call was not answered before its deadline", details)
+}
+
 /// The end of a stream when the broker drains.
 pub fn shutting_down() -> Error {
     Error::new(Reason::ShuttingDown, "the broker is shutting down")
