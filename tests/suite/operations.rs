@@ -1,1 +1,54 @@
-//! Health, reflection, the end of a daemon, what its log says.
+//! What whoever runs a daemon sees of it: health, reflection, signals, deadlines, logs.
+
+mod deadlines;
+mod health;
+mod logs;
+mod reflection;
+mod signals;
+
+use std::path::Path;
+use std::process::ExitStatus;
+
+use keyward::proto;
+use keyward::proto::audit_service_client::AuditServiceClient;
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+use crate::harness::Binary;
+
+/// Every service of the contract.
+const SERVICES: [&str; 6] = [
+    "keyward.v1.AuditService",
+    "keyward.v1.CatalogService",
+    "keyward.v1.ClientService",
+    "keyward.v1.TenantService",
+    "keyward.v1.TokenService",
+    "keyward.v1.VerificationService",
+];
+
+/// `keyward serve` in `folder` on a free port, with `more` in its configuration after `[embedded]`.
+fn serve(folder: &Path, more: &str) -> Binary {
+    let (key, config) = (folder.join("master.key"), folder.join("keyward.toml"));
+    if !key.exists() {
+        keyward::embedded::MasterKey::generate_file(&key).expect("a master key");
+    }
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\n[callers]\ntrust_loopback = true\n\
+         [embedded]\ndata_dir = {:?}\nmaster_key_file = {key:?}\n{more}",
+        folder.join("data")
+    );
+    std::fs::write(&config, text).expect("written");
+    Binary::start(Binary::command().arg("serve").arg("--config").arg(config))
+}
+
+/// Waits until it has ended by itself, while this test's own connections go on.
+async fn ended(broker: Binary) -> (ExitStatus, String) {
+    tokio::task::spawn_blocking(|| broker.wait()).await.expect("waited for")
+}
+
+/// The audit log from its beginning.
+async fn tail(channel: &Channel) -> Streaming<proto::AuditEvent> {
+    let request = proto::TailAuditEventsRequest { after_sequence: Some(0), ..Default::default() };
+    let events = AuditServiceClient::new(channel.clone()).tail_audit_events(request).await;
+    events.expect("the audit log is followed").into_inner()
+}
