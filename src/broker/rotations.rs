@@ -77,10 +77,10 @@ impl Rotations {
         if matches!(rotation.state, RotationState::Running | RotationState::Overlap) {
             let task = Task::RotateSecret(rotation.name.client.clone());
             let journal: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
-            rotation.next_attempt_time = journal.map(|journal| journal.due_time);
+            rotation.next_attempt_time = journal.filter(|journal| journal.failures > 0).map(|journal| journal.due_time);
         }
         let app_client = client.and_then(|client| client.app_client.clone());
-        Ok(RotationView { rotation, planned: Vec::new(), app_client })
+        Ok(RotationView { planned: rotation.left(self.world.now()), rotation, app_client })
     }
 }
 

@@ -353,6 +353,23 @@ impl Rotation {
             self.milestones.push((milestone, now));
         }
     }
+
+    /// What is still to be done, by what was; with its time where that is not as soon as possible.
+    pub fn left(&self, now: Timestamp) -> Vec<(Milestone, Option<Timestamp>)> {
+        const WAY_IN: [Milestone; 4] =
+            [Milestone::Staged, Milestone::Registered, Milestone::Proved, Milestone::Promoted];
+        match self.state {
+            RotationState::Running => {
+                let is_reached = |step: &Milestone| self.milestones.iter().any(|(reached, _)| reached == step);
+                let done = WAY_IN.iter().rposition(is_reached).map_or(0, |last| last + 1);
+                let retire_time = (!self.overlap.is_zero()).then(|| now + self.overlap);
+                let ahead = WAY_IN[done..].iter().map(|step| (*step, None));
+                ahead.chain([(Milestone::Retired, retire_time)]).collect()
+            }
+            RotationState::Overlap => vec![(Milestone::Retired, self.retire_time)],
+            RotationState::Succeeded | RotationState::Failed => Vec::new(),
+        }
+    }
 }
 
 #[cfg(test)]
