@@ -17,7 +17,7 @@ use crate::domain::client::Client;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{ClientName, RotationId, RotationName};
 use crate::domain::journal::{Journal, Task};
-use crate::domain::rotation::{Candidate, Milestone, Rotation, RotationState, Start, Step, Trigger, plan};
+use crate::domain::rotation::{Candidate, Credential, Milestone, Rotation, RotationState, Start, Step, Trigger, plan};
 use crate::domain::tenant::Tenant;
 
 pub struct Rotations {
@@ -167,7 +167,7 @@ impl Rotator {
                 return Err(Error::new(Reason::ConcurrentChange, "a promotion was finished first"));
             }
         };
-        let planned = forecast(&plan(now, &credential, &scene.observed));
+        let planned = forecast(&credential, &plan(now, &credential, &scene.observed));
         if validate_only {
             return Ok(RotationView { rotation, planned, app_client: Some(scene.app_client) });
         }
@@ -247,7 +247,7 @@ impl Rotator {
 }
 
 /// The steps as milestones, those after a wait with its time.
-fn forecast(steps: &[Step]) -> Vec<(Milestone, Option<Timestamp>)> {
+fn forecast(credential: &Credential, steps: &[Step]) -> Vec<(Milestone, Option<Timestamp>)> {
     let mut time = None;
     let mut milestones = Vec::new();
     for step in steps {
@@ -262,6 +262,7 @@ fn forecast(steps: &[Step]) -> Vec<(Milestone, Option<Timestamp>)> {
             Step::Promote { .. } => Milestone::Promoted,
             Step::Finish(_) => Milestone::Retired,
             Step::Abandon(_) => Milestone::Abandoned,
+            Step::Remove(secret) if !credential.has_served(secret) => Milestone::StrayRemoved,
             Step::Condemn(_) | Step::Remove(_) | Step::ClearPending(_) | Step::ClearPrevious(_) => continue,
         };
         milestones.push((milestone, time));

@@ -96,7 +96,14 @@ impl Rotator {
                 if credential.keeps(secret) || !credential.condemned.contains_key(secret) {
                     return Err(Error::internal("removing a secret", "it was not condemned"));
                 }
-                Ok(self.world.user_pools.delete_secret(&scene.pool, &scene.app_client, secret).await?)
+                self.world.user_pools.delete_secret(&scene.pool, &scene.app_client, secret).await?;
+                // What a rotation retires or takes back is told by those milestones.
+                match &credential.candidate {
+                    Some(candidate) if !credential.has_served(secret) && !candidate.is_given_up(now) => {
+                        self.reach(journal, scene, now, Milestone::StrayRemoved, |_| {}).await
+                    }
+                    _ => Ok(()),
+                }
             }
             Step::Stage(version) => {
                 let content = document(&scene.client, &scene.pool, Some(scene.app_client.clone()), new_secret()?);
@@ -224,6 +231,7 @@ impl Rotator {
         let method = match milestone {
             Milestone::Staged => "keyward.rotation/stage",
             Milestone::Registered => "keyward.rotation/register",
+            Milestone::StrayRemoved => "keyward.rotation/remove-stray",
             _ => "keyward.rotation/prove",
         };
         let change = Change::because(journal.cause.doing(method).event(now, &record.name))

@@ -129,6 +129,13 @@ impl Abandoned {
     }
 }
 
+impl Candidate {
+    /// Whether it was refused a token for too long.
+    pub fn is_given_up(&self, now: Timestamp) -> bool {
+        !self.proved && self.give_up_time.is_some_and(|give_up| now >= give_up)
+    }
+}
+
 impl Credential {
     /// Whether a secret at Cognito is one of ours to keep.
     pub fn keeps(&self, secret: &SecretId) -> bool {
@@ -136,6 +143,12 @@ impl Credential {
         let previous = self.previous.as_ref().map(|previous| &previous.held.secret);
         !self.condemned.contains_key(secret)
             && (self.current.secret == *secret || candidate == Some(secret) || previous == Some(secret))
+    }
+
+    /// Whether it is or was the current secret: what a rotation retires.
+    pub fn has_served(&self, secret: &SecretId) -> bool {
+        let previous = self.previous.as_ref().map(|previous| &previous.held.secret);
+        self.current.secret == *secret || previous == Some(secret)
     }
 }
 
@@ -252,7 +265,7 @@ fn bring_in(
         None
     } else if observed.labels.current.as_ref() != Some(from) {
         Some(Abandoned::CurrentMovedElsewhere)
-    } else if !candidate.proved && candidate.give_up_time.is_some_and(|give_up| now >= give_up) {
+    } else if candidate.is_given_up(now) {
         Some(Abandoned::NotProved)
     } else {
         None
