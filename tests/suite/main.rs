@@ -18,6 +18,8 @@ mod requests;
 mod revocation;
 mod rotation;
 mod rotation_races;
+mod rotation_schedule;
+mod rotation_trouble;
 mod smoke;
 mod tenants;
 mod tokens;

@@ -1,6 +1,7 @@
 //! Daemons to test against, and the few calls that nearly every test begins with.
 
 mod asks;
+pub mod backend;
 mod binary;
 mod errors;
 pub mod forge;
@@ -10,6 +11,9 @@ pub mod ports;
 mod raw;
 mod state;
 mod tools;
+pub mod propagation;
+pub mod rotations;
+pub mod tolls;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

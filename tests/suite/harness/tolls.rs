@@ -1,0 +1,201 @@
+//! Ports with a toll at every call, before its effect and after it: where tests count, delay, check, and pull the plug.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use keyward::broker::Ports;
+use keyward::broker::ports::{
+    AppClientSpec, ChangeSet, KeySource, Label, PortResult, PublicKey, Registry, SecretDocument, Shelf, StoredRecord,
+    TokenEndpoint, UserPools, Vault, Wanted,
+};
+use keyward::domain::audit::NumberedEvent;
+use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, VersionId};
+use keyward::domain::pool::MadePool;
+use keyward::domain::rotation::Labels;
+use keyward::domain::scope::{Identifier, ResourceServer, ScopeSet};
+use keyward::domain::secret::ClientSecret;
+use keyward::domain::tenant::UserPoolSettings;
+use keyward::domain::token::AccessToken;
+
+/// What each call of a port pays. `call` is the method's name.
+#[async_trait]
+pub trait Toll: Send + Sync {
+    /// An error here is the caller's answer, and nothing has happened.
+    async fn before(&self, call: &'static str) -> PortResult<()>;
+
+    /// An error here is the caller's answer, although the call has been done.
+    async fn after(&self, call: &'static str) -> PortResult<()>;
+}
+
+/// All ports, each behind the toll. The clock is free.
+pub fn tolled(ports: Ports, toll: Arc<dyn Toll>) -> Ports {
+    let road = Arc::new(Road { ports: ports.clone(), toll });
+    Ports {
+        user_pools: road.clone(),
+        token_endpoint: road.clone(),
+        key_source: road.clone(),
+        vault: road.clone(),
+        registry: road,
+        clock: ports.clock,
+    }
+}
+
+struct Road {
+    ports: Ports,
+    toll: Arc<dyn Toll>,
+}
+
+impl Road {
+    async fn pass<T>(&self, call: &'static str, effect: impl Future<Output = PortResult<T>>) -> PortResult<T> {
+        self.toll.before(call).await?;
+        let answer = effect.await;
+        self.toll.after(call).await?;
+        answer
+    }
+}
+
+#[async_trait]
+impl UserPools for Road {
+    async fn ensure_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.pass("ensure_pool", self.ports.user_pools.ensure_pool(id, settings)).await
+    }
+
+    async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {
+        self.pass("update_pool", self.ports.user_pools.update_pool(pool, settings)).await
+    }
+
+    async fn delete_pool(&self, id: &PoolId) -> PortResult<()> {
+        self.pass("delete_pool", self.ports.user_pools.delete_pool(id)).await
+    }
+
+    async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
+        self.pass("put_resource_server", self.ports.user_pools.put_resource_server(pool, server)).await
+    }
+
+    async fn list_resource_servers(&self, pool: &MadePool) -> PortResult<Vec<Identifier>> {
+        self.pass("list_resource_servers", self.ports.user_pools.list_resource_servers(pool)).await
+    }
+
+    async fn delete_resource_server(&self, pool: &MadePool, identifier: &Identifier) -> PortResult<()> {
+        self.pass("delete_resource_server", self.ports.user_pools.delete_resource_server(pool, identifier)).await
+    }
+
+    async fn create_app_client(
+        &self,
+        pool: &MadePool,
+        spec: &AppClientSpec,
+        secret: &ClientSecret,
+    ) -> PortResult<AppClientId> {
+        self.pass("create_app_client", self.ports.user_pools.create_app_client(pool, spec, secret)).await
+    }
+
+    async fn find_app_client(&self, pool: &MadePool, marker: &str) -> PortResult<Option<AppClientId>> {
+        self.pass("find_app_client", self.ports.user_pools.find_app_client(pool, marker)).await
+    }
+
+    async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()> {
+        self.pass("update_app_client", self.ports.user_pools.update_app_client(pool, client, spec)).await
+    }
+
+    async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {
+        self.pass("delete_app_client", self.ports.user_pools.delete_app_client(pool, client)).await
+    }
+
+    async fn add_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<SecretId> {
+        self.pass("add_secret", self.ports.user_pools.add_secret(pool, client, secret)).await
+    }
+
+    async fn list_secrets(&self, pool: &MadePool, client: &AppClientId) -> PortResult<Vec<SecretId>> {
+        self.pass("list_secrets", self.ports.user_pools.list_secrets(pool, client)).await
+    }
+
+    async fn delete_secret(&self, pool: &MadePool, client: &AppClientId, secret: &SecretId) -> PortResult<()> {
+        self.pass("delete_secret", self.ports.user_pools.delete_secret(pool, client, secret)).await
+    }
+}
+
+#[async_trait]
+impl TokenEndpoint for Road {
+    async fn fetch(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+        secret: &ClientSecret,
+        scopes: &ScopeSet,
+    ) -> PortResult<AccessToken> {
+        self.pass("fetch", self.ports.token_endpoint.fetch(pool, client, secret, scopes)).await
+    }
+}
+
+#[async_trait]
+impl KeySource for Road {
+    async fn keys(&self, pool: &MadePool) -> PortResult<Vec<PublicKey>> {
+        self.pass("keys", self.ports.key_source.keys(pool)).await
+    }
+}
+
+#[async_trait]
+impl Vault for Road {
+    async fn stage(&self, name: &SecretName, version: &VersionId, document: &SecretDocument) -> PortResult<()> {
+        self.pass("stage", self.ports.vault.stage(name, version, document)).await
+    }
+
+    async fn labels(&self, name: &SecretName) -> PortResult<Option<Labels>> {
+        self.pass("labels", self.ports.vault.labels(name)).await
+    }
+
+    async fn read(&self, name: &SecretName, version: Wanted<'_>) -> PortResult<Option<SecretDocument>> {
+        self.pass("read", self.ports.vault.read(name, version)).await
+    }
+
+    async fn promote(&self, name: &SecretName, from: &VersionId, to: &VersionId) -> PortResult<()> {
+        self.pass("promote", self.ports.vault.promote(name, from, to)).await
+    }
+
+    async fn clear(&self, name: &SecretName, label: Label, version: &VersionId) -> PortResult<()> {
+        self.pass("clear", self.ports.vault.clear(name, label, version)).await
+    }
+
+    async fn schedule_deletion(&self, name: &SecretName, window: Duration) -> PortResult<()> {
+        self.pass("schedule_deletion", self.ports.vault.schedule_deletion(name, window)).await
+    }
+}
+
+#[async_trait]
+impl Registry for Road {
+    async fn get(&self, shelf: Shelf, key: &str) -> PortResult<Option<StoredRecord>> {
+        self.pass("get", self.ports.registry.get(shelf, key)).await
+    }
+
+    async fn scan(
+        &self,
+        shelf: Shelf,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> PortResult<Vec<StoredRecord>> {
+        self.pass("scan", self.ports.registry.scan(shelf, prefix, after, limit)).await
+    }
+
+    async fn due(&self, shelf: Shelf, limit: usize) -> PortResult<Vec<StoredRecord>> {
+        self.pass("due", self.ports.registry.due(shelf, limit)).await
+    }
+
+    async fn commit(&self, changes: ChangeSet) -> PortResult<u64> {
+        self.pass("commit", self.ports.registry.commit(changes)).await
+    }
+
+    async fn events(&self, after: u64, limit: usize) -> PortResult<Vec<NumberedEvent>> {
+        self.pass("events", self.ports.registry.events(after, limit)).await
+    }
+
+    async fn last_event(&self) -> PortResult<u64> {
+        self.pass("last_event", self.ports.registry.last_event()).await
+    }
+
+    async fn prune_events(&self, before: Timestamp, limit: usize) -> PortResult<usize> {
+        self.pass("prune_events", self.ports.registry.prune_events(before, limit)).await
+    }
+}
