@@ -157,10 +157,14 @@ impl Issuing {
     /// Moves `AWSCURRENT` to `version` from wherever it is: the draft, or what a deleted client of this name left.
     async fn make_current(&self, client: &Client, version: &VersionId) -> Result<()> {
         let name = &client.secret_name;
-        let labels = self.world.vault.labels(name).await?.unwrap_or_default();
+        let mut labels = self.world.vault.labels(name).await?.unwrap_or_default();
         if let Some(current) = labels.current.filter(|current| current != version) {
             self.world.vault.promote(name, &current, version).await?;
-            self.world.vault.clear(name, Label::Previous, &current).await?;
+            labels.previous = Some(current);
+        }
+        // Also the label that a run which stopped after the promotion has left: what is issued now has no past.
+        if let Some(previous) = labels.previous {
+            self.world.vault.clear(name, Label::Previous, &previous).await?;
         }
         self.world.vault.clear(name, Label::Pending, version).await?;
         Ok(())
