@@ -8,6 +8,7 @@ mod bad_input;
 mod catalog;
 mod clients;
 mod commands;
+mod crash;
 mod harness;
 mod hygiene;
 mod kill;

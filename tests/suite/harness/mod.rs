@@ -2,6 +2,7 @@
 
 mod asks;
 pub mod backend;
+pub mod brokers;
 mod binary;
 mod errors;
 pub mod forge;

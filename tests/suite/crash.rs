@@ -1,0 +1,214 @@
+//! A broker that dies at any call of any port, before the call's effect or after it, and the one that comes after it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keyward::broker::api::RotationRequest;
+use keyward::broker::ports::{Fault, Peer, PortError, PortResult, Shelf};
+use keyward::domain::client::Client;
+use keyward::domain::rotation::{Rotation, RotationState};
+use keyward::domain::tenant::{Isolation, Tenant};
+
+use crate::harness::backend::key;
+use crate::harness::brokers::{Bench, Working, call, client_name, tenant_id};
+use crate::harness::tolls::{Toll, tolled};
+
+const OVERLAP: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn onboarding_in_a_shared_pool_survives_a_crash_at_any_call() {
+    onboarding_survives_a_crash_at_any_call(Isolation::AppClient, 60).await;
+}
+
+#[tokio::test]
+async fn onboarding_with_a_pool_of_its_own_survives_a_crash_at_any_call() {
+    onboarding_survives_a_crash_at_any_call(Isolation::UserPool, 80).await;
+}
+
+async fn onboarding_survives_a_crash_at_any_call(isolation: Isolation, at_least: usize) {
+    let prepare = async |_: &Bench, _: &Working, _: &str| {};
+    let act = async |_: &Bench, broker: &Working, id: &str| {
+        let tenant = broker.create_tenant(id, isolation).await.is_ok();
+        [tenant, broker.create_client(&client_of(id)).await.is_ok()]
+    };
+    let check = async |bench: &Bench, id: &str, [tenant, client]: [bool; 2]| {
+        // What was answered is there, as whoever asked believes.
+        let key = key(&client_of(id));
+        assert!(!tenant || bench.backend.record::<Tenant>(Shelf::Tenant, id).await.is_some(), "{id} was answered");
+        assert!(!client || bench.backend.record::<Client>(Shelf::Client, &key).await.is_some(), "{id} was answered");
+    };
+    crash_everywhere(at_least, prepare, act, check).await;
+}
+
+#[tokio::test]
+async fn a_rotation_survives_a_crash_at_any_call_until_its_overlap_is_over() {
+    let act = async |bench: &Bench, broker: &Working, id: &str| {
+        let request = RotationRequest { immediate: false, overlap: Some(OVERLAP), reason: String::new() };
+        let started = broker.rotations.rotate(&call(), &client_name(&client_of(id)), request, false).await.is_ok();
+        bench.clock.advance(OVERLAP);
+        started
+    };
+    crash_everywhere(80, with_client, act, a_rotation_is_over).await;
+}
+
+#[tokio::test]
+async fn an_immediate_rotation_of_one_in_its_overlap_survives_a_crash_at_any_call() {
+    let prepare = async |bench: &Bench, broker: &Working, id: &str| {
+        with_client(bench, broker, id).await;
+        let overlap = Some(Duration::from_secs(86_400));
+        let request = RotationRequest { immediate: false, overlap, reason: String::new() };
+        let name = client_name(&client_of(id));
+        broker.rotations.rotate(&call(), &name, request, false).await.expect("rotated");
+        bench.clock.advance(Duration::from_secs(1));
+    };
+    let act = async |_: &Bench, broker: &Working, id: &str| {
+        let request = RotationRequest { immediate: true, overlap: None, reason: String::new() };
+        broker.rotations.rotate(&call(), &client_name(&client_of(id)), request, false).await.is_ok()
+    };
+    crash_everywhere(80, prepare, act, a_rotation_is_over).await;
+}
+
+#[tokio::test]
+async fn deleting_a_client_survives_a_crash_at_any_call() {
+    let act = async |_: &Bench, broker: &Working, id: &str| {
+        broker.clients.delete(&call(), &client_name(&client_of(id)), None).await.is_ok()
+    };
+    let check = async |bench: &Bench, id: &str, answered: bool| {
+        let gone = bench.backend.record::<Client>(Shelf::Client, &key(&client_of(id))).await.is_none();
+        assert!(!answered || gone, "{id} was answered");
+    };
+    crash_everywhere(30, with_client, act, check).await;
+}
+
+#[tokio::test]
+async fn deleting_a_tenant_in_a_shared_pool_survives_a_crash_at_any_call() {
+    offboarding_survives_a_crash_at_any_call(Isolation::AppClient, 50).await;
+}
+
+#[tokio::test]
+async fn deleting_a_tenant_with_a_pool_of_its_own_survives_a_crash_at_any_call() {
+    offboarding_survives_a_crash_at_any_call(Isolation::UserPool, 50).await;
+}
+
+/// The tenant has two clients.
+async fn offboarding_survives_a_crash_at_any_call(isolation: Isolation, at_least: usize) {
+    let prepare = async |_: &Bench, broker: &Working, id: &str| {
+        broker.create_tenant(id, isolation).await.expect("a tenant");
+        broker.create_client(&client_of(id)).await.expect("a client");
+        broker.create_client(&format!("tenants/{id}/clients/billing")).await.expect("another");
+    };
+    let act = async |_: &Bench, broker: &Working, id: &str| {
+        broker.tenants.delete(&call(), &tenant_id(id), None, false).await.is_ok()
+    };
+    let check = async |bench: &Bench, id: &str, answered: bool| {
+        let tenant = bench.backend.record::<Tenant>(Shelf::Tenant, id).await;
+        assert!(!answered || tenant.is_none(), "{id} was answered");
+        let clients: Vec<Client> = bench.backend.records(Shelf::Client).await;
+        let left = clients.iter().filter(|client| client.name.tenant.as_str() == id).count();
+        assert_eq!(left, if tenant.is_some() { 2 } else { 0 }, "all of it or nothing");
+    };
+    crash_everywhere(at_least, prepare, act, check).await;
+}
+
+async fn with_client(_: &Bench, broker: &Working, id: &str) {
+    broker.create_tenant(id, Isolation::AppClient).await.expect("a tenant");
+    broker.create_client(&client_of(id)).await.expect("a client");
+}
+
+async fn a_rotation_is_over(bench: &Bench, id: &str, answered: bool) {
+    let rotations: Vec<Rotation> = bench.backend.records(Shelf::Rotation).await;
+    let newest = rotations.iter().rev().find(|rotation| rotation.name.client.tenant.as_str() == id);
+    assert!(!answered || newest.is_some(), "{id} was answered");
+    assert!(newest.is_none_or(|rotation| rotation.state == RotationState::Succeeded), "{newest:?}");
+}
+
+/// Acts on a tenant of its own for each point at which the broker may die, until it gets through alive.
+async fn crash_everywhere<T>(
+    at_least: usize,
+    prepare: impl AsyncFn(&Bench, &Working, &str),
+    act: impl AsyncFn(&Bench, &Working, &str) -> T,
+    check: impl AsyncFn(&Bench, &str, T),
+) {
+    const BOUND: usize = 2_000;
+    let bench = Bench::new().await;
+    for point in 0..BOUND {
+        let id = format!("tenant-{point}");
+        let healthy = Working::open(bench.ports()).await.expect("a broker");
+        prepare(&bench, &healthy, &id).await;
+        healthy.stop().await;
+
+        let fuse = Arc::new(Fuse { point, passed: AtomicUsize::new(0), blown: AtomicBool::new(false) });
+        let answered = match Working::open(tolled(bench.ports(), fuse.clone())).await {
+            Ok(dying) => {
+                let answered = act(&bench, &dying, &id).await;
+                if !fuse.is_blown() {
+                    dying.work();
+                    until_settled_or_blown(&bench, &fuse).await;
+                }
+                dying.stop().await;
+                Some(answered)
+            }
+            Err(_) => None,
+        };
+
+        let next = Working::open(bench.ports()).await.expect("a broker");
+        next.work();
+        bench.settle().await;
+        next.stop().await;
+        bench.check(&[&client_of(&id), &format!("tenants/{id}/clients/billing")]).await;
+        if let Some(answered) = answered {
+            check(&bench, &id, answered).await;
+        }
+        if !fuse.is_blown() {
+            println!("{point} points");
+            assert!(point >= at_least, "only {point} points");
+            return;
+        }
+    }
+    panic!("it does not end within {BOUND} points");
+}
+
+async fn until_settled_or_blown(bench: &Bench, fuse: &Fuse) {
+    let mut looks = tokio::time::interval(Duration::from_millis(1));
+    while !fuse.is_blown() && !bench.backend.journals().await.is_empty() {
+        looks.tick().await;
+    }
+}
+
+fn client_of(tenant: &str) -> String {
+    format!("tenants/{tenant}/clients/checkout")
+}
+
+/// Dies at one point: from then on no call gets through.
+struct Fuse {
+    point: usize,
+    passed: AtomicUsize,
+    blown: AtomicBool,
+}
+
+impl Fuse {
+    fn is_blown(&self) -> bool {
+        self.blown.load(Ordering::SeqCst)
+    }
+
+    fn pass(&self, call: &'static str) -> PortResult<()> {
+        if self.passed.fetch_add(1, Ordering::SeqCst) >= self.point {
+            self.blown.store(true, Ordering::SeqCst);
+            return Err(PortError::new(Peer::Registry, Fault::Unavailable, call, "the process has died"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Toll for Fuse {
+    async fn before(&self, call: &'static str) -> PortResult<()> {
+        self.pass(call)
+    }
+
+    async fn after(&self, call: &'static str) -> PortResult<()> {
+        self.pass(call)
+    }
+}

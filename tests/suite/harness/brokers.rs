@@ -1,0 +1,248 @@
+//! Brokers without a daemon around them, several on one file where a test wants that, and what must hold of the file
+//! when they are done.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyward::broker::api::{NewClient, NewResourceServer, NewTenant};
+use keyward::broker::ports::Shelf;
+use keyward::broker::settings::{JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings};
+use keyward::broker::{Broker, Ports};
+use keyward::domain::audit::{Call, Principal};
+use keyward::domain::client::{Client, ClientState};
+use keyward::domain::error::Result;
+use keyward::domain::id::{ClientName, TenantId};
+use keyward::domain::pool::Pool;
+use keyward::domain::rotation::Rotation;
+use keyward::domain::scope::{Identifier, ScopeDefinition, ScopeSet};
+use keyward::domain::tenant::{Isolation, Tenant, TenantState};
+use keyward::embedded::{Embedded, MasterKey, Options};
+use keyward::runtime::clock::ManualClock;
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::backend::Backend;
+use super::{SCOPES, start_time};
+
+/// A file, its ports, and a clock.
+pub struct Bench {
+    pub backend: Backend,
+    pub clock: Arc<ManualClock>,
+    /// For what no port lists.
+    file: Connection,
+    _folder: TempDir,
+}
+
+impl Bench {
+    /// With the orders API in the catalogue.
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = folder.path().join("master.key");
+        MasterKey::generate_file(&key).expect("a master key");
+        let key = MasterKey::from_file(&key).expect("the master key");
+        let clock = Arc::new(ManualClock::new(start_time()));
+        let path = folder.path().join("keyward.db");
+        let embedded = Embedded::open(&path, &key, Options::default(), clock.clone()).await.expect("opened");
+        let ports = Ports {
+            user_pools: embedded.user_pools(),
+            token_endpoint: embedded.token_endpoint(),
+            key_source: embedded.key_source(),
+            vault: embedded.vault(),
+            registry: embedded.registry(),
+            clock: clock.clone(),
+        };
+        let file = Connection::open(path).expect("opened");
+        let bench = Bench { backend: Backend(ports), clock, file, _folder: folder };
+
+        let broker = Working::open(bench.ports()).await.expect("a broker");
+        let scope = |name: &str| ScopeDefinition { scope_name: name.to_owned(), description: name.to_owned() };
+        let orders = NewResourceServer {
+            identifier: Identifier::parse("identifier", "orders").expect("an identifier"),
+            display_name: "Orders".to_owned(),
+            scopes: vec![scope("read"), scope("write")],
+        };
+        broker.catalog.put(&call(), orders, None, false).await.expect("the API is put");
+        broker.stop().await;
+        bench
+    }
+
+    pub fn ports(&self) -> Ports {
+        self.backend.0.clone()
+    }
+
+    /// Moves the clock to whatever is due next until every journal is struck out.
+    pub async fn settle(&self) {
+        let mut looks = tokio::time::interval(Duration::from_millis(1));
+        for _ in 0..20_000 {
+            let Some(next) = self.backend.journals().await.into_iter().map(|journal| journal.due_time).min() else {
+                return;
+            };
+            if next > keyward::broker::ports::Clock::now(&*self.clock) {
+                self.clock.set(next);
+            }
+            looks.tick().await;
+        }
+        panic!("journals are left: {:?}", self.backend.journals().await);
+    }
+
+    /// Fails the test unless nothing is under way, everybody is active, and nothing is there that nobody knows. With
+    /// the secrets of these clients, where they are.
+    pub async fn check(&self, names: &[&str]) {
+        assert_eq!(self.backend.journals().await, []);
+        let tenants: Vec<Tenant> = self.backend.records(Shelf::Tenant).await;
+        let clients: Vec<Client> = self.backend.records(Shelf::Client).await;
+        let pools: Vec<Pool> = self.backend.records(Shelf::Pool).await;
+        let rotations: Vec<Rotation> = self.backend.records(Shelf::Rotation).await;
+        assert!(tenants.iter().all(|tenant| tenant.state == TenantState::Active), "{tenants:?}");
+        assert!(clients.iter().all(|client| client.state == ClientState::Active), "{clients:?}");
+
+        let known = |name: &ClientName| clients.iter().any(|client| client.name == *name);
+        for rotation in &rotations {
+            assert!(rotation.end_time.is_some() && known(&rotation.name.client), "{rotation:?}");
+        }
+        for pool in &pools {
+            assert!(pool.tenant.as_ref().is_none_or(|id| tenants.iter().any(|tenant| tenant.id == *id)), "{pool:?}");
+            let there = clients.iter().filter(|client| client.pool == pool.id).count();
+            assert_eq!(usize::try_from(pool.app_clients), Ok(there), "{pool:?}");
+        }
+        let keys = clients.iter().map(|client| format!("{}/{}", client.name.tenant, client.name.client));
+        assert_eq!(self.column("SELECT key FROM records WHERE shelf = 'credential'"), keys.collect());
+
+        let app_clients = clients.iter().filter_map(|client| client.app_client.as_ref().map(ToString::to_string));
+        assert_eq!(self.column("SELECT id FROM app_clients"), app_clients.collect(), "app clients at the backend");
+        let made = pools.iter().filter(|pool| pool.made.is_some()).map(|pool| pool.id.to_string());
+        assert_eq!(self.column("SELECT keyward_id FROM user_pools"), made.collect(), "user pools at the backend");
+        let secrets = clients.iter().map(|client| client.secret_name.to_string());
+        assert_eq!(self.column("SELECT name FROM secrets WHERE deletion_time IS NULL"), secrets.collect(), "the vault");
+
+        for name in names {
+            if known(&client_name(name)) {
+                self.backend.check_settled(name).await;
+            }
+        }
+    }
+
+    fn column(&self, sql: &str) -> BTreeSet<String> {
+        let mut statement = self.file.prepare(sql).expect("a query");
+        let rows = statement.query_map([], |row| row.get(0)).expect("asked");
+        rows.collect::<rusqlite::Result<_>>().expect("text")
+    }
+}
+
+/// A broker with its background.
+pub struct Working {
+    broker: Arc<Broker>,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl std::ops::Deref for Working {
+    type Target = Broker;
+
+    fn deref(&self) -> &Broker {
+        &self.broker
+    }
+}
+
+impl Working {
+    /// It only answers calls until it is told to [`work`](Working::work).
+    pub async fn open(ports: Ports) -> Result<Self> {
+        let tracker = TaskTracker::new();
+        let broker = Arc::new(Broker::open(ports, settings(), tracker.clone()).await?);
+        Ok(Working { broker, stop: CancellationToken::new(), tracker })
+    }
+
+    pub fn work(&self) {
+        let (broker, stop) = (self.broker.clone(), self.stop.clone());
+        self.tracker.spawn(async move { broker.work(stop).await });
+    }
+
+    /// Returns when nothing of it is under way.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    pub async fn create_tenant(&self, id: &str, isolation: Isolation) -> Result<()> {
+        let new = NewTenant {
+            id: tenant_id(id),
+            display_name: String::new(),
+            isolation,
+            labels: Default::default(),
+            user_pool: None,
+        };
+        self.tenants.create(&call(), new, false).await.map(drop)
+    }
+
+    pub async fn create_client(&self, name: &str) -> Result<()> {
+        let name = client_name(name);
+        let new = NewClient {
+            tenant: name.tenant,
+            id: name.client,
+            display_name: String::new(),
+            labels: Default::default(),
+            scopes: ScopeSet::parse("scopes", &SCOPES).expect("scopes"),
+            access_token_validity: None,
+            rotation: None,
+            secret_readers: Vec::new(),
+        };
+        self.clients.create(&call(), new, false).await.map(drop)
+    }
+}
+
+/// An operator's call without a request id.
+pub fn call() -> Call {
+    Call {
+        principal: Principal::Operator("test".into()),
+        method: "test".into(),
+        call_id: "test".into(),
+        request: None,
+    }
+}
+
+pub fn tenant_id(id: &str) -> TenantId {
+    TenantId::parse("tenant", id).expect("a tenant's id")
+}
+
+/// Of `tenants/{tenant}/clients/{client}`.
+pub fn client_name(name: &str) -> ClientName {
+    ClientName::parse("name", name).expect("a client's name")
+}
+
+/// The configuration's defaults.
+fn settings() -> Settings {
+    Settings {
+        app_clients_per_shared_pool: 1_000,
+        secret_prefix: "keyward".to_owned(),
+        reveal_secrets: false,
+        tokens: TokenSettings {
+            max_cached: 1_000,
+            max_scope_sets_per_client: 16,
+            max_concurrent_fetches: 64,
+            fetch_timeout: Duration::from_secs(10),
+            retry_after_failure: Duration::from_secs(1),
+        },
+        verification: VerificationSettings {
+            leeway: Duration::from_secs(5),
+            max_cached: 1_000,
+            key_refetch_floor: Duration::from_secs(30),
+            key_max_age: Duration::from_secs(3_600),
+        },
+        rotation: RotationSettings {
+            prove_timeout: Duration::from_secs(900),
+            jitter_percent: 10,
+            recovery_window: Duration::from_secs(7 * 86_400),
+        },
+        journal: JournalSettings {
+            concurrency: 8,
+            poll_interval: Duration::from_secs(30),
+            first_retry: Duration::from_secs(1),
+            max_retry: Duration::from_secs(900),
+        },
+        audit_retention: Duration::from_secs(400 * 86_400),
+    }
+}
