@@ -245,7 +245,8 @@ impl Rotator {
         let mut credential = scene.credential.value.clone();
         let Some(Candidate { rotation: id, version, secret: Some(secret), overlap, .. }) = credential.candidate.take()
         else {
-            return Err(Error::internal("recording a promotion", "no candidate is registered"));
+            // The label was seen later than the record, which has moved on since: look again.
+            return Err(Error::new(Reason::ConcurrentChange, "the candidate was promoted while it was looked at"));
         };
         let retire_time = now + overlap;
         let old = std::mem::replace(&mut credential.current, HeldSecret { secret, version });
