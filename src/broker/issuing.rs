@@ -86,8 +86,23 @@ impl Issuing {
         let record = Client { app_client: Some(app_client.clone()), ..client.value.clone() };
         let event = journal.cause.doing("keyward.issue/create-app-client").event(now, &client.name);
         let change = Change::because(event.detail(app_client.as_str())).update(client.version, &record).create(&owner);
-        self.world.records.commit(change).await?;
+        if let Err(error) = self.world.records.commit(change).await {
+            if error.reason() == Reason::ConcurrentChange {
+                self.take_back(client, pool, &app_client).await?;
+            }
+            return Err(error);
+        }
         Ok(Progress::More)
+    }
+
+    /// Deletes an app client that could not be written down because another broker was faster, unless it is the one
+    /// that was written down, or may be yet.
+    async fn take_back(&self, client: &Client, pool: &MadePool, app_client: &AppClientId) -> Result<()> {
+        let now = self.client(&client.name).await?.filter(|now| now.uid == client.uid);
+        if now.is_some_and(|now| now.app_client.as_ref().is_none_or(|known| known == app_client)) {
+            return Ok(());
+        }
+        Ok(self.world.user_pools.delete_app_client(pool, app_client).await?)
     }
 
     async fn activate(
