@@ -253,7 +253,8 @@ async fn no_token_call_fails_while_secrets_change_under_it() {
             tokio::spawn(async move {
                 let mut seen = std::collections::BTreeSet::new();
                 while !stop.load(std::sync::atomic::Ordering::SeqCst) {
-                    let request = proto::GetTokenRequest { name: client.clone(), scopes: scopes.clone(), ..Default::default() };
+                    let request =
+                        proto::GetTokenRequest { name: client.clone(), scopes: scopes.clone(), ..Default::default() };
                     let answer = tokens.get_token(request).await.expect("a token, whatever is rotated");
                     seen.insert(answer.into_inner().access_token);
                 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyward::domain::secret::ClientSecret;
+use keyward::proto;
 use keyward::proto::RotationState::{Failed, Overlap, Running, Succeeded};
 use keyward::proto::RotationStepKind::{Abandon, Promote, Prove, Register, RemoveStray, Retire, Stage};
-use keyward::proto;
 use keyward::runtime::clock::ManualClock;
 
 use crate::harness::backend::Backend;

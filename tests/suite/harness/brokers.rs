@@ -196,12 +196,7 @@ impl Working {
 
 /// An operator's call without a request id.
 pub fn call() -> Call {
-    Call {
-        principal: Principal::Operator("test".into()),
-        method: "test".into(),
-        call_id: "test".into(),
-        request: None,
-    }
+    Call { principal: Principal::Operator("test".into()), method: "test".into(), call_id: "test".into(), request: None }
 }
 
 pub fn tenant_id(id: &str) -> TenantId {

@@ -2,8 +2,8 @@
 
 mod asks;
 pub mod backend;
-pub mod brokers;
 mod binary;
+pub mod brokers;
 mod errors;
 pub mod forge;
 mod mutation;

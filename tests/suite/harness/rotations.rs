@@ -60,6 +60,13 @@ impl Follower {
         Follower(stream.into_inner())
     }
 
+    /// Only what happens from now on, to anything.
+    pub async fn from_now_on(channel: &Channel) -> Self {
+        let request = proto::TailAuditEventsRequest::default();
+        let stream = AuditServiceClient::new(channel.clone()).tail_audit_events(request).await.expect("a stream");
+        Follower(stream.into_inner())
+    }
+
     /// `None` once the daemon is gone.
     pub async fn next(&mut self) -> Option<proto::AuditEvent> {
         self.0.message().await.ok().flatten()
