@@ -19,6 +19,7 @@ use super::records::{Change, Record, Versioned};
 use super::rotator::Rotator;
 use super::sweeping::Sweeping;
 use super::world::World;
+use crate::domain::audit::Call;
 use crate::domain::error::{Reason, Result};
 use crate::domain::journal::{Journal, Progress, Task};
 
@@ -72,17 +73,24 @@ impl Journals {
 
     async fn carry_on(&self, task: &Task) -> Result<()> {
         let _target = self.world.targets.lock(task.target()).await;
-        let mut overtaken = 0;
+        let (mut overtaken, mut overtaken_as) = (0, None);
         loop {
             let Some(journal) = self.world.records.get::<Journal>(&task.to_string()).await? else {
-                return Ok(());
+                match overtaken_as.take() {
+                    Some(cause) if matches!(task, Task::RotateSecret(_)) => self.write_again(task, &cause).await?,
+                    _ => return Ok(()),
+                }
+                continue;
             };
             match self.advance(&journal).await {
                 Ok(Progress::Done) => return Ok(()),
                 Ok(Progress::More) => {}
                 Ok(Progress::Wait(until)) => return self.postpone(&journal, until).await,
                 // Somebody else changed what the task looked at: look again.
-                Err(error) if error.reason() == Reason::ConcurrentChange && overtaken < MAX_OVERTAKEN => overtaken += 1,
+                Err(error) if error.reason() == Reason::ConcurrentChange && overtaken < MAX_OVERTAKEN => {
+                    overtaken += 1;
+                    overtaken_as = Some(journal.value.cause);
+                }
                 Err(error) => {
                     self.note_failure(&journal, &error.to_string()).await?;
                     return Err(error);
@@ -101,6 +109,16 @@ impl Journals {
             Task::RetireClient(client) => self.issuing.retire(journal, client).await,
             Task::RotateSecret(client) => self.rotator.advance(journal, client).await,
             Task::ApplyCatalog => self.sweeping.apply_catalog(journal).await,
+        }
+    }
+
+    /// Another broker was faster and has struck the journal out, perhaps before the last call of this run took effect:
+    /// a label or a secret may have come that nobody has seen.
+    async fn write_again(&self, task: &Task, cause: &Call) -> Result<()> {
+        let journal = Journal::new(task.clone(), cause, self.world.now());
+        match self.world.records.commit(Change::housekeeping().create(&journal)).await {
+            Err(error) if error.reason() != Reason::ConcurrentChange => Err(error),
+            _ => Ok(()),
         }
     }
 
