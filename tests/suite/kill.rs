@@ -143,7 +143,7 @@ async fn tenants_whose_offboarding_was_killed_anywhere_are_gone() {
         let left: Vec<_> = list_tenants(&channel).await.into_iter().map(|tenant| tenant.name).collect();
         assert_eq!(left, ["tenants/staying"]);
         let left: Vec<_> = list_clients(&channel).await.into_iter().map(|client| client.name).collect();
-        assert_eq!(left, [staying.clone()]);
+        assert_eq!(left, std::slice::from_ref(&staying));
         for token in &tokens {
             assert!(matches!(verify(&channel, token).await, Verdict::Rejected(_)), "the tenant is gone");
         }

@@ -108,7 +108,7 @@ impl Backend {
         let seen = self.must_see(name).await;
         let Credential { current, candidate, previous, .. } = &seen.credential;
         assert_eq!((candidate, previous), (&None, &None), "{name}");
-        assert_eq!(seen.secrets, [current.secret.clone()], "{name} has secrets that are nobody's");
+        assert_eq!(seen.secrets, std::slice::from_ref(&current.secret), "{name} has secrets that are nobody's");
         let labels = Labels { current: Some(current.version.clone()), pending: None, previous: None };
         assert_eq!(seen.labels, labels, "{name}");
         self.check_current_works(name).await;
