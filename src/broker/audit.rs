@@ -78,7 +78,7 @@ impl Audit {
     ) -> BoxStream<'static, Result<NumberedEvent>> {
         let news = self.world.records.watch_events();
         let after = after.unwrap_or(*news.borrow());
-        let start = Tail { world: self.world.clone(), news, after, read: VecDeque::new(), filter };
+        let start = Tail { world: self.world.clone(), news, after, seen: 0, read: VecDeque::new(), filter };
         stream::unfold(Some(start), |tail| async {
             let mut tail = tail?;
             match tail.next().await {
@@ -108,6 +108,8 @@ struct Tail {
     world: Arc<World>,
     news: tokio::sync::watch::Receiver<u64>,
     after: u64,
+    /// The last event that was read. It may be newer than the news, which come a moment after the event itself.
+    seen: u64,
     read: VecDeque<NumberedEvent>,
     filter: EventFilter,
 }
@@ -116,12 +118,12 @@ impl Tail {
     async fn next(&mut self) -> Result<NumberedEvent> {
         loop {
             while let Some(event) = self.read.pop_front() {
-                self.after = event.sequence;
+                (self.after, self.seen) = (event.sequence, event.sequence);
                 if self.filter.matches(&event) {
                     return Ok(event);
                 }
             }
-            let newest = *self.news.borrow_and_update();
+            let newest = self.seen.max(*self.news.borrow_and_update());
             if newest > self.after {
                 let read = self.world.records.events(self.after, BATCH).await?;
                 // What was written since is for the next round, which is then never behind what was sent.
