@@ -9,12 +9,12 @@ pub mod forge;
 mod mutation;
 mod outage;
 pub mod ports;
-mod raw;
-mod state;
-mod tools;
 pub mod propagation;
+mod raw;
 pub mod rotations;
+mod state;
 pub mod tolls;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
