@@ -157,13 +157,14 @@ pub struct NewResourceServer {
 pub struct ResourceServerView {
     pub server: ResourceServer,
     pub version: u64,
-    pub applied_pools: u32,
-    pub pending_pools: u32,
+    /// Whether every pool has it as it is here.
+    pub in_force: bool,
 }
 
 #[derive(Clone, Debug)]
 pub struct PoolView {
     pub pool: Pool,
+    /// Zero for a tenant's own pool.
     pub app_client_limit: u32,
 }
 

@@ -72,7 +72,7 @@ impl Catalog {
         }
         if validate_only {
             let version = seen.map_or(0, |seen| seen.version);
-            return Ok(ResourceServerView { server, version, applied_pools: 0, pending_pools: 0 });
+            return Ok(ResourceServerView { server, version, in_force: false });
         }
         let change = Change::because(call.event(now, new.identifier.name()));
         let change = change.put(&server, seen.map(|seen| seen.version));
@@ -118,15 +118,14 @@ impl Catalog {
         identifier: &Identifier,
     ) -> Result<()> {
         let known = state.as_ref().map(|state| state.value.clone()).unwrap_or_default();
-        let pools = known.applied_pools + known.pending_pools;
-        let next = CatalogState { version: known.version + 1, applied_pools: 0, pending_pools: pools };
+        let next = CatalogState { version: known.version + 1, ..known };
         let task = Task::ApplyCatalog;
         let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
         let journal = Journal::new(task, call, self.world.now());
         let change =
             change.put(&next, state.map(|state| state.version)).put(&journal, under_way.map(|journal| journal.version));
         self.world.records.commit(receipt.file(change, identifier.name())).await?;
-        // How it goes is in the log and in the counts; nobody waits for every pool.
+        // How it goes is in the log and in the view; nobody waits for every pool.
         drop(self.journals.run(Task::ApplyCatalog));
         Ok(())
     }
@@ -161,9 +160,10 @@ impl Catalog {
             filter.dedicated.is_none_or(|dedicated| pool.tenant.is_some() == dedicated)
                 && filter.region.as_ref().is_none_or(|region| pool.region() == region)
         };
-        let app_client_limit = self.world.settings.app_clients_per_shared_pool;
+        let shared_limit = self.world.settings.app_clients_per_shared_pool;
+        let limit = |pool: &Pool| if pool.tenant.is_some() { 0 } else { shared_limit };
         let items = listing.items.into_iter().filter(matches);
-        let items = items.map(|pool| PoolView { pool: pool.value, app_client_limit }).collect();
+        let items = items.map(|pool| PoolView { app_client_limit: limit(&pool), pool: pool.value }).collect();
         Ok(Listing { items, next: listing.next })
     }
 
@@ -173,11 +173,7 @@ impl Catalog {
 
     async fn seen(&self, server: Versioned<ResourceServer>) -> Result<ResourceServerView> {
         let state = self.state().await?.map(|state| state.value).unwrap_or_default();
-        Ok(ResourceServerView {
-            server: server.value,
-            version: server.version,
-            applied_pools: state.applied_pools,
-            pending_pools: state.pending_pools,
-        })
+        let in_force = state.applied_version >= server.value.catalog_version;
+        Ok(ResourceServerView { server: server.value, version: server.version, in_force })
     }
 }

@@ -253,10 +253,10 @@ impl Clients {
             let server: Option<Versioned<ResourceServer>> = self.world.records.get(identifier).await?;
             known.extend(server.iter().flat_map(|server| server.full_scopes()));
         }
-        match scopes.iter().enumerate().find(|(_, scope)| !known.contains(scope)) {
-            Some((i, scope)) => {
+        match scopes.iter().find(|scope| !known.contains(scope)) {
+            Some(scope) => {
                 let rule = format!("{scope} is not in the catalogue");
-                Err(Error::invalid_because(Reason::ScopeUnknown, format!("client.scopes[{i}]"), rule))
+                Err(Error::invalid_because(Reason::ScopeUnknown, "client.scopes", rule))
             }
             None => Ok(()),
         }

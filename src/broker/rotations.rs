@@ -139,7 +139,7 @@ impl Rotator {
             promote_time: None,
             retire_time: None,
             end_time: None,
-            attempts: 0,
+            failures: 0,
             next_attempt_time: None,
             last_error_reason: String::new(),
             last_error: String::new(),
@@ -153,6 +153,10 @@ impl Rotator {
             give_up_time: None,
         };
         let mut credential = scene.credential.value.clone();
+        if validate_only && trigger == Trigger::Compromise {
+            // What is under way would become current first; what is planned is what comes after that.
+            credential.candidate = None;
+        }
         let labels = &scene.observed.labels;
         let superseded = match credential.start(candidate, trigger == Trigger::Compromise, now, labels) {
             Start::Begun { superseded } => superseded,

@@ -316,7 +316,7 @@ impl Rotator {
         let Some(candidate) = &scene.credential.candidate else { return Ok(()) };
         let rotation = self.rotation(&scene.client.name, &candidate.rotation).await?;
         let mut record = rotation.value.clone();
-        record.attempts = record.attempts.saturating_add(1);
+        record.failures = record.failures.saturating_add(1);
         record.last_error_reason = error.reason().as_str().to_owned();
         record.last_error = error.message().to_owned();
         self.world.records.commit(Change::housekeeping().update(rotation.version, &record)).await

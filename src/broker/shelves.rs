@@ -164,12 +164,11 @@ impl Record for SeenRequest {
     }
 }
 
-/// Which version of the catalogue there is, and how far the pools are.
+/// Which version of the catalogue there is, and which one every pool has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CatalogState {
     pub version: u64,
-    pub applied_pools: u32,
-    pub pending_pools: u32,
+    pub applied_version: u64,
 }
 
 impl CatalogState {

@@ -40,22 +40,24 @@ impl Sweeping {
             self.world.records.commit(Change::housekeeping().delete(journal)).await?;
             return Ok(Progress::Done);
         };
-        let (mut pools, mut page) = (0, Page { after: None, size: 100 });
+        // A pool that cannot be reached keeps nobody else's from its turn.
+        let (mut outcome, mut page) = (Ok(()), Page { after: None, size: 100 });
         loop {
             let listing = self.world.records.list::<Pool>("", &page).await?;
             for pool in &listing.items {
                 if let Some(made) = &pool.made {
-                    self.pools.apply_catalog(&pool.id, made, &journal.cause).await?;
+                    let applied = self.pools.apply_catalog(&pool.id, made, &journal.cause).await;
+                    outcome = outcome.and(applied);
                 }
-                pools += 1;
             }
             match listing.next {
                 Some(next) => page.after = Some(next),
                 None => break,
             }
         }
+        outcome?;
         // A change of the catalogue meanwhile made a newer journal and a newer state, and this fails.
-        let record = CatalogState { applied_pools: pools, pending_pools: 0, ..state.value.clone() };
+        let record = CatalogState { applied_version: state.value.version, ..state.value.clone() };
         let change = Change::housekeeping().update(state.version, &record).delete(journal);
         self.world.records.commit(change).await?;
         Ok(Progress::Done)

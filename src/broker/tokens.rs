@@ -265,9 +265,9 @@ impl Tokens {
         let app_client =
             app_client.ok_or_else(|| Error::internal("looking up an active client's id", "it has none"))?;
         let scopes = if scopes.is_empty() { client.scopes.clone() } else { scopes.clone() };
-        if let Some((i, scope)) = scopes.iter().enumerate().find(|(_, scope)| !client.scopes.contains(scope)) {
+        if let Some(scope) = scopes.iter().find(|scope| !client.scopes.contains(scope)) {
             let rule = format!("{scope} is not a scope of {name}");
-            return Err(Error::invalid_because(Reason::ScopeNotAllowed, format!("scopes[{i}]"), rule));
+            return Err(Error::invalid_because(Reason::ScopeNotAllowed, "scopes", rule));
         }
         let not_before = tenant.revoked_before.max(client.revoked_before).map(next_second);
         Ok(Admission { stamp: Stamp { app_client, scopes_version: client.scopes_version, not_before }, client, scopes })

@@ -351,7 +351,8 @@ pub struct Rotation {
     pub promote_time: Option<Timestamp>,
     pub retire_time: Option<Timestamp>,
     pub end_time: Option<Timestamp>,
-    pub attempts: u32,
+    /// Attempts that failed.
+    pub failures: u32,
     pub next_attempt_time: Option<Timestamp>,
     pub last_error_reason: String,
     pub last_error: String,

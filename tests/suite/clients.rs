@@ -179,7 +179,7 @@ async fn new_scopes_and_a_new_validity_are_in_the_next_token() {
         scopes: vec!["orders/write".to_owned()],
         ..Default::default()
     };
-    assert_invalid(daemon.tokens().get_token(gone).await, "SCOPE_NOT_ALLOWED", "scopes[0]");
+    assert_invalid(daemon.tokens().get_token(gone).await, "SCOPE_NOT_ALLOWED", "scopes");
     // What is out keeps its scopes.
     assert!(matches!(daemon.verify(&before).await, proto::verify_token_response::Verdict::Verified(_)));
     daemon.stop().await;

@@ -21,8 +21,7 @@ pub fn resource_server(view: ResourceServerView) -> proto::ResourceServer {
         create_time: time(server.create_time),
         update_time: time(server.update_time),
         etag: etag(view.version),
-        applied_pool_count: count(view.applied_pools),
-        pending_pool_count: count(view.pending_pools),
+        in_force: view.in_force,
     }
 }
 

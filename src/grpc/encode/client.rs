@@ -102,7 +102,7 @@ pub fn rotation(view: RotationView) -> proto::Rotation {
         promote_time: rotation.promote_time.map(timestamp),
         retire_time: rotation.retire_time.map(timestamp),
         end_time: rotation.end_time.map(timestamp),
-        attempt_count: count(rotation.attempts),
+        attempt_count: count(rotation.failures.saturating_add(1)),
         next_attempt_time: rotation.next_attempt_time.map(timestamp),
         last_error_reason: rotation.last_error_reason,
         last_error_detail: rotation.last_error,

@@ -71,7 +71,7 @@ async fn everything(channel: &Channel) -> String {
     let mut servers = servers.into_inner();
     for server in &mut servers.resource_servers {
         // How far the broker is with applying it, which goes on meanwhile.
-        (server.applied_pool_count, server.pending_pool_count) = (0, 0);
+        server.in_force = false;
     }
     let pools = catalog.list_pools(proto::ListPoolsRequest::default()).await.expect("pools");
     format!("{:#?}\n{:#?}\n{:#?}\n{:#?}", tenants.into_inner(), clients.into_inner(), servers, pools.into_inner())

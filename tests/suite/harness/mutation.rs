@@ -104,9 +104,8 @@ impl Mutation {
         let mut clients = ClientServiceClient::new(channel.clone());
         let mut catalog = CatalogServiceClient::new(channel.clone());
         let nothing = |(): ()| Answer::Nothing;
-        let server = |server: proto::ResourceServer| {
-            Answer::ResourceServer(proto::ResourceServer { applied_pool_count: 0, pending_pool_count: 0, ..server })
-        };
+        let server =
+            |server: proto::ResourceServer| Answer::ResourceServer(proto::ResourceServer { in_force: false, ..server });
         Ok(match self.clone() {
             Mutation::CreateTenant(it) => tenants.create_tenant(named(it, call_id)).await?.map(Answer::Tenant),
             Mutation::UpdateTenant(it) => tenants.update_tenant(named(it, call_id)).await?.map(Answer::Tenant),

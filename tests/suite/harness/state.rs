@@ -39,7 +39,7 @@ impl State {
         let mut catalog = CatalogServiceClient::new(channel.clone());
         let request = proto::ListResourceServersRequest { page_size: WHOLE, ..Default::default() };
         let servers = catalog.list_resource_servers(request).await.expect("resource servers").into_inner();
-        let resource_servers = servers.resource_servers.into_iter().map(without_counts).collect();
+        let resource_servers = servers.resource_servers.into_iter().map(without_progress).collect();
         let pools = pools(channel).await;
         let tenants = tenants.into_inner().tenants;
         State { tenants, clients, rotations, resource_servers, pools, last_event: last_event(channel).await }
@@ -47,8 +47,8 @@ impl State {
 }
 
 /// How far the catalogue has come goes on by itself, so it is no part of what calls change.
-fn without_counts(server: proto::ResourceServer) -> proto::ResourceServer {
-    proto::ResourceServer { applied_pool_count: 0, pending_pool_count: 0, ..server }
+fn without_progress(server: proto::ResourceServer) -> proto::ResourceServer {
+    proto::ResourceServer { in_force: false, ..server }
 }
 
 pub async fn pools(channel: &Channel) -> Vec<proto::Pool> {

@@ -45,10 +45,10 @@ async fn a_client_uses_a_bounded_number_of_scope_sets_and_expired_ones_make_room
 async fn a_scope_that_the_client_does_not_have_is_not_allowed() {
     let stage = Stage::set().await;
     update_scopes(&stage, &[READ]).await;
-    for (scopes, field) in [(vec![WRITE], "scopes[0]"), (vec![READ, WRITE], "scopes[1]")] {
+    for scopes in [vec![WRITE], vec![READ, WRITE]] {
         let error = details(&token_for(&stage, &scopes).await.expect_err("not its own"));
         assert_eq!((error.code, error.reason.as_str()), (Code::InvalidArgument, "SCOPE_NOT_ALLOWED"));
-        assert_eq!(error.fields, [field]);
+        assert_eq!(error.fields, ["scopes"]);
     }
     stage.daemon.stop().await;
 }
