@@ -4,6 +4,7 @@
 //! daemon. So a [`Config`] may be printed. Every key but `callers.trust_loopback` has a default; an unknown key, a wrong
 //! type and a value out of range are errors that name the key, the file and the line.
 
+mod aws;
 mod error;
 mod sections;
 mod settings;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use aws::{Aws, AwsEndpoints, AwsQuotas, TokenSource};
 pub use error::ConfigError;
 use error::Document;
 pub use sections::{
@@ -34,7 +36,10 @@ pub struct Config {
     /// Where gRPC is served: a loopback address, since this version authenticates no callers. Port 0 takes a free one.
     pub listen: SocketAddr,
     pub backend: Backend,
+    /// The folder of the database; a relative one is relative to the working directory.
+    pub data_dir: PathBuf,
     pub embedded: Embedded,
+    pub aws: Aws,
     pub callers: Callers,
     pub pools: Pools,
     pub tokens: Tokens,
@@ -53,7 +58,9 @@ impl Default for Config {
         Config {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7443),
             backend: Backend::default(),
+            data_dir: PathBuf::from("keyward-data"),
             embedded: Embedded::default(),
+            aws: Aws::default(),
             callers: Callers::default(),
             pools: Pools::default(),
             tokens: Tokens::default(),
@@ -100,13 +107,22 @@ impl Config {
         let master_key_file = Some(data_dir.join("master.key"));
         let config = Config {
             listen,
-            embedded: Embedded { data_dir, master_key_file, ..Embedded::default() },
+            data_dir,
+            embedded: Embedded { master_key_file, ..Embedded::default() },
             callers: Callers { trust_loopback: true },
             ..Config::default()
         };
         match config.first_problem() {
             Some((key, problem)) => Err(ConfigError::key(key, problem)),
             None => Ok(config),
+        }
+    }
+
+    /// Where the master key is; `None` for a backend that has none.
+    pub fn master_key_source(&self) -> Result<Option<MasterKeySource>, ConfigError> {
+        match self.backend {
+            Backend::Embedded => self.embedded.master_key_source().map(Some),
+            Backend::Aws => Ok(None),
         }
     }
 
@@ -117,7 +133,7 @@ impl Config {
         let mut text = String::new();
         let mut section = "";
         for (setting, default) in settings(self).iter().zip(settings(&defaults)) {
-            let (of, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
+            let (of, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
             if of != section {
                 section = of;
                 text.push_str(&format!("\n[{section}]\n"));
@@ -147,6 +163,9 @@ impl Config {
             let why = "must be set to true: everyone who can connect to the loopback address acts as an operator, \
                        since this version does not authenticate callers";
             return Some(("callers.trust_loopback", why.to_owned()));
+        }
+        if self.backend == Backend::Aws && self.aws.region.is_empty() {
+            return Some(("aws.region", "must be set: the Region of the broker's pools and secrets".to_owned()));
         }
         settings(self).iter().find_map(|setting: &Setting| Some((setting.key, setting.problem()?)))
     }

@@ -19,12 +19,13 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
+use crate::aws::{self, Aws, ConnectError};
 use crate::broker::ports::Clock;
 use crate::broker::settings::{JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings};
 use crate::broker::{Broker, Ports};
-use crate::config::{Backend, Config, ConfigError, MasterKeySource};
+use crate::config::{self, Backend, Config, ConfigError, MasterKeySource};
 use crate::domain::error::Error;
-use crate::embedded::{Embedded, MasterKey, MasterKeyError, OpenError, Options};
+use crate::embedded::{self, Embedded, MasterKey, MasterKeyError, OpenError, Options};
 use crate::grpc::{self, Callers, Front, Limits};
 use crate::runtime::readiness::Readiness;
 use crate::runtime::shutdown::{Drained, drain};
@@ -42,6 +43,8 @@ pub enum StartError {
     MasterKey(#[from] MasterKeyError),
     #[error(transparent)]
     Storage(#[from] OpenError),
+    #[error(transparent)]
+    Aws(#[from] ConnectError),
     #[error("the registry cannot be read: {detail}")]
     Registry { detail: String },
     #[error("listen: cannot listen on {address}: {source}")]
@@ -80,7 +83,7 @@ pub async fn start_through(
     let readiness = Readiness::new();
     let starting = readiness.hold("storage");
 
-    let data_lock = lock_data_folder(&config.embedded.data_dir)?;
+    let data_lock = lock_data_folder(&config.data_dir)?;
     let (tracker, draining, stopping) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     let ports = through(open_backend(&config, clock).await?);
     let broker = Broker::open(ports, settings(&config), tracker.clone()).await.map_err(unreadable)?;
@@ -175,7 +178,7 @@ async fn open_backend(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports, S
                 region: config.embedded.region.clone(),
                 latency: config.embedded.latency,
             };
-            let file = config.embedded.data_dir.join("keyward.db");
+            let file = config.data_dir.join("keyward.db");
             let embedded = Embedded::open(&file, &key, options, clock.clone()).await?;
             Ok(Ports {
                 user_pools: embedded.user_pools(),
@@ -186,6 +189,53 @@ async fn open_backend(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports, S
                 clock,
             })
         }
+        Backend::Aws => {
+            let registry = embedded::open_registry(&config.data_dir.join("keyward.db")).await?;
+            let aws = Aws::connect(aws_options(&config.aws), clock.clone()).await?;
+            Ok(Ports {
+                user_pools: aws.user_pools(),
+                token_endpoint: aws.token_endpoint(),
+                key_source: aws.key_source(),
+                vault: aws.vault(),
+                registry,
+                clock,
+            })
+        }
+    }
+}
+
+fn aws_options(config: &config::Aws) -> aws::Options {
+    let (endpoints, quotas) = (&config.endpoints, &config.quotas);
+    aws::Options {
+        region: config.region.clone(),
+        regions: config.regions.clone(),
+        name_prefix: config.name_prefix.clone(),
+        token_source: match config.token_source {
+            config::TokenSource::TokenEndpoint => aws::TokenSource::TokenEndpoint,
+            config::TokenSource::GetClientToken => aws::TokenSource::GetClientToken,
+        },
+        kms_key: config.kms_key.clone(),
+        connect_timeout: config.connect_timeout,
+        call_timeout: config.call_timeout,
+        quota_wait: config.quota_wait,
+        endpoints: aws::Endpoints {
+            cognito: endpoints.cognito.clone(),
+            secrets_manager: endpoints.secrets_manager.clone(),
+            token: endpoints.token.clone(),
+            jwks: endpoints.jwks.clone(),
+        },
+        quotas: aws::Quotas {
+            client_authentication: quotas.client_authentication,
+            app_client_reads: quotas.app_client_reads,
+            app_client_updates: quotas.app_client_updates,
+            user_pool_reads: quotas.user_pool_reads,
+            user_pool_updates: quotas.user_pool_updates,
+            resource_server_reads: quotas.resource_server_reads,
+            resource_server_updates: quotas.resource_server_updates,
+            per_operation_and_pool: quotas.per_operation_and_pool,
+            secret_reads: quotas.secret_reads,
+            secret_writes: quotas.secret_writes,
+        },
     }
 }
 

@@ -73,15 +73,15 @@ impl Onboarding {
 
         let event = journal.cause.doing("keyward.offboarding/finish").event(self.world.now(), id.name());
         let mut change = Change::because(event).delete(&tenant).delete(journal);
-        if tenant.isolation == Isolation::UserPool {
-            self.pools.delete(&tenant.pool).await?;
-            if let Some(pool) = self.world.records.get::<Pool>(tenant.pool.as_str()).await? {
-                if let Some(made) = &pool.made {
-                    let issuer = self.world.records.get::<IssuerPool>(made.issuer.as_str()).await?;
-                    change = issuer.iter().fold(change, |change, issuer| change.delete(issuer));
-                }
-                change = change.delete(&pool);
+        if tenant.isolation == Isolation::UserPool
+            && let Some(pool) = self.world.records.get::<Pool>(tenant.pool.as_str()).await?
+        {
+            self.pools.delete(&pool).await?;
+            if let Some(made) = &pool.made {
+                let issuer = self.world.records.get::<IssuerPool>(made.issuer.as_str()).await?;
+                change = issuer.iter().fold(change, |change, issuer| change.delete(issuer));
             }
+            change = change.delete(&pool);
         }
         self.world.records.commit(change).await?;
         Ok(Progress::Done)

@@ -165,8 +165,9 @@ impl Pools {
     }
 
     /// Deletes a dedicated pool at the backend.
-    pub async fn delete(&self, id: &PoolId) -> Result<()> {
-        deletion_protected(self.world.user_pools.delete_pool(id).await, id)
+    pub async fn delete(&self, pool: &Pool) -> Result<()> {
+        let outcome = self.world.user_pools.delete_pool(&pool.id, &pool.region, pool.made.as_ref()).await;
+        deletion_protected(outcome, &pool.id)
     }
 
     pub async fn pool(&self, id: &PoolId) -> Result<Versioned<Pool>> {

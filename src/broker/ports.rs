@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use zeroize::Zeroizing;
 
 use crate::domain::audit::{Event, NumberedEvent};
 use crate::domain::error::{Error, Reason};
-use crate::domain::id::{AppClientId, PoolId, SecretId, SecretName, VersionId};
+use crate::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
 use crate::domain::pool::MadePool;
 use crate::domain::rotation::Labels;
 use crate::domain::scope::{Identifier, ResourceServer, ScopeSet};
@@ -25,12 +26,23 @@ pub trait UserPools: Send + Sync {
     /// Makes the pool, or finds the one that an earlier call with the same `id` made.
     async fn ensure_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool>;
 
+    /// A pool by the backend's own id, as for taking over one that Keyward did not make; `None` when there is none.
+    async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>>;
+
+    /// The settings that the pool has now; `None` when there is no such pool. `region` says where it is.
+    async fn pool_settings(&self, pool: &MadePool) -> PortResult<Option<UserPoolSettings>>;
+
+    /// A page of the pools that bear Keyward's mark, by Keyward's ids of them, in the broker's own and every other
+    /// Region that it is configured for.
+    async fn list_pools(&self, after: Option<&str>) -> PortResult<PortPage<PoolId>>;
+
     /// Brings an existing pool's settings up to `settings`; the Region is not one that can change.
     async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()>;
 
-    /// Deletes the pool with all that is in it. Deleting one that is gone succeeds.
+    /// Deletes the pool with all that is in it. Deleting one that is gone succeeds. Where it is not `known`, since a
+    /// crash came before it was written down, it is looked for in `region` (empty for the broker's own).
     /// Fails with [`Fault::Refused`] while deletion protection is on.
-    async fn delete_pool(&self, id: &PoolId) -> PortResult<()>;
+    async fn delete_pool(&self, id: &PoolId, region: &str, known: Option<&MadePool>) -> PortResult<()>;
 
     /// Creates the resource server or replaces its name and scopes.
     async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()>;
@@ -53,7 +65,17 @@ pub trait UserPools: Send + Sync {
     /// The app client whose name is `marker`. May be slow: Cognito has no index of names.
     async fn find_app_client(&self, pool: &MadePool, marker: &str) -> PortResult<Option<AppClientId>>;
 
-    /// Brings scopes and token validity up to `spec`, leaving every other setting as it is.
+    /// The app client as it is now; `None` when there is none.
+    async fn describe_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<Option<AppClientSeen>>;
+
+    /// A page of the pool's app clients with their names, in the backend's own order.
+    async fn list_app_clients(
+        &self,
+        pool: &MadePool,
+        after: Option<&str>,
+    ) -> PortResult<PortPage<(AppClientId, String)>>;
+
+    /// Brings scopes and token validity up to `spec`, leaving every other setting as it is, the name too.
     async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()>;
 
     /// Deleting one that is gone succeeds.
@@ -63,7 +85,8 @@ pub trait UserPools: Send + Sync {
     /// [`Fault::Unsupported`].
     async fn add_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<SecretId>;
 
-    /// Ids of the app client's secrets, oldest first. Never their values.
+    /// Ids of the app client's secrets, oldest first. Never their values. A backend without second secrets gives an id of
+    /// its own making for the one there is, always the same for one app client.
     async fn list_secrets(&self, pool: &MadePool, client: &AppClientId) -> PortResult<Vec<SecretId>>;
 
     /// Deleting one that is gone succeeds; deleting the last one is [`Fault::Refused`].
@@ -77,6 +100,24 @@ pub struct AppClientSpec {
     pub marker: String,
     pub scopes: ScopeSet,
     pub access_token_validity: Duration,
+}
+
+/// An app client as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppClientSeen {
+    pub name: String,
+    pub scopes: ScopeSet,
+    pub access_token_validity: Duration,
+    /// Whether it has a secret and client credentials are its only flow.
+    pub is_machine: bool,
+}
+
+/// A page of what a backend lists, in whatever order it lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortPage<T> {
+    pub items: Vec<T>,
+    /// Where the next page starts; `None` on the last. Opaque.
+    pub next: Option<String>,
 }
 
 /// Where client-credentials tokens come from (RFC 6749, section 4.4).
@@ -131,6 +172,15 @@ pub trait Vault: Send + Sync {
 
     /// Deletes the secret after the recovery window. Succeeds when it is gone or scheduled already.
     async fn schedule_deletion(&self, name: &SecretName, window: Duration) -> PortResult<()>;
+
+    /// Lets exactly these IAM principals (ARNs) read the secret by themselves. A vault without IAM takes no notice.
+    async fn set_readers(&self, name: &SecretName, readers: &[String]) -> PortResult<()>;
+
+    /// The text of a secret that is not Keyward's, by its name or ARN, for taking it over; `None` when there is none.
+    async fn read_foreign(&self, name: &str) -> PortResult<Option<Zeroizing<String>>>;
+
+    /// A page of the secrets whose names start with `prefix` and that are not scheduled for deletion.
+    async fn list(&self, prefix: &str, after: Option<&str>) -> PortResult<PortPage<SecretName>>;
 }
 
 /// The staging labels that may be taken off; `AWSCURRENT` only moves.

@@ -22,15 +22,16 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let config = Config::load(&args.config)?;
-    let source = config.embedded.master_key_source().map_err(|error| error.in_file(&args.config))?;
-    if let MasterKeySource::File(path) = &source {
+    let source = config.master_key_source().map_err(|error| error.in_file(&args.config))?;
+    if let Some(MasterKeySource::File(path)) = &source {
         super::home::check_key_file(path).map_err(|error| error.in_file(&args.config))?;
     }
     let origin = match source {
-        MasterKeySource::File(path) => format!("the file {}", path.display()),
-        MasterKeySource::Variable(name) => format!("the environment variable {name}"),
+        Some(MasterKeySource::File(path)) => format!(" The master key comes from the file {}.", path.display()),
+        Some(MasterKeySource::Variable(name)) => format!(" The master key comes from the environment variable {name}."),
+        None => String::new(),
     };
-    println!("# {} is valid. The master key comes from {origin}.\n", args.config.display());
+    println!("# {} is valid.{origin}\n", args.config.display());
     print!("{}", config.explain());
     Ok(Outcome::Done)
 }

@@ -35,7 +35,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     let config = Config::load(&args.config)?;
-    config.embedded.master_key_source().map_err(|error| error.in_file(&args.config))?;
+    config.master_key_source().map_err(|error| error.in_file(&args.config))?;
     run_daemon(config, args.ready.ready_file.as_deref(), |_| {}).await
 }
 

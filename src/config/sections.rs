@@ -20,6 +20,8 @@ pub enum Backend {
     /// In this process, in one SQLite file.
     #[default]
     Embedded,
+    /// Amazon Cognito and AWS Secrets Manager; the registry in one SQLite file.
+    Aws,
 }
 
 impl TryFrom<String> for Backend {
@@ -28,10 +30,8 @@ impl TryFrom<String> for Backend {
     fn try_from(name: String) -> Result<Self, String> {
         match name.as_str() {
             "embedded" => Ok(Backend::Embedded),
-            "aws" => {
-                Err("must be \"embedded\": this build offers only the embedded backend, not yet \"aws\"".to_owned())
-            }
-            _ => Err("must be \"embedded\"".to_owned()),
+            "aws" => Ok(Backend::Aws),
+            _ => Err("must be \"embedded\" or \"aws\"".to_owned()),
         }
     }
 }
@@ -40,8 +40,6 @@ impl TryFrom<String> for Backend {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Embedded {
-    /// The folder of the database; a relative one is relative to the working directory.
-    pub data_dir: PathBuf,
     /// A file with base64 of 32 bytes. Absent: the environment variable [`MASTER_KEY_VARIABLE`].
     pub master_key_file: Option<PathBuf>,
     /// What the issuers of its pools begin with; `/` and the pool's id follow.
@@ -56,7 +54,6 @@ pub struct Embedded {
 impl Default for Embedded {
     fn default() -> Self {
         Embedded {
-            data_dir: PathBuf::from("keyward-data"),
             master_key_file: None,
             issuer_base: "https://issuer.keyward.local".to_owned(),
             region: "local".to_owned(),

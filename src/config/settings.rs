@@ -21,6 +21,7 @@ pub(super) enum Value {
     Period(Duration),
     Flag(bool),
     Text(String),
+    Texts(Vec<String>),
     Unset,
 }
 
@@ -30,6 +31,8 @@ pub(super) enum Limits {
     Period(RangeInclusive<Duration>),
     /// What a text must be, in words, and whether it is.
     Text(&'static str, fn(&str) -> bool),
+    /// What each text must be, and how many there may be.
+    Texts(&'static str, usize, fn(&str) -> bool),
 }
 
 impl Setting {
@@ -39,6 +42,9 @@ impl Setting {
             (Limits::Count(range), Value::Count(count)) => range.contains(count),
             (Limits::Period(range), Value::Period(period)) => range.contains(period),
             (Limits::Text(_, fits), Value::Text(text)) => fits(text),
+            (Limits::Texts(_, most, fits), Value::Texts(texts)) => {
+                texts.len() <= *most && texts.iter().all(|text| fits(text))
+            }
             _ => true,
         };
         (!fits).then(|| format!("must be {}", self.limits))
@@ -50,6 +56,7 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
     let Config { embedded, callers, pools, tokens, verification, rotation, journal, secrets, .. } = config;
     let backend = match config.backend {
         Backend::Embedded => "embedded",
+        Backend::Aws => "aws",
     };
     let format = match config.log.format {
         Format::Text => "text",
@@ -59,11 +66,13 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
         Some(path) => text(path.display()),
         None => Value::Unset,
     };
-    vec![
+    let aws = super::aws::settings(&config.aws);
+    let mut settings = vec![
         Setting::new("listen", text(config.listen), "Where gRPC is served; port 0 takes a free one")
             .of("a loopback address", |_| true),
-        Setting::new("backend", text(backend), "Where user pools and secrets are kept").of("\"embedded\"", |_| true),
-        Setting::new("embedded.data_dir", text(embedded.data_dir.display()), "The folder of the database")
+        Setting::new("backend", text(backend), "Where user pools and secrets are kept")
+            .of("\"embedded\" or \"aws\"", |_| true),
+        Setting::new("data_dir", text(config.data_dir.display()), "The folder of the database")
             .of("a folder", |path| !path.is_empty()),
         Setting::new("embedded.master_key_file", master_key_file, "Holds base64 of 32 bytes; else KEYWARD_MASTER_KEY")
             .of("a file", |path| !path.is_empty()),
@@ -73,6 +82,9 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             .of("1 to 32 characters of [a-z0-9-]", is_region),
         Setting::new("embedded.latency", period(embedded.latency), "Added to every call of the backend")
             .lasting(Duration::ZERO, SECOND * 10),
+    ];
+    settings.extend(aws);
+    settings.extend([
         Setting::new("callers.trust_loopback", Value::Flag(callers.trust_loopback), "Every caller acts as an operator"),
         Setting::new(
             "pools.app_clients_per_shared_pool",
@@ -157,34 +169,39 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
         Setting::new("log.format", text(format), "How log lines look").of("\"text\" or \"json\"", |_| true),
         Setting::new("log.filter", text(&config.log.filter), "What is logged; RUST_LOG wins over it")
             .of("a filter such as \"info,keyward::broker=debug\"", |filter| telemetry::check_filter(filter).is_ok()),
-    ]
+    ]);
+    settings
 }
 
-const MILLI: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MILLI: Duration = Duration::from_millis(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Setting {
-    fn new(key: &'static str, value: Value, about: &'static str) -> Self {
+    pub(super) fn new(key: &'static str, value: Value, about: &'static str) -> Self {
         Setting { key, value, limits: Limits::None, about }
     }
 
-    fn within(self, least: u64, most: u64) -> Self {
+    pub(super) fn within(self, least: u64, most: u64) -> Self {
         Setting { limits: Limits::Count(least..=most), ..self }
     }
 
-    fn lasting(self, shortest: Duration, longest: Duration) -> Self {
+    pub(super) fn lasting(self, shortest: Duration, longest: Duration) -> Self {
         Setting { limits: Limits::Period(shortest..=longest), ..self }
     }
 
-    fn of(self, words: &'static str, fits: fn(&str) -> bool) -> Self {
+    pub(super) fn each(self, words: &'static str, most: usize, fits: fn(&str) -> bool) -> Self {
+        Setting { limits: Limits::Texts(words, most, fits), ..self }
+    }
+
+    pub(super) fn of(self, words: &'static str, fits: fn(&str) -> bool) -> Self {
         Setting { limits: Limits::Text(words, fits), ..self }
     }
 }
 
-fn count(number: impl Into<u64>) -> Value {
+pub(super) fn count(number: impl Into<u64>) -> Value {
     Value::Count(number.into())
 }
 
@@ -192,12 +209,16 @@ fn size(number: usize) -> Value {
     Value::Count(u64::try_from(number).unwrap_or(u64::MAX))
 }
 
-fn period(duration: Duration) -> Value {
+pub(super) fn period(duration: Duration) -> Value {
     Value::Period(duration)
 }
 
-fn text(text: impl fmt::Display) -> Value {
+pub(super) fn text(text: impl fmt::Display) -> Value {
     Value::Text(text.to_string())
+}
+
+pub(super) fn texts(texts: &[String]) -> Value {
+    Value::Texts(texts.to_vec())
 }
 
 fn is_base_url(text: &str) -> bool {
@@ -209,7 +230,7 @@ fn is_base_url(text: &str) -> bool {
         && rest.is_some_and(|rest| !rest.starts_with('/') && !rest.is_empty())
 }
 
-fn is_region(text: &str) -> bool {
+pub(super) fn is_region(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=32).contains(&text.len()) && text.bytes().all(allowed)
 }
@@ -226,10 +247,17 @@ impl fmt::Display for Value {
             Value::Count(count) => write!(f, "{count}"),
             Value::Period(period) => write!(f, "\"{}\"", Short(*period)),
             Value::Flag(flag) => write!(f, "{flag}"),
-            Value::Text(text) => write!(f, "\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+            Value::Text(text) => f.write_str(&quoted(text)),
+            Value::Texts(texts) => {
+                write!(f, "[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
+            }
             Value::Unset => Ok(()),
         }
     }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 impl fmt::Display for Limits {
@@ -239,6 +267,7 @@ impl fmt::Display for Limits {
             Limits::Count(range) => write!(f, "{} to {}", range.start(), range.end()),
             Limits::Period(range) => write!(f, "{} to {}", Short(*range.start()), Short(*range.end())),
             Limits::Text(words, _) => f.write_str(words),
+            Limits::Texts(words, most, _) => write!(f, "at most {most}, each {words}"),
         }
     }
 }

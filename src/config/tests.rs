@@ -36,10 +36,18 @@ fn every_bad_key_is_named_with_its_line() {
         ("listen = '0.0.0.0:7443'", "1: listen: must be a loopback address"),
         ("listen = '[::]:7443'", "1: listen: must be a loopback address"),
         ("listen = 'localhost'", "1: listen: invalid socket address"),
-        ("backend = 'aws'", "1: backend: must be \"embedded\": this build offers only the embedded backend"),
-        ("backend = 'gcp'", "1: backend: must be \"embedded\""),
+        ("backend = 'aws'", " aws.region: must be set"),
+        ("backend = 'gcp'", "1: backend: must be \"embedded\" or \"aws\""),
         ("backend = 7", "1: backend: invalid type"),
-        ("\n[embedded]\ndata_dir = ''", "3: embedded.data_dir: must be a folder"),
+        ("\ndata_dir = ''", "2: data_dir: must be a folder"),
+        ("[aws]\nregion = 'EU'", "2: aws.region: must be"),
+        ("[aws]\nregions = ['eu-central-1', '']", "2: aws.regions: must be"),
+        ("[aws]\nname_prefix = 'my-cognito'", "2: aws.name_prefix: must be"),
+        ("[aws]\ntoken_source = 'guess'", "2: aws.token_source: unknown variant"),
+        ("[aws]\nadopted_pools = ['x']", "2: aws.adopted_pools: must be"),
+        ("[aws]\ncall_timeout = '2m'", "2: aws.call_timeout: must be 100ms to 1m"),
+        ("[aws.endpoints]\ncognito = 'localhost'", "2: aws.endpoints.cognito: must be"),
+        ("[aws.quotas]\nclient_authentication = 0", "2: aws.quotas.client_authentication: must be 1 to 1000000"),
         ("[embedded]\nmaster_key_file = ''", "2: embedded.master_key_file: must be a file"),
         ("[embedded]\nissuer_base = 'issuer.local'", "2: embedded.issuer_base: must be an http or https URL"),
         ("[embedded]\nissuer_base = 'https://a/'", "2: embedded.issuer_base: must be an http or https URL"),
@@ -109,7 +117,7 @@ fn every_key_with_limits_is_checked_and_explained() {
 #[test]
 fn what_is_explained_tells_defaults_from_what_was_set_and_reads_back_the_same() {
     let config = parse(
-        "listen = '127.0.0.1:0'\ncallers.trust_loopback = true\nembedded.data_dir = 'C:\\data \"x\"'\n\
+        "listen = '127.0.0.1:0'\ncallers.trust_loopback = true\ndata_dir = 'C:\\data \"x\"'\n\
          tokens.fetch_timeout = '1s 500ms'\nlog.format = 'json'",
     )
     .expect("valid");

@@ -4,6 +4,8 @@
 //! in a second that is later than that of every secret the app client ever had, so an id is never given twice. A
 //! value's own form (24 to 64 of `[A-Za-z0-9_+]`) is the promise of [`ClientSecret`].
 
+use std::time::Duration;
+
 use aws_lc_rs::error::Unspecified;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Transaction, params};
@@ -11,8 +13,8 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use super::random;
 use super::resource_servers;
 use super::sealing::Sealing;
-use super::store::{Asking, Failure};
-use crate::broker::ports::{AppClientSpec, Fault, PortResult};
+use super::store::{Asking, Failure, limit_of};
+use crate::broker::ports::{AppClientSeen, AppClientSpec, Fault, PortPage, PortResult};
 use crate::domain::client::check_token_validity;
 use crate::domain::id::{AppClientId, SecretId, UserPoolId};
 use crate::domain::rotation::MAX_SECRETS;
@@ -119,6 +121,43 @@ pub(super) fn find(tx: &Transaction<'_>, user_pool: &UserPoolId, name: &str) -> 
     let place = [user_pool.as_str(), name];
     let id: Option<String> = tx.prepare_cached(sql)?.query_row(place, |row| row.get(0)).optional()?;
     id.map(|id| AppClientId::parse("app_client", &id).map_err(|_| Failure::broken("app client id"))).transpose()
+}
+
+pub(super) fn describe(
+    tx: &Transaction<'_>,
+    user_pool: &UserPoolId,
+    client: &AppClientId,
+) -> Result<Option<AppClientSeen>, Failure> {
+    let sql = "SELECT name, scopes, validity_seconds FROM app_clients WHERE id = ?1 AND user_pool = ?2";
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?));
+    let found = tx.prepare_cached(sql)?.query_row([client.as_str(), user_pool.as_str()], row).optional()?;
+    Ok(found.map(|(name, scopes, seconds)| AppClientSeen {
+        name,
+        scopes: ScopeSet::from_claim(&scopes),
+        access_token_validity: Duration::from_secs(seconds),
+        is_machine: true,
+    }))
+}
+
+/// Those after the one that was made as number `after`, in the order in which they were made.
+pub(super) fn list(
+    tx: &Transaction<'_>,
+    user_pool: &UserPoolId,
+    after: i64,
+    limit: usize,
+) -> Result<PortPage<(AppClientId, String)>, Failure> {
+    let sql = "SELECT ordinal, id, name FROM app_clients WHERE user_pool = ?1 AND ordinal > ?2
+               ORDER BY ordinal LIMIT ?3";
+    let mut statement = tx.prepare_cached(sql)?;
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get(2)?));
+    let rows = statement.query_map(params![user_pool.as_str(), after, limit_of(limit)], row)?;
+    let (mut items, mut last) = (Vec::new(), after);
+    for row in rows {
+        let (ordinal, id, name) = row?;
+        items.push((AppClientId::parse("app_client", &id).map_err(|_| Failure::broken("app client id"))?, name));
+        last = ordinal;
+    }
+    Ok(PortPage { next: (items.len() == limit).then(|| last.to_string()), items })
 }
 
 pub(super) fn update(

@@ -35,6 +35,7 @@ use crate::broker::ports::{Clock, KeySource, Registry, TokenEndpoint, UserPools,
 use issuer::EmbeddedIssuer;
 use pools::SqlitePools;
 use registry::SqliteRegistry;
+use sealing::Sealing;
 use signing_keys::KeyRing;
 use store::Store;
 use vault::SqliteVault;
@@ -98,6 +99,8 @@ pub enum OpenError {
     WrongMasterKey { file: PathBuf },
     #[error("data file {}: the system's cryptography failed", file.display())]
     Cryptography { file: PathBuf },
+    #[error("data file {}: was made with another backend than the one configured", file.display())]
+    OtherBackend { file: PathBuf },
     #[error("data file {}: opening it was cut short", file.display())]
     Interrupted { file: PathBuf },
 }
@@ -123,8 +126,8 @@ impl Embedded {
     ) -> Result<Embedded, OpenError> {
         options.check()?;
         let (wanted, key) = (path.to_owned(), master_key.clone());
-        let opened = tokio::task::spawn_blocking(move || Store::open(&wanted, &key)).await;
-        let (store, sealing, file) = opened.map_err(|_| OpenError::Interrupted { file: path.to_owned() })??;
+        let (store, sealing, file) = open_store(path, move || Store::open(&wanted, Some(&key))).await?;
+        let sealing = sealing.ok_or_else(|| OpenError::OtherBackend { file: file.clone() })?;
 
         let (store, sealing) = (Arc::new(store), Arc::new(sealing));
         let distance = Distance { latency: options.latency, clock };
@@ -162,6 +165,24 @@ impl Embedded {
     pub fn registry(&self) -> Arc<dyn Registry> {
         self.registry.clone()
     }
+}
+
+/// A registry alone, in the file `path` (or `keyward.db` in the folder `path`), for a broker whose secrets are kept
+/// elsewhere. It holds none, so there is no master key.
+pub async fn open_registry(path: &Path) -> Result<Arc<dyn Registry>, OpenError> {
+    let wanted = path.to_owned();
+    let (store, _, _) = open_store(path, move || Store::open(&wanted, None)).await?;
+    Ok(Arc::new(SqliteRegistry::new(Arc::new(store))))
+}
+
+type Opened = (Store, Option<Sealing>, PathBuf);
+
+async fn open_store(
+    path: &Path,
+    open: impl FnOnce() -> Result<Opened, OpenError> + Send + 'static,
+) -> Result<Opened, OpenError> {
+    let opened = tokio::task::spawn_blocking(open).await;
+    opened.map_err(|_| OpenError::Interrupted { file: path.to_owned() })?
 }
 
 /// The pretended way to Cognito, and the clock there.

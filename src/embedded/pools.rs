@@ -18,7 +18,7 @@ use super::sealing::Sealing;
 use super::signing_keys::{KeyRing, NewKey};
 use super::store::{Asking, Failure, Store, text_of};
 use super::{Distance, Options, app_clients, random, resource_servers};
-use crate::broker::ports::{AppClientSpec, Fault, Peer, PortResult, UserPools};
+use crate::broker::ports::{AppClientSeen, AppClientSpec, Fault, Peer, PortPage, PortResult, UserPools};
 use crate::domain::id::{AppClientId, Issuer, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
 use crate::domain::scope::{Identifier, ResourceServer};
@@ -27,6 +27,8 @@ use crate::domain::tenant::UserPoolSettings;
 
 /// User pools of one Region: Cognito's quota, raised as far as it goes.
 const MAX_POOLS: u32 = 10_000;
+/// Entries of a page, as many as a page of Cognito's holds.
+const PAGE: usize = 60;
 
 pub(super) struct SqlitePools {
     store: Arc<Store>,
@@ -90,6 +92,40 @@ impl UserPools for SqlitePools {
         self.store.write(asking, change).await
     }
 
+    async fn describe_pool(&self, user_pool: &UserPoolId, _region: &str) -> PortResult<Option<MadePool>> {
+        self.distance.travel().await;
+        let user_pool = user_pool.clone();
+        let query = move |tx: &Transaction<'_>| find_by(tx, "id", user_pool.as_str());
+        self.store.read(asking("describe a user pool"), query).await
+    }
+
+    async fn pool_settings(&self, pool: &MadePool) -> PortResult<Option<UserPoolSettings>> {
+        self.distance.travel().await;
+        let user_pool = pool.user_pool.clone();
+        let query = move |tx: &Transaction<'_>| {
+            let sql = "SELECT settings FROM user_pools WHERE id = ?1";
+            let text: Option<String> = tx.query_row(sql, [user_pool.as_str()], |row| row.get(0)).optional()?;
+            let parse = |text: String| serde_json::from_str(&text).map_err(|_| Failure::broken("user pool's settings"));
+            text.map(parse).transpose()
+        };
+        self.store.read(asking("read a user pool's settings"), query).await
+    }
+
+    async fn list_pools(&self, after: Option<&str>) -> PortResult<PortPage<PoolId>> {
+        self.distance.travel().await;
+        let after = after.unwrap_or_default().to_owned();
+        let query = move |tx: &Transaction<'_>| {
+            let sql = "SELECT keyward_id FROM user_pools WHERE keyward_id > ?1 ORDER BY keyward_id LIMIT ?2";
+            let mut statement = tx.prepare_cached(sql)?;
+            let ids = statement.query_map(params![after, PAGE], |row| row.get::<_, String>(0))?;
+            let parse =
+                |id: rusqlite::Result<String>| PoolId::parse("pool", &id?).map_err(|_| Failure::broken("pool id"));
+            let items = ids.map(parse).collect::<Result<Vec<_>, _>>()?;
+            Ok(PortPage { next: items.last().filter(|_| items.len() == PAGE).map(ToString::to_string), items })
+        };
+        self.store.read(asking("list user pools"), query).await
+    }
+
     async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {
         self.distance.travel().await;
         let asking = asking("update a user pool");
@@ -108,7 +144,7 @@ impl UserPools for SqlitePools {
         self.store.write(asking, change).await
     }
 
-    async fn delete_pool(&self, id: &PoolId) -> PortResult<()> {
+    async fn delete_pool(&self, id: &PoolId, _region: &str, _known: Option<&MadePool>) -> PortResult<()> {
         self.distance.travel().await;
         let id = id.clone();
         let change = move |tx: &Transaction<'_>| {
@@ -185,6 +221,27 @@ impl UserPools for SqlitePools {
         self.store.read(asking("find an app client"), query).await
     }
 
+    async fn describe_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<Option<AppClientSeen>> {
+        self.distance.travel().await;
+        let (user_pool, client) = (pool.user_pool.clone(), client.clone());
+        let query = move |tx: &Transaction<'_>| app_clients::describe(tx, &user_pool, &client);
+        self.store.read(asking("describe an app client"), query).await
+    }
+
+    async fn list_app_clients(
+        &self,
+        pool: &MadePool,
+        after: Option<&str>,
+    ) -> PortResult<PortPage<(AppClientId, String)>> {
+        self.distance.travel().await;
+        let (user_pool, after) = (pool.user_pool.clone(), after.and_then(|after| after.parse().ok()).unwrap_or(0));
+        let query = move |tx: &Transaction<'_>| {
+            require_pool(tx, &user_pool)?;
+            app_clients::list(tx, &user_pool, after, PAGE)
+        };
+        self.store.read(asking("list app clients"), query).await
+    }
+
     async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()> {
         self.distance.travel().await;
         let asking = asking("update an app client");
@@ -237,9 +294,14 @@ fn settings_text(asking: Asking, settings: &UserPoolSettings) -> PortResult<Stri
 }
 
 fn find(tx: &Transaction<'_>, id: &PoolId) -> Result<Option<MadePool>, Failure> {
-    let sql = "SELECT id, issuer, region FROM user_pools WHERE keyward_id = ?1";
+    find_by(tx, "keyward_id", id.as_str())
+}
+
+/// `column` is one of the two that are unique, and never comes from outside.
+fn find_by(tx: &Transaction<'_>, column: &'static str, id: &str) -> Result<Option<MadePool>, Failure> {
+    let sql = format!("SELECT id, issuer, region FROM user_pools WHERE {column} = ?1");
     let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?));
-    let Some((user_pool, issuer, region)) = tx.prepare_cached(sql)?.query_row([id.as_str()], row).optional()? else {
+    let Some((user_pool, issuer, region)) = tx.prepare_cached(&sql)?.query_row([id], row).optional()? else {
         return Ok(None);
     };
     let broken = |_| Failure::broken("user pool");

@@ -82,7 +82,9 @@ const VERSION_1: &str = "
 ";
 
 /// Makes the file ours, or finds that it is, and brings its schema up to date. Gives the keys that open it.
-pub(super) fn admit(connection: &mut Connection, master: &MasterKey) -> Result<Sealing, Refusal> {
+///
+/// A file that was made without a master key holds a registry alone, and is opened without one ever after.
+pub(super) fn admit(connection: &mut Connection, master: Option<&MasterKey>) -> Result<Option<Sealing>, Refusal> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let application: i32 = tx.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: usize = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -99,16 +101,16 @@ pub(super) fn admit(connection: &mut Connection, master: &MasterKey) -> Result<S
         tx.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get::<_, Vec<u8>>(0)).optional()
     };
     let known = if is_new { None } else { meta("salt")?.zip(meta("check")?) };
-    let sealing = match known {
-        Some((salt, check)) => {
+    let sealing = match (known, master) {
+        (Some((salt, check)), Some(master)) => {
             let sealing = Sealing::derive(master, &salt).map_err(|_| Refusal::Cryptography)?;
             if !sealing.is_master_key_of(check) {
                 return Err(Refusal::WrongMasterKey);
             }
             migrate(&tx, version)?;
-            sealing
+            Some(sealing)
         }
-        None if is_new => {
+        (None, Some(master)) if is_new => {
             migrate(&tx, version)?;
             let salt: [u8; 32] = random::bytes().map_err(|_| Refusal::Cryptography)?;
             let sealing = Sealing::derive(master, &salt).map_err(|_| Refusal::Cryptography)?;
@@ -116,9 +118,14 @@ pub(super) fn admit(connection: &mut Connection, master: &MasterKey) -> Result<S
             let sql = "INSERT INTO meta (name, value) VALUES ('salt', ?1), ('check', ?2)";
             tx.execute(sql, params![salt.as_slice(), check])?;
             tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-            sealing
+            Some(sealing)
         }
-        None => return Err(Refusal::Foreign),
+        (None, None) => {
+            migrate(&tx, version)?;
+            tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+            None
+        }
+        (Some(_), None) | (None, Some(_)) => return Err(Refusal::OtherBackend),
     };
     tx.commit()?;
     Ok(sealing)
@@ -141,6 +148,7 @@ pub(super) enum Refusal {
     Newer { version: usize, known: usize },
     WrongMasterKey,
     Cryptography,
+    OtherBackend,
     Sqlite(rusqlite::Error),
 }
 
@@ -161,6 +169,7 @@ impl Refusal {
             Refusal::Newer { version, known } => OpenError::Newer { file, version, known },
             Refusal::WrongMasterKey => OpenError::WrongMasterKey { file },
             Refusal::Cryptography => OpenError::Cryptography { file },
+            Refusal::OtherBackend => OpenError::OtherBackend { file },
             Refusal::Sqlite(source) => OpenError::Sqlite { file, source },
         }
     }

@@ -34,7 +34,7 @@ pub(super) struct Store {
 
 impl Store {
     /// Blocks: call it where that is allowed.
-    pub fn open(path: &Path, master: &MasterKey) -> Result<(Store, Sealing, PathBuf), OpenError> {
+    pub fn open(path: &Path, master: Option<&MasterKey>) -> Result<(Store, Option<Sealing>, PathBuf), OpenError> {
         let file = place(path)?;
         let refused = |refusal: Refusal| refusal.of(&file);
         let connect = |flags| connect(&file, flags).map_err(|error| refused(error.into()));

@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 
 use super::Distance;
 use super::sealing::{Place, Sealing};
-use super::store::{Asking, Failure, Store, text_of};
-use crate::broker::ports::{Fault, Label, Peer, PortResult, SecretDocument, Vault, Wanted};
+use super::store::{Asking, Failure, Store, limit_of, text_of};
+use crate::broker::ports::{Fault, Label, Peer, PortPage, PortResult, SecretDocument, Vault, Wanted};
 use crate::domain::id::{SecretName, VersionId};
 use crate::domain::rotation::Labels;
 
@@ -30,6 +30,9 @@ const MAX_UNLABELLED: u32 = 10;
 /// Secrets Manager's bounds of a recovery window. Zero deletes at once, as its `ForceDeleteWithoutRecovery` does.
 const MIN_WINDOW: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const MAX_WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Names on a page.
+const PAGE: usize = 100;
 
 const CURRENT: &str = "AWSCURRENT";
 const PENDING: &str = "AWSPENDING";
@@ -183,6 +186,32 @@ impl Vault for SqliteVault {
             purge(tx, now)
         };
         self.store.write(asking, change).await
+    }
+
+    async fn set_readers(&self, _name: &SecretName, _readers: &[String]) -> PortResult<()> {
+        Ok(())
+    }
+
+    /// There are none but Keyward's own.
+    async fn read_foreign(&self, _name: &str) -> PortResult<Option<Zeroizing<String>>> {
+        Ok(None)
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> PortResult<PortPage<SecretName>> {
+        self.distance.travel().await;
+        let (prefix, after) = (prefix.to_owned(), after.unwrap_or_default().to_owned());
+        let query = move |tx: &Transaction<'_>| {
+            let sql = "SELECT name FROM secrets WHERE deletion_time IS NULL AND substr(name, 1, length(?1)) = ?1
+                       AND name > ?2 ORDER BY name LIMIT ?3";
+            let mut statement = tx.prepare_cached(sql)?;
+            let names = statement.query_map(params![prefix, after, limit_of(PAGE)], |row| row.get::<_, String>(0))?;
+            let parse = |name: rusqlite::Result<String>| {
+                SecretName::parse("name", &name?).map_err(|_| Failure::broken("secret's name"))
+            };
+            let items = names.map(parse).collect::<Result<Vec<_>, _>>()?;
+            Ok(PortPage { next: items.last().filter(|_| items.len() == PAGE).map(ToString::to_string), items })
+        };
+        self.store.read(asking("list secrets"), query).await
     }
 }
 

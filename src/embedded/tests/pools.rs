@@ -55,11 +55,11 @@ async fn a_protected_pool_is_not_deleted_and_a_deleted_one_takes_all_with_it() {
     let client = world.client(&pool).await;
     world.tokens().fetch(&pool, &client, &secret(1), &scopes(&[])).await.expect("token");
     pools.update_pool(&pool, &settings(true)).await.expect("updated");
-    assert_fault(pools.delete_pool(&pool_id("shared-1")).await, Fault::Refused);
+    assert_fault(pools.delete_pool(&pool_id("shared-1"), "", None).await, Fault::Refused);
     pools.list_resource_servers(&pool).await.expect("still there");
     pools.update_pool(&pool, &settings(false)).await.expect("updated");
-    pools.delete_pool(&pool_id("shared-1")).await.expect("deleted");
-    pools.delete_pool(&pool_id("shared-1")).await.expect("gone");
+    pools.delete_pool(&pool_id("shared-1"), "", None).await.expect("deleted");
+    pools.delete_pool(&pool_id("shared-1"), "", None).await.expect("gone");
 
     let connection = rusqlite::Connection::open(world.file()).expect("opens");
     for table in ["user_pools", "signing_keys", "resource_servers", "scopes", "app_clients", "client_secrets"] {

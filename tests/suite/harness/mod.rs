@@ -113,7 +113,7 @@ impl Daemon {
     }
 
     pub fn data_dir(&self) -> &Path {
-        &self.config.embedded.data_dir
+        &self.config.data_dir
     }
 
     /// Stops it; every test should, so that what it left running fails the test and not the next one.
