@@ -236,6 +236,7 @@ fn aws_options(config: &config::Aws) -> aws::Options {
             secret_reads: quotas.secret_reads,
             secret_writes: quotas.secret_writes,
         },
+        credentials: aws::Credentials::Chain,
     }
 }
 

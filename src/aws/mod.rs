@@ -5,6 +5,9 @@
 //! multiply with theirs. Every call first waits for its turn under the account's quotas. No error and no log line holds
 //! a secret, a token or an `Authorization` header.
 
+mod governor;
+
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +32,26 @@ pub struct Options {
     pub quota_wait: Duration,
     pub endpoints: Endpoints,
     pub quotas: Quotas,
+    pub credentials: Credentials,
+}
+
+/// Whose the calls are. `Debug` is censored.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// The SDK's default chain: environment, profile, web identity, instance metadata.
+    #[default]
+    Chain,
+    /// These, as for tests against servers on this machine. Never from configuration.
+    Fixed { access_key_id: String, secret_access_key: String },
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Credentials::Chain => "Chain",
+            Credentials::Fixed { .. } => "Fixed(censored)",
+        })
+    }
 }
 
 /// Where tokens come from.

@@ -9,6 +9,7 @@ pub mod settings;
 mod audit;
 mod catalog;
 mod clients;
+mod fair_places;
 mod flights;
 mod issuing;
 mod journals;

@@ -18,9 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use super::fair_places::FairPlaces;
 use super::flights::{Flight, Flights};
 use super::ports::{Fault, PortError, Wanted};
 use super::records::Versioned;
@@ -38,7 +38,7 @@ use crate::domain::token::{AccessToken, Freshness};
 pub struct Tokens {
     pub(super) world: Arc<World>,
     held: moka::sync::Cache<ClientName, Arc<Held>>,
-    fetching: Arc<Semaphore>,
+    fetching: FairPlaces,
     tracker: TaskTracker,
 }
 
@@ -81,7 +81,7 @@ impl Tokens {
         let settings = &world.settings.tokens;
         Tokens {
             held: moka::sync::Cache::new(settings.max_cached),
-            fetching: Arc::new(Semaphore::new(settings.max_concurrent_fetches)),
+            fetching: FairPlaces::new(settings.max_concurrent_fetches),
             world,
             tracker,
         }
@@ -196,9 +196,7 @@ impl Tokens {
             self.world.clock.sleep_until(not_before).await;
         }
         let fetch = async {
-            let Ok(_permit) = self.fetching.acquire().await else {
-                return Err(Error::internal("waiting for a place to fetch a token", "the semaphore is closed"));
-            };
+            let _place = self.fetching.take(&client.name.tenant).await?;
             self.ask_endpoint(client, scopes).await
         };
         let token = tokio::time::timeout(limit, fetch).await.unwrap_or_else(|_| {
