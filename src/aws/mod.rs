@@ -5,13 +5,44 @@
 //! multiply with theirs. Every call first waits for its turn under the account's quotas. No error and no log line holds
 //! a secret, a token or an `Authorization` header.
 
+mod app_clients;
+mod calls;
+mod client_secrets;
+mod cognito;
+mod faults;
 mod governor;
+mod http;
+mod jwks;
+mod names;
+mod oauth;
+mod operations;
+mod policy;
+mod pool_settings;
+mod pools;
+mod regions;
+mod resource_servers;
+mod secret_names;
+mod staging;
+#[cfg(test)]
+mod tests;
+mod token_answer;
+mod vault;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use operations::{OPERATIONS, Operation};
+
 use crate::broker::ports::{Clock, KeySource, TokenEndpoint, UserPools, Vault};
+use calls::Calls;
+use cognito::Cognito;
+use governor::Governor;
+use jwks::Jwks;
+use names::Names;
+use oauth::OAuth;
+use regions::Regions;
+use vault::SecretsManager;
 
 /// How the AWS backend behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,8 +140,28 @@ pub struct Aws {
 
 impl Aws {
     /// Makes the clients. Nothing is called yet, so this does not tell whether credentials are there.
-    pub async fn connect(_options: Options, _clock: Arc<dyn Clock>) -> Result<Aws, ConnectError> {
-        Err(ConnectError::Option { option: "aws", rule: "is still being built".to_owned() })
+    pub async fn connect(options: Options, clock: Arc<dyn Clock>) -> Result<Aws, ConnectError> {
+        let (tokens_http, keys_http) =
+            (http::client(&options, &options.endpoints.token)?, http::client(&options, &options.endpoints.jwks)?);
+        let regions = Arc::new(Regions::connect(&options).await);
+        let calls = Arc::new(Calls::new(Governor::new(&options.quotas, options.quota_wait, Arc::clone(&clock))));
+        Ok(Aws {
+            pools: Arc::new(Cognito {
+                regions: Arc::clone(&regions),
+                calls: Arc::clone(&calls),
+                names: Names::new(&options.name_prefix, &options.endpoints),
+                token_source: options.token_source,
+            }),
+            tokens: Arc::new(OAuth {
+                source: options.token_source,
+                http: tokens_http,
+                regions: Arc::clone(&regions),
+                calls: Arc::clone(&calls),
+                clock,
+            }),
+            keys: Arc::new(Jwks { http: keys_http }),
+            vault: Arc::new(SecretsManager { regions, calls, kms_key: options.kms_key }),
+        })
     }
 
     pub fn user_pools(&self) -> Arc<dyn UserPools> {

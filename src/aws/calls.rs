@@ -1,0 +1,83 @@
+//! The one way to AWS: a call waits for its turn, is made once, and leaves a line in the log.
+
+use std::error::Error;
+use std::future::Future;
+use std::time::Instant;
+
+use aws_sdk_cognitoidentityprovider::config::http::HttpResponse;
+use aws_sdk_cognitoidentityprovider::error::{ProvideErrorMetadata, SdkError};
+use tracing::debug;
+
+use super::faults::{Asking, port_error};
+use super::governor::{Call, Category, Governor};
+use super::operations::Listed;
+use crate::broker::ports::PortResult;
+use crate::domain::id::UserPoolId;
+
+pub(super) struct Calls {
+    governor: Governor,
+}
+
+impl Calls {
+    pub fn new(governor: Governor) -> Self {
+        Calls { governor }
+    }
+
+    /// Makes a call of the SDK, which is known by its error. `send` does nothing before it is polled.
+    pub fn make<'a, T, E>(
+        &'a self,
+        asking: Asking,
+        region: &'a str,
+        pool: Option<&'a UserPoolId>,
+        send: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
+    ) -> impl Future<Output = PortResult<T>> + Send + 'a
+    where
+        T: Send + 'a,
+        E: Listed + ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        // Such a future is some kilobytes.
+        let send = Box::pin(send);
+        let call = Call { region, category: E::OPERATION.category, operation: E::OPERATION.name, pool };
+        self.in_turn(asking, call, async move { send.await.map_err(|error| port_error(asking, region, &error)) })
+    }
+
+    /// Fetches a token from a pool's token endpoint, which is no operation of the API but has its share of a quota.
+    pub fn fetch<'a, T: Send + 'a>(
+        &'a self,
+        asking: Asking,
+        region: &'a str,
+        pool: &'a UserPoolId,
+        send: impl Future<Output = PortResult<T>> + Send + 'a,
+    ) -> impl Future<Output = PortResult<T>> + Send + 'a {
+        let category = Category::ClientAuthentication;
+        let call = Call { region, category, operation: "TokenEndpoint", pool: Some(pool) };
+        self.in_turn(asking, call, Box::pin(send))
+    }
+
+    async fn in_turn<T>(
+        &self,
+        asking: Asking,
+        call: Call<'_>,
+        send: impl Future<Output = PortResult<T>> + Send,
+    ) -> PortResult<T> {
+        let (operation, region) = (call.operation, call.region);
+        self.governor.turn(asking.peer, call).await?;
+        logged(operation, region, send).await
+    }
+}
+
+/// Says how it went and how long it took; nothing of what was sent or came back.
+pub(super) async fn logged<T>(
+    operation: &str,
+    region: &str,
+    send: impl Future<Output = PortResult<T>>,
+) -> PortResult<T> {
+    let start = Instant::now();
+    let outcome = send.await;
+    let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match &outcome {
+        Ok(_) => debug!(operation, region, outcome = "OK", milliseconds, "called AWS"),
+        Err(error) => debug!(operation, region, outcome = ?error.fault, milliseconds, "called AWS"),
+    }
+    outcome
+}

@@ -1,0 +1,124 @@
+//! `UserPools` on Cognito: who does what. Every method is in the file of its topic.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::TokenSource;
+use super::calls::Calls;
+use super::faults::Asking;
+use super::names::{Names, Need};
+use super::regions::Regions;
+use crate::broker::ports::{AppClientSeen, AppClientSpec, Peer, PortPage, PortResult, UserPools};
+use crate::domain::id::{AppClientId, PoolId, SecretId, UserPoolId};
+use crate::domain::pool::MadePool;
+use crate::domain::scope::{Identifier, ResourceServer};
+use crate::domain::secret::ClientSecret;
+use crate::domain::tenant::UserPoolSettings;
+
+/// Entries of a page, as many as Cognito gives (`MaxResults`).
+pub(super) const PAGE: i32 = 60;
+
+pub(super) struct Cognito {
+    pub regions: Arc<Regions>,
+    pub calls: Arc<Calls>,
+    pub names: Names,
+    pub token_source: TokenSource,
+}
+
+impl Cognito {
+    pub fn need(&self) -> Need {
+        match self.token_source {
+            TokenSource::TokenEndpoint => Need::Domain,
+            TokenSource::GetClientToken => Need::NoDomain,
+        }
+    }
+}
+
+pub(super) const fn asking(doing: &'static str) -> Asking {
+    Asking { peer: Peer::UserPools, doing }
+}
+
+#[async_trait]
+impl UserPools for Cognito {
+    async fn ensure_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.ensure(id, settings).await
+    }
+
+    async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {
+        self.describe(user_pool, region).await
+    }
+
+    async fn pool_settings(&self, pool: &MadePool) -> PortResult<Option<UserPoolSettings>> {
+        self.settings(pool).await
+    }
+
+    async fn list_pools(&self, after: Option<&str>) -> PortResult<PortPage<PoolId>> {
+        self.list(after).await
+    }
+
+    async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {
+        self.update(pool, settings).await
+    }
+
+    async fn delete_pool(&self, id: &PoolId, region: &str, known: Option<&MadePool>) -> PortResult<()> {
+        self.delete(id, region, known).await
+    }
+
+    async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
+        self.put_server(pool, server).await
+    }
+
+    async fn list_resource_servers(&self, pool: &MadePool) -> PortResult<Vec<Identifier>> {
+        self.list_servers(pool).await
+    }
+
+    async fn delete_resource_server(&self, pool: &MadePool, identifier: &Identifier) -> PortResult<()> {
+        self.delete_server(pool, identifier).await
+    }
+
+    async fn create_app_client(
+        &self,
+        pool: &MadePool,
+        spec: &AppClientSpec,
+        secret: &ClientSecret,
+    ) -> PortResult<AppClientId> {
+        self.create_client(pool, spec, secret).await
+    }
+
+    async fn find_app_client(&self, pool: &MadePool, marker: &str) -> PortResult<Option<AppClientId>> {
+        self.find_client(pool, marker).await
+    }
+
+    async fn describe_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<Option<AppClientSeen>> {
+        self.describe_client(pool, client).await
+    }
+
+    async fn list_app_clients(
+        &self,
+        pool: &MadePool,
+        after: Option<&str>,
+    ) -> PortResult<PortPage<(AppClientId, String)>> {
+        self.list_clients(asking("list app clients"), pool, after).await
+    }
+
+    async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()> {
+        self.update_client(pool, client, spec).await
+    }
+
+    async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {
+        self.delete_client(asking("delete an app client"), pool, client).await
+    }
+
+    async fn add_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<SecretId> {
+        self.add_client_secret(pool, client, secret).await
+    }
+
+    async fn list_secrets(&self, pool: &MadePool, client: &AppClientId) -> PortResult<Vec<SecretId>> {
+        self.client_secrets(asking("list client secrets"), pool, client).await
+    }
+
+    async fn delete_secret(&self, pool: &MadePool, client: &AppClientId, secret: &SecretId) -> PortResult<()> {
+        self.delete_client_secret(pool, client, secret).await
+    }
+}

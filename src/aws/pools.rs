@@ -1,0 +1,192 @@
+//! User pools and their domains.
+//!
+//! `CreateUserPool` is not idempotent and names need not be unique, so a pool is looked for by its name before it is
+//! made. A domain belongs to the pool only where tokens come from its token endpoint.
+
+use aws_sdk_cognitoidentityprovider::types::{DeletionProtectionType, UserPoolType};
+
+use super::cognito::{Cognito, PAGE, asking};
+use super::faults::{Asking, if_there};
+use super::names::{Domain, Need};
+use super::pool_settings::{creation, issuer_type_of, mfa_change, mfa_of, settings_of, update_of, without_zero_days};
+use super::regions::Region;
+use crate::broker::ports::{Fault, PortPage, PortResult};
+use crate::domain::id::{PoolId, UserPoolId};
+use crate::domain::pool::MadePool;
+use crate::domain::tenant::{Mfa, UserPoolSettings};
+
+impl Cognito {
+    pub(super) async fn ensure(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        let asking = asking("make a user pool");
+        let region = self.regions.get(asking, &settings.region)?;
+        let domain = self.names.domain_prefix(id).map_err(|rule| asking.error(Fault::Refused, rule))?;
+        let user_pool = match self.find(asking, region, id).await? {
+            Some(found) => found,
+            None => {
+                let request = creation(region.cognito.create_user_pool(), &self.names.pool_name(id), id, settings);
+                let request = request.customize().mutate_request(without_zero_days);
+                let made = self.calls.make(asking, &region.name, None, request.send()).await?;
+                user_pool_id(asking, made.user_pool().and_then(UserPoolType::id))?
+            }
+        };
+        let mut pool = self.see(asking, region, &user_pool).await?;
+        if mfa_of(&pool) != settings.mfa {
+            self.set_mfa(asking, region, &user_pool, settings.mfa).await?;
+        }
+        if domain_of(&pool) == Domain::Absent && self.need() == Need::Domain {
+            pool = self.give_domain(asking, region, &user_pool, pool, domain).await?;
+        }
+        self.made(asking, region, user_pool, &pool)
+    }
+
+    pub(super) async fn describe(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {
+        let asking = asking("describe a user pool");
+        let region = self.regions.get(asking, region)?;
+        match if_there(self.see(asking, region, user_pool).await)? {
+            Some(pool) => self.made(asking, region, user_pool.clone(), &pool).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) async fn settings(&self, pool: &MadePool) -> PortResult<Option<UserPoolSettings>> {
+        let asking = asking("read a user pool's settings");
+        let region = self.regions.get(asking, &pool.region)?;
+        let seen = if_there(self.see(asking, region, &pool.user_pool).await)?;
+        // As a tenant says it: nothing for the broker's own.
+        let name = if self.regions.is_own(&region.name) { "" } else { &region.name };
+        Ok(seen.map(|seen| settings_of(name, &seen)))
+    }
+
+    pub(super) async fn list(&self, after: Option<&str>) -> PortResult<PortPage<PoolId>> {
+        let asking = asking("list user pools");
+        let (region, token) = self.regions.resume(asking, after)?;
+        let request = region.cognito.list_user_pools().max_results(PAGE).set_next_token(token.map(str::to_owned));
+        let page = self.calls.make(asking, &region.name, None, request.send()).await?;
+        let names = page.user_pools().iter().filter_map(|pool| pool.name());
+        let items = names.filter_map(|name| self.names.pool_id(name)).collect();
+        Ok(PortPage { items, next: self.regions.after(region, page.next_token()) })
+    }
+
+    pub(super) async fn update(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {
+        let asking = asking("update a user pool");
+        let region = self.regions.get(asking, &pool.region)?;
+        if self.regions.get(asking, &settings.region)?.name != region.name {
+            let detail = format!("{} is in Region {} and stays there", pool.user_pool, region.name);
+            return Err(asking.error(Fault::Refused, detail));
+        }
+        let seen = self.see(asking, region, &pool.user_pool).await?;
+        if issuer_type_of(&seen) != settings.issuer_type {
+            let detail = format!("the issuer of {} does not change: its tokens would not verify", pool.user_pool);
+            return Err(asking.error(Fault::Refused, detail));
+        }
+        let had = mfa_of(&seen);
+        let request = update_of(region.cognito.update_user_pool(), seen, settings);
+        let request = request.customize().mutate_request(without_zero_days);
+        self.calls.make(asking, &region.name, Some(&pool.user_pool), request.send()).await?;
+        if had != settings.mfa {
+            self.set_mfa(asking, region, &pool.user_pool, settings.mfa).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn delete(&self, id: &PoolId, region: &str, known: Option<&MadePool>) -> PortResult<()> {
+        let asking = asking("delete a user pool");
+        let region = self.regions.get(asking, known.map_or(region, |pool| &pool.region))?;
+        let user_pool = match known {
+            Some(pool) => Some(pool.user_pool.clone()),
+            None => self.find(asking, region, id).await?,
+        };
+        let Some(user_pool) = user_pool else { return Ok(()) };
+        let Some(pool) = if_there(self.see(asking, region, &user_pool).await)? else { return Ok(()) };
+        // Said before the domain goes, which a protected pool is to keep.
+        if pool.deletion_protection() == Some(&DeletionProtectionType::Active) {
+            return Err(asking.error(Fault::Refused, format_args!("deletion protection of {user_pool} is on")));
+        }
+        // A pool may have both.
+        for domain in [pool.custom_domain(), pool.domain()].into_iter().flatten() {
+            let request = region.cognito.delete_user_pool_domain().domain(domain).user_pool_id(user_pool.as_str());
+            if_there(self.calls.make(asking, &region.name, Some(&user_pool), request.send()).await)?;
+        }
+        let request = region.cognito.delete_user_pool().user_pool_id(user_pool.as_str());
+        if_there(self.calls.make(asking, &region.name, Some(&user_pool), request.send()).await)?;
+        Ok(())
+    }
+
+    /// The pool that has this name; of several the oldest, which is the one that others have found, too.
+    async fn find(&self, asking: Asking, region: &Region, id: &PoolId) -> PortResult<Option<UserPoolId>> {
+        let name = self.names.pool_name(id);
+        let (mut found, mut token) = (Vec::new(), None);
+        loop {
+            let request = region.cognito.list_user_pools().max_results(PAGE).set_next_token(token);
+            let page = self.calls.make(asking, &region.name, None, request.send()).await?;
+            found.extend(page.user_pools().iter().filter(|pool| pool.name() == Some(&name)).cloned());
+            token = page.next_token().map(str::to_owned);
+            if token.is_none() {
+                break;
+            }
+        }
+        let oldest = found.into_iter().min_by_key(|pool| pool.creation_date().map(|date| date.as_nanos()));
+        oldest.map(|pool| user_pool_id(asking, pool.id())).transpose()
+    }
+
+    async fn see(&self, asking: Asking, region: &Region, user_pool: &UserPoolId) -> PortResult<UserPoolType> {
+        let request = region.cognito.describe_user_pool().user_pool_id(user_pool.as_str());
+        let answer = self.calls.make(asking, &region.name, Some(user_pool), request.send()).await?;
+        answer.user_pool.ok_or_else(|| asking.error(Fault::Unavailable, "DescribeUserPool answered without a pool"))
+    }
+
+    async fn set_mfa(&self, asking: Asking, region: &Region, user_pool: &UserPoolId, mfa: Mfa) -> PortResult<()> {
+        let request = mfa_change(region.cognito.set_user_pool_mfa_config(), user_pool, mfa);
+        self.calls.make(asking, &region.name, Some(user_pool), request.send()).await?;
+        Ok(())
+    }
+
+    /// Gives the pool a domain, unless somebody else was faster; what the pool is then.
+    async fn give_domain(
+        &self,
+        asking: Asking,
+        region: &Region,
+        user_pool: &UserPoolId,
+        mut pool: UserPoolType,
+        domain: String,
+    ) -> PortResult<UserPoolType> {
+        let request = region.cognito.create_user_pool_domain().domain(&domain).user_pool_id(user_pool.as_str());
+        match self.calls.make(asking, &region.name, Some(user_pool), request.send()).await {
+            Ok(_) => {
+                pool.domain = Some(domain);
+                Ok(pool)
+            }
+            Err(error) if error.is(Fault::Refused) || error.is(Fault::Conflict) => {
+                let now = self.see(asking, region, user_pool).await?;
+                if domain_of(&now) == Domain::Absent { Err(error) } else { Ok(now) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn made(
+        &self,
+        asking: Asking,
+        region: &Region,
+        user_pool: UserPoolId,
+        pool: &UserPoolType,
+    ) -> PortResult<MadePool> {
+        self.names
+            .made_pool(&region.name, user_pool, issuer_type_of(pool), domain_of(pool), self.need())
+            .map_err(|why| asking.error(Fault::Refused, why))
+    }
+}
+
+/// A custom domain is there because somebody wants it used.
+fn domain_of(pool: &UserPoolType) -> Domain<'_> {
+    match (pool.custom_domain(), pool.domain()) {
+        (Some(host), _) if !host.is_empty() => Domain::Custom(host),
+        (_, Some(prefix)) if !prefix.is_empty() => Domain::Prefix(prefix),
+        _ => Domain::Absent,
+    }
+}
+
+fn user_pool_id(asking: Asking, id: Option<&str>) -> PortResult<UserPoolId> {
+    UserPoolId::parse("user_pool", id.unwrap_or_default())
+        .map_err(|error| asking.error(Fault::Unavailable, format_args!("a user pool's id {}", error.message())))
+}
