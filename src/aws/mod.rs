@@ -22,6 +22,7 @@ mod pools;
 mod regions;
 mod resource_servers;
 mod secret_names;
+mod secrets;
 mod staging;
 #[cfg(test)]
 mod tests;
@@ -42,7 +43,7 @@ use jwks::Jwks;
 use names::Names;
 use oauth::OAuth;
 use regions::Regions;
-use vault::SecretsManager;
+use secrets::SecretsManager;
 
 /// How the AWS backend behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -34,7 +34,9 @@ impl Regions {
         let http =
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
         let own = aws_config::Region::new(options.region.clone());
-        let base = aws_config::defaults(BehaviorVersion::v2026_01_12()).region(own).http_client(http).load().await;
+        let loading = aws_config::defaults(BehaviorVersion::v2026_01_12()).region(own).http_client(http).load();
+        // Some 20 kilobytes, which every caller's future would have to hold.
+        let base = Box::pin(loading).await;
         let names = std::iter::once(&options.region).chain(&options.regions);
         let all = names.map(|name| (name.clone(), Region::new(&base, options, name))).collect();
         Regions { own: options.region.clone(), all }

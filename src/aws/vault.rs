@@ -7,39 +7,26 @@
 //! Steps look before they act where looking is cheap, and after a failure where it is not: a failure that left things
 //! as they should be is a success. What two Secrets Manager calls can leave between them is mended by the repetition.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
-use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
-use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, Tag};
+use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType};
 use zeroize::Zeroizing;
 
-use super::calls::Calls;
 use super::faults::{Asking, if_there};
 use super::policy;
-use super::regions::{Region, Regions};
-use super::secret_names::{client_of, region_of, region_of_foreign};
-use super::staging::{CURRENT, PENDING, PREVIOUS, labels_of, text_of, version_with};
+use super::secret_names::region_of_foreign;
+use super::secrets::SecretsManager;
+use super::staging::{CURRENT, PENDING, PREVIOUS, text_of, version_with};
 use crate::broker::ports::{Fault, Label, Peer, PortError, PortPage, PortResult, SecretDocument, Vault, Wanted};
 use crate::domain::id::{SecretName, VersionId};
 use crate::domain::rotation::Labels;
 
-/// The tag that says whose secret it is.
-const CLIENT_TAG: &str = "keyward:client";
 /// Entries of a page, as many as Secrets Manager gives.
 const PAGE: i32 = 100;
 const DAY: u64 = 24 * 60 * 60;
 /// Secrets Manager's bounds of a recovery window, in days.
 const WINDOW: std::ops::RangeInclusive<u64> = 7..=30;
-
-pub(super) struct SecretsManager {
-    pub regions: Arc<Regions>,
-    pub calls: Arc<Calls>,
-    /// Empty for Secrets Manager's own.
-    pub kms_key: String,
-}
 
 const fn asking(doing: &'static str) -> Asking {
     Asking { peer: Peer::Vault, doing }
@@ -207,114 +194,7 @@ impl Vault for SecretsManager {
     }
 }
 
-impl SecretsManager {
-    fn region(&self, asking: Asking, name: &SecretName) -> PortResult<&Region> {
-        self.regions.get(asking, region_of(name))
-    }
-
-    /// `None` when there is no such secret; one that is scheduled for deletion is still seen.
-    async fn see(
-        &self,
-        asking: Asking,
-        region: &Region,
-        name: &SecretName,
-    ) -> PortResult<Option<DescribeSecretOutput>> {
-        let request = region.secrets.describe_secret().secret_id(name.as_str());
-        if_there(self.calls.make(asking, &region.name, None, request.send()).await)
-    }
-
-    async fn require(&self, asking: Asking, region: &Region, name: &SecretName) -> PortResult<DescribeSecretOutput> {
-        let unclear = || asking.error(Fault::Unavailable, format_args!("{name} is there and is not, for now"));
-        self.see(asking, region, name).await?.ok_or_else(unclear)
-    }
-
-    async fn labels_in(&self, asking: Asking, region: &Region, name: &SecretName) -> PortResult<Option<Labels>> {
-        let seen = self.see(asking, region, name).await?;
-        Ok(seen.filter(|seen| seen.deleted_date().is_none()).map(|seen| labels_of(&seen)))
-    }
-
-    /// [`Fault::Conflict`] when somebody else was faster.
-    async fn create(
-        &self,
-        asking: Asking,
-        region: &Region,
-        name: &SecretName,
-        version: &VersionId,
-        content: &str,
-    ) -> PortResult<()> {
-        let tag = Tag::builder().key(CLIENT_TAG).value(client_of(name)).build();
-        let request = region.secrets.create_secret().name(name.as_str()).client_request_token(version.as_str());
-        let key = Some(self.kms_key.clone()).filter(|key| !key.is_empty());
-        let request = request.secret_string(content).set_kms_key_id(key).tags(tag);
-        self.calls.make(asking, &region.name, None, request.send()).await?;
-        Ok(())
-    }
-
-    /// Makes the version, unless it exists: then it keeps its content. Whether it carries `AWSPENDING` now.
-    async fn put(
-        &self,
-        asking: Asking,
-        region: &Region,
-        name: &SecretName,
-        version: &VersionId,
-        content: &str,
-    ) -> PortResult<bool> {
-        let request = region.secrets.put_secret_value().secret_id(name.as_str());
-        let request = request.client_request_token(version.as_str()).secret_string(content).version_stages(PENDING);
-        match self.calls.make(asking, &region.name, None, request.send()).await {
-            Ok(answer) => Ok(answer.version_stages().iter().any(|stage| stage == PENDING)),
-            Err(error) if error.is(Fault::Conflict) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Moves the label to a version from the one that has it; [`Fault::Conflict`] when that one has it no longer.
-    async fn attach(
-        &self,
-        asking: Asking,
-        region: &Region,
-        name: &SecretName,
-        label: &str,
-        to: &VersionId,
-        from: Option<&VersionId>,
-    ) -> PortResult<()> {
-        let request = region.secrets.update_secret_version_stage().secret_id(name.as_str()).version_stage(label);
-        let request = request.move_to_version_id(to.as_str());
-        let request = request.set_remove_from_version_id(from.map(ToString::to_string));
-        self.calls.make(asking, &region.name, None, request.send()).await?;
-        Ok(())
-    }
-
-    /// The text of a version; `None` when there is none, or the secret is scheduled for deletion.
-    async fn value(
-        &self,
-        asking: Asking,
-        region: &Region,
-        name: &str,
-        version: Option<&str>,
-        stage: Option<&str>,
-    ) -> PortResult<Option<Zeroizing<String>>> {
-        let request = region.secrets.get_secret_value().secret_id(name);
-        let request = request.set_version_id(version.map(str::to_owned)).set_version_stage(stage.map(str::to_owned));
-        match if_there(self.calls.make(asking, &region.name, None, request.send()).await) {
-            Ok(answer) => Ok(answer.and_then(text_in)),
-            Err(error) if error.is(Fault::Refused) => {
-                let request = region.secrets.describe_secret().secret_id(name);
-                let seen = if_there(self.calls.make(asking, &region.name, None, request.send()).await)?;
-                if seen.is_none_or(|seen| seen.deleted_date().is_some()) { Ok(None) } else { Err(error) }
-            }
-            Err(error) => Err(error),
-        }
-    }
-}
-
 /// Nothing is known after it but that it may be tried again, so there is no use in looking.
 fn is_transient(error: &PortError) -> bool {
     matches!(error.fault, Fault::Throttled | Fault::Unavailable)
-}
-
-fn text_in(answer: GetSecretValueOutput) -> Option<Zeroizing<String>> {
-    let binary = answer.secret_binary.map(|blob| Zeroizing::new(blob.into_inner()));
-    let text = answer.secret_string.map(Zeroizing::new);
-    text.or_else(|| std::str::from_utf8(&binary?).ok().map(|text| Zeroizing::new(text.to_owned())))
 }

@@ -1,0 +1,28 @@
+use std::collections::BTreeSet;
+
+use crate::aws::OPERATIONS;
+
+#[test]
+fn every_operation_needs_its_own_action_and_is_there_once() {
+    let names: BTreeSet<_> = OPERATIONS.iter().map(|operation| operation.name).collect();
+    assert_eq!(names.len(), OPERATIONS.len());
+    for operation in OPERATIONS {
+        assert!(!operation.why.is_empty());
+        let own = operation.actions.first().and_then(|action| action.split_once(':'));
+        match own {
+            Some((service, action)) => {
+                assert!(["cognito-idp", "secretsmanager"].contains(&service), "{service}");
+                assert_eq!(action, operation.name);
+            }
+            // It is authenticated by the app client's secret.
+            None => assert_eq!(operation.name, "GetClientToken"),
+        }
+    }
+}
+
+#[test]
+fn whatever_takes_a_secret_is_marked_so() {
+    let marked: Vec<_> = OPERATIONS.iter().filter(|operation| operation.holds_secret).map(|it| it.name).collect();
+    let takes = ["CreateUserPoolClient", "AddUserPoolClientSecret", "GetClientToken", "CreateSecret", "PutSecretValue"];
+    assert_eq!(marked, takes);
+}
