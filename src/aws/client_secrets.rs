@@ -66,6 +66,11 @@ impl Cognito {
         }
     }
 
+    /// Whether the backend has operations for secrets, as far as it says.
+    pub(super) async fn knows_secrets(&self, asking: Asking, pool: &MadePool, client: &AppClientId) -> bool {
+        !matches!(self.listed_secrets(asking, pool, client).await, Err(error) if error.is(Fault::Unsupported))
+    }
+
     pub(super) async fn delete_client_secret(
         &self,
         pool: &MadePool,
