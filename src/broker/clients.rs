@@ -78,7 +78,7 @@ impl Clients {
             access_token_validity: new.access_token_validity.unwrap_or(DEFAULT_TOKEN_VALIDITY),
             rotation: new.rotation.unwrap_or_default(),
             pool: place.pool().id.clone(),
-            secret_name: SecretName::parse("secret_name", &format!("{}/{name}", self.world.settings.secret_prefix))?,
+            secret_name: secret_name(&self.world.settings.secret_prefix, name, &place.pool().region)?,
             secret_readers: new.secret_readers.clone(),
             app_client: None,
             applied: false,
@@ -317,4 +317,11 @@ fn check_scope_changes(old: &ScopeSet, new: &ScopeSet) -> Result<()> {
         return Err(Error::invalid("client.scopes", rule));
     }
     Ok(())
+}
+
+/// A secret stays where its pool is, and its name says where that is: `…/orders@eu-west-1`, nothing for the broker's own
+/// Region.
+fn secret_name(prefix: &str, name: &ClientName, region: &str) -> Result<SecretName> {
+    let at = if region.is_empty() { "" } else { "@" };
+    SecretName::parse("secret_name", &format!("{prefix}/{name}{at}{region}"))
 }
