@@ -12,8 +12,8 @@ use aws_sdk_secretsmanager as secrets;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
-use super::Options;
 use super::faults::Asking;
+use super::{Credentials, Options};
 use crate::broker::ports::{Fault, PortResult};
 
 pub(super) struct Region {
@@ -34,7 +34,12 @@ impl Regions {
         let http =
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
         let own = aws_config::Region::new(options.region.clone());
-        let loading = aws_config::defaults(BehaviorVersion::v2026_01_12()).region(own).http_client(http).load();
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).region(own).http_client(http);
+        if let Credentials::Fixed { access_key_id, secret_access_key } = &options.credentials {
+            let (id, key) = (access_key_id.clone(), secret_access_key.clone());
+            loader = loader.credentials_provider(cognito::config::Credentials::new(id, key, None, None, "fixed"));
+        }
+        let loading = loader.load();
         // Some 20 kilobytes, which every caller's future would have to hold.
         let base = Box::pin(loading).await;
         let names = std::iter::once(&options.region).chain(&options.regions);
