@@ -7,17 +7,18 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
-    AppClientSpec, ChangeSet, KeySource, Label, PortResult, PublicKey, Registry, SecretDocument, Shelf, StoredRecord,
-    TokenEndpoint, UserPools, Vault, Wanted,
+    AppClientSeen, AppClientSpec, ChangeSet, KeySource, Label, PortPage, PortResult, PublicKey, Registry,
+    SecretDocument, Shelf, StoredRecord, TokenEndpoint, UserPools, Vault, Wanted,
 };
 use keyward::domain::audit::NumberedEvent;
-use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, VersionId};
+use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
 use keyward::domain::pool::MadePool;
 use keyward::domain::rotation::Labels;
 use keyward::domain::scope::{Identifier, ResourceServer, ScopeSet};
 use keyward::domain::secret::ClientSecret;
 use keyward::domain::tenant::UserPoolSettings;
 use keyward::domain::token::AccessToken;
+use zeroize::Zeroizing;
 
 /// What each call of a port pays. `call` is the method's name.
 #[async_trait]
@@ -66,8 +67,20 @@ impl UserPools for Road {
         self.pass("update_pool", self.ports.user_pools.update_pool(pool, settings)).await
     }
 
-    async fn delete_pool(&self, id: &PoolId) -> PortResult<()> {
-        self.pass("delete_pool", self.ports.user_pools.delete_pool(id)).await
+    async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {
+        self.pass("describe_pool", self.ports.user_pools.describe_pool(user_pool, region)).await
+    }
+
+    async fn pool_settings(&self, pool: &MadePool) -> PortResult<Option<UserPoolSettings>> {
+        self.pass("pool_settings", self.ports.user_pools.pool_settings(pool)).await
+    }
+
+    async fn list_pools(&self, after: Option<&str>) -> PortResult<PortPage<PoolId>> {
+        self.pass("list_pools", self.ports.user_pools.list_pools(after)).await
+    }
+
+    async fn delete_pool(&self, id: &PoolId, region: &str, known: Option<&MadePool>) -> PortResult<()> {
+        self.pass("delete_pool", self.ports.user_pools.delete_pool(id, region, known)).await
     }
 
     async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
@@ -93,6 +106,18 @@ impl UserPools for Road {
 
     async fn find_app_client(&self, pool: &MadePool, marker: &str) -> PortResult<Option<AppClientId>> {
         self.pass("find_app_client", self.ports.user_pools.find_app_client(pool, marker)).await
+    }
+
+    async fn describe_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<Option<AppClientSeen>> {
+        self.pass("describe_app_client", self.ports.user_pools.describe_app_client(pool, client)).await
+    }
+
+    async fn list_app_clients(
+        &self,
+        pool: &MadePool,
+        after: Option<&str>,
+    ) -> PortResult<PortPage<(AppClientId, String)>> {
+        self.pass("list_app_clients", self.ports.user_pools.list_app_clients(pool, after)).await
     }
 
     async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()> {
@@ -160,6 +185,18 @@ impl Vault for Road {
 
     async fn schedule_deletion(&self, name: &SecretName, window: Duration) -> PortResult<()> {
         self.pass("schedule_deletion", self.ports.vault.schedule_deletion(name, window)).await
+    }
+
+    async fn set_readers(&self, name: &SecretName, readers: &[String]) -> PortResult<()> {
+        self.pass("set_readers", self.ports.vault.set_readers(name, readers)).await
+    }
+
+    async fn read_foreign(&self, name: &str) -> PortResult<Option<Zeroizing<String>>> {
+        self.pass("read_foreign", self.ports.vault.read_foreign(name)).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> PortResult<PortPage<SecretName>> {
+        self.pass("list", self.ports.vault.list(prefix, after)).await
     }
 }
 

@@ -1,0 +1,270 @@
+//! A strict fake of Cognito and Secrets Manager: a real HTTP server on loopback that speaks the SDK's protocol, checks
+//! its signatures, and holds all that goes in and comes out against AWS's own service models.
+//!
+//! It keeps the documented rules, limits and error codes, and where the documentation is silent it does the less
+//! convenient of what is possible. Whatever breaks a model, in the program or in the fake, is a complaint, and a test
+//! that ends with one fails. Time is the clock's, so that a day passes when the test says so.
+
+mod app_clients;
+mod dispatch;
+mod faults;
+mod http;
+mod keys;
+mod model;
+mod quotas;
+mod resource_servers;
+mod secrets;
+mod signing;
+mod tests;
+mod tokens;
+mod user_pools;
+mod versions;
+mod world;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use keyward::aws::{Credentials, Endpoints, Options, TokenSource};
+use keyward::broker::ports::Clock;
+
+use dispatch::Front;
+use faults::Faults;
+use http::Server;
+use quotas::Quotas;
+use world::World;
+
+pub use faults::{After, Fault};
+pub use world::{Ceilings, Propagation};
+
+/// The Region of [`Fake::options`].
+pub const REGION: &str = "eu-central-1";
+/// A further one.
+pub const OTHER_REGION: &str = "us-east-1";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    Cognito,
+    SecretsManager,
+    /// The token endpoint (`Token`) and the key sets (`Keys`).
+    Oauth,
+}
+
+impl Service {
+    fn signing_name(self) -> &'static str {
+        match self {
+            Service::Cognito => "cognito-idp",
+            Service::SecretsManager => "secretsmanager",
+            Service::Oauth => "oauth2",
+        }
+    }
+}
+
+/// A running fake.
+pub struct Fake {
+    shared: Arc<Shared>,
+    server: Server,
+}
+
+struct Shared {
+    clock: Arc<dyn Clock>,
+    faults: Faults,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    world: World,
+    quotas: Quotas,
+    calls: Vec<Call>,
+    complaints: Vec<String>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A test that fails under the lock is to fail with its own words.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call as it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// As IAM names it: `cognito-idp:CreateUserPool`; `oauth2:Token` and `oauth2:Keys` for what IAM does not know.
+    pub action: String,
+    /// Empty when the call was refused before it was known.
+    pub region: String,
+    /// The user pool that it is about, where it is about one.
+    pub pool: Option<String>,
+    pub time: Timestamp,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It hangs, or its caller gave up.
+    Unanswered,
+    Done,
+    /// The effect was had, but a fault kept the answer back.
+    DoneUnheard,
+    /// By the name of the exception, or OAuth's error.
+    Refused(String),
+    /// By a quota.
+    Throttled,
+    /// A fault came first; nothing was done.
+    Faulted,
+}
+
+/// What there is, for tests that look for orphans.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Ids and names.
+    pub user_pools: Vec<(String, String)>,
+    pub app_clients: Vec<AppClientItem>,
+    /// Names of those that are not scheduled for deletion.
+    pub secrets: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppClientItem {
+    pub user_pool: String,
+    pub id: String,
+    pub name: String,
+    /// Their values, the oldest first.
+    pub secrets: Vec<String>,
+}
+
+impl Fake {
+    pub async fn start(clock: Arc<dyn Clock>) -> Fake {
+        let shared = Arc::new(Shared { clock, faults: Faults::new(), state: Mutex::default() });
+        let server = Server::start(Arc::new(Front::new(shared.clone()))).await;
+        Fake { shared, server }
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.server.address)
+    }
+
+    /// What makes the AWS backend use this fake for everything.
+    pub fn options(&self) -> Options {
+        let endpoint = self.endpoint();
+        Options {
+            region: REGION.to_owned(),
+            regions: vec![OTHER_REGION.to_owned()],
+            name_prefix: "keyward".to_owned(),
+            token_source: TokenSource::TokenEndpoint,
+            kms_key: String::new(),
+            connect_timeout: Duration::from_secs(2),
+            call_timeout: Duration::from_secs(10),
+            quota_wait: Duration::from_secs(5),
+            endpoints: Endpoints {
+                cognito: endpoint.clone(),
+                secrets_manager: endpoint.clone(),
+                token: format!("{endpoint}/oauth2/token"),
+                jwks: format!("{endpoint}/{{user_pool}}/.well-known/jwks.json"),
+            },
+            quotas: quotas::published(),
+            credentials: self.credentials(),
+        }
+    }
+
+    /// The only ones that it knows.
+    pub fn credentials(&self) -> Credentials {
+        Credentials::Fixed {
+            access_key_id: signing::ACCESS_KEY_ID.to_owned(),
+            secret_access_key: signing::SECRET_ACCESS_KEY.to_owned(),
+        }
+    }
+
+    /// Orders a fault.
+    pub fn fail(&self, after: After, fault: Fault) {
+        self.shared.faults.order(after, fault);
+    }
+
+    /// Forgets every order of a fault.
+    pub fn heal(&self) {
+        self.shared.faults.clear();
+    }
+
+    /// Lets every call go on that hangs now.
+    pub fn release(&self) {
+        self.shared.faults.release();
+    }
+
+    /// Returns once at least `count` calls hang.
+    pub async fn wait_for_hanging(&self, count: usize) {
+        self.shared.faults.wait_for_hanging(count).await;
+    }
+
+    /// From now on changes take a while to be seen by the token endpoint.
+    pub fn propagate(&self, propagation: Propagation) {
+        self.shared.state().world.propagation = propagation;
+    }
+
+    pub fn set_ceilings(&self, ceilings: Ceilings) {
+        self.shared.state().world.ceilings = ceilings;
+    }
+
+    /// From now on AWS's quotas hold.
+    pub fn enforce_quotas(&self) {
+        self.shared.state().quotas.enforce();
+    }
+
+    /// Calls that a quota has refused.
+    pub fn throttled(&self) -> usize {
+        self.shared.state().quotas.throttled()
+    }
+
+    /// Every call so far, in the order in which they came.
+    pub fn calls(&self) -> Vec<Call> {
+        self.shared.state().calls.clone()
+    }
+
+    pub fn forget_calls(&self) {
+        self.shared.state().calls.clear();
+    }
+
+    /// Gives the pool a new signing key. The old one stays in the key set unless it is `withdrawn`.
+    pub fn rotate_signing_key(&self, user_pool: &str, withdrawn: bool) {
+        let mut state = self.shared.state();
+        let pool = state.world.pools.get_mut(user_pool).expect("the pool is there");
+        pool.rotate_key(withdrawn);
+    }
+
+    pub fn inventory(&self) -> Inventory {
+        let state = self.shared.state();
+        let mut inventory = Inventory::default();
+        for pool in state.world.pools.values() {
+            let name = |settings: &world::Members, key: &str| settings[key].as_str().unwrap_or_default().to_owned();
+            inventory.user_pools.push((pool.id.clone(), name(&pool.settings, "Name")));
+            inventory.app_clients.extend(pool.clients.iter().map(|(id, client)| AppClientItem {
+                user_pool: pool.id.clone(),
+                id: id.clone(),
+                name: name(&client.settings, "ClientName"),
+                secrets: client.secrets.iter().map(|secret| secret.value.clone()).collect(),
+            }));
+        }
+        let kept = state.world.secrets.values().filter(|secret| secret.deletion_time.is_none());
+        inventory.secrets = kept.map(|secret| secret.name.clone()).collect();
+        inventory
+    }
+
+    /// What broke a service model, so far. A fake that is dropped with complaints fails the test.
+    pub fn complaints(&self) -> Vec<String> {
+        self.shared.state().complaints.clone()
+    }
+
+    /// The same, for a test that means them.
+    pub fn take_complaints(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.state().complaints)
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        let complaints = self.complaints();
+        if !std::thread::panicking() {
+            assert!(complaints.is_empty(), "the fake complains:\n{}", complaints.join("\n"));
+        }
+    }
+}

