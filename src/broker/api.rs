@@ -8,7 +8,7 @@ use crate::broker::ports::SecretDocument;
 use crate::domain::audit::Outcome;
 use crate::domain::claims::{Claims, Rejection};
 use crate::domain::client::{Client, RotationPolicy};
-use crate::domain::id::{AppClientId, ClientId, ClientName, Issuer, TenantId};
+use crate::domain::id::{ClientId, ClientName, Issuer, TenantId};
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::revocation::TokenId;
 use crate::domain::rotation::{Milestone, Rotation};
@@ -98,6 +98,8 @@ pub struct Revealed {
 #[derive(Clone, Debug, Default)]
 pub struct RotationRequest {
     pub immediate: bool,
+    /// The app client goes, id and all, and not only its secret.
+    pub replace: bool,
     /// In place of the client's own policy.
     pub overlap: Option<Duration>,
     pub reason: String,
@@ -108,7 +110,6 @@ pub struct RotationView {
     pub rotation: Rotation,
     /// What is left to do; the time is known only of what follows a wait.
     pub planned: Vec<(Milestone, Option<Timestamp>)>,
-    pub app_client: Option<AppClientId>,
 }
 
 pub struct Question {

@@ -81,6 +81,8 @@ impl Clients {
             secret_name: secret_name(&self.world.settings.secret_prefix, name, &place.pool().region)?,
             secret_readers: new.secret_readers.clone(),
             app_client: None,
+            replaced: Vec::new(),
+            token_epoch: 0,
             applied: false,
             revoked_before: None,
             rotate_time: None,

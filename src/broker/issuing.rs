@@ -1,4 +1,4 @@
-//! Issuing, changing and retiring an app client, as steps that may be repeated from the start.
+//! Issuing and changing an app client, as steps that may be repeated from the start.
 //!
 //! The secret is generated here and written to the vault before Cognito hears of it: whatever fails after that, its
 //! value is not lost. Creating an app client is the one call that cannot be repeated, so the journal says beforehand
@@ -14,15 +14,14 @@ use super::api::Page;
 use super::pools::Pools;
 use super::ports::{AppClientSpec, Fault, Label, SecretDocument, Wanted};
 use super::records::{Change, Versioned};
-use super::shelves::{ScopeUse, client_key, owner_key, rotation_prefix, use_key};
+use super::shelves::client_key;
 use super::world::{World, new_secret};
-use crate::domain::audit::Call;
-use crate::domain::client::{Client, ClientState, MAX_TOKEN_VALIDITY, Owner};
+use crate::domain::client::{Client, ClientState, Owner};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{AppClientId, ClientName, VersionId};
-use crate::domain::journal::{Journal, Progress, Task};
-use crate::domain::pool::{MadePool, Pool};
-use crate::domain::rotation::{Credential, HeldSecret, Rotation};
+use crate::domain::journal::{Journal, Progress};
+use crate::domain::pool::MadePool;
+use crate::domain::rotation::{AppClient, Candidate, Credential, HeldSecret};
 
 /// Rotations remembered for a client, the latest.
 pub const MAX_ROTATIONS_KEPT: usize = 20;
@@ -30,8 +29,8 @@ pub const MAX_ROTATIONS_KEPT: usize = 20;
 pub const ALL_ROTATIONS: Page = Page { after: None, size: MAX_ROTATIONS_KEPT + 8 };
 
 pub struct Issuing {
-    world: Arc<World>,
-    pools: Arc<Pools>,
+    pub(super) world: Arc<World>,
+    pub(super) pools: Arc<Pools>,
 }
 
 impl Issuing {
@@ -77,12 +76,7 @@ impl Issuing {
         };
 
         let now = self.world.now();
-        let owner = Owner {
-            issuer: pool.issuer.clone(),
-            app_client: app_client.clone(),
-            client: client.name.clone(),
-            purge_time: None,
-        };
+        let owner = Owner::new(&pool.issuer, &app_client, client);
         let record = Client { app_client: Some(app_client.clone()), ..client.value.clone() };
         let event = journal.cause.doing("keyward.issue/create-app-client").event(now, &client.name);
         let change = Change::because(event.detail(app_client.as_str())).update(client.version, &record).create(&owner);
@@ -153,13 +147,9 @@ impl Issuing {
             update_time: now,
             ..client.value.clone()
         };
-        let credential = Credential {
-            client: client.name.clone(),
-            current: HeldSecret { secret: secret_id.clone(), version: whole },
-            candidate: None,
-            previous: None,
-            condemned: Default::default(),
-        };
+        let app_client = AppClient { pool: client.pool.clone(), id: app_client.clone() };
+        let current = HeldSecret { app_client: Some(app_client), secret: secret_id.clone(), version: whole };
+        let credential = Credential::new(client.name.clone(), current);
         let event = journal.cause.doing("keyward.issue/activate").event(now, &client.name);
         let change = Change::because(event)
             .update(client.version, &active)
@@ -185,86 +175,29 @@ impl Issuing {
         Ok(())
     }
 
-    /// Brings the app client's scopes and token validity up to the client's.
+    /// Brings scopes and token validity up to the client's: of its app client, and of one that is to replace it. One
+    /// that was replaced stays as it is.
     pub async fn apply(&self, journal: &Versioned<Journal>, name: &ClientName) -> Result<Progress> {
         let Some(client) = self.client(name).await?.filter(|client| client.state == ClientState::Active) else {
             return self.strike(journal).await;
         };
+        let credential: Option<Versioned<Credential>> = self.world.records.get(&client_key(name)).await?;
         let pool = self.pools.ready(&client.pool, &journal.cause).await?;
         if let Some(app_client) = &client.app_client {
             self.world.user_pools.update_app_client(&pool, app_client, &spec_of(&client)).await?;
         }
+        let candidate = credential.as_ref().and_then(|credential| credential.candidate.as_ref());
+        if let Some(new) = candidate.and_then(Candidate::new_app_client) {
+            let pool = self.pools.ready(&new.pool, &journal.cause).await?;
+            self.world.user_pools.update_app_client(&pool, &new.id, &spec_of(&client)).await?;
+        }
         let record = Client { applied: true, ..client.value.clone() };
         let event = journal.cause.doing("keyward.client/apply").event(self.world.now(), name);
-        let change = Change::because(event).update(client.version, &record).delete(journal);
+        let mut change = Change::because(event).update(client.version, &record).delete(journal);
+        // Nobody has recorded another app client meanwhile.
+        change = credential.iter().fold(change, |change, credential| change.require(credential));
         self.world.records.commit(change).await?;
         Ok(Progress::Done)
-    }
-
-    /// Deletes the app client, schedules its secret for deletion, forgets the client.
-    pub async fn retire(&self, journal: &Versioned<Journal>, name: &ClientName) -> Result<Progress> {
-        if self.client(name).await?.is_none_or(|client| client.state != ClientState::Deleting) {
-            return self.strike(journal).await;
-        }
-        self.retire_for(&journal.cause, name).await?;
-        Ok(Progress::Done)
-    }
-
-    /// The same for a client in whatever state, as part of its tenant's offboarding. The caller holds the client's
-    /// lock, so nobody is issuing or rotating it meanwhile.
-    pub async fn retire_for(&self, cause: &Call, name: &ClientName) -> Result<()> {
-        let Some(client) = self.client(name).await? else {
-            return Ok(());
-        };
-        let pool: Option<Versioned<Pool>> = self.world.records.get(client.pool.as_str()).await?;
-        let made = pool.as_ref().and_then(|pool| pool.made.clone());
-        if let Some(made) = &made {
-            let app_client = match &client.app_client {
-                Some(app_client) => Some(app_client.clone()),
-                // It may have been made by a run that stopped before it said so.
-                None => self.world.user_pools.find_app_client(made, &client.marker()).await?,
-            };
-            if let Some(app_client) = app_client {
-                self.world.user_pools.delete_app_client(made, &app_client).await?;
-            }
-        }
-        let window = self.world.settings.rotation.recovery_window;
-        self.world.vault.schedule_deletion(&client.secret_name, window).await?;
-
-        let now = self.world.now();
-        let event = cause.doing("keyward.client/retire").event(now, name);
-        let mut change = Change::because(event).delete(&client);
-        if let Some(pool) = pool {
-            let record = Pool { app_clients: pool.app_clients.saturating_sub(1), ..pool.value.clone() };
-            change = change.update(pool.version, &record);
-        }
-        if let (Some(made), Some(app_client)) = (&made, &client.app_client) {
-            let owner: Option<Versioned<Owner>> = self.world.records.get(&owner_key(&made.issuer, app_client)).await?;
-            if let Some(owner) = owner {
-                let record = Owner { purge_time: Some(now + LAST_TOKENS), ..owner.value.clone() };
-                change = change.update(owner.version, &record);
-            }
-        }
-        let key = client_key(name);
-        if let Some(credential) = self.world.records.get::<Credential>(&key).await? {
-            change = change.delete(&credential);
-        }
-        for rotation in self.world.records.list::<Rotation>(&rotation_prefix(name), &ALL_ROTATIONS).await?.items {
-            change = change.delete(&rotation);
-        }
-        for scope in client.scopes.iter() {
-            if let Some(usage) = self.world.records.get::<ScopeUse>(&use_key(scope, name)).await? {
-                change = change.delete(&usage);
-            }
-        }
-        let tasks = [Task::IssueClient, Task::ApplyClient, Task::RotateSecret, Task::RetireClient]
-            .map(|task| task(name.clone()));
-        for task in tasks {
-            if let Some(journal) = self.world.records.get::<Journal>(&task.to_string()).await? {
-                change = change.delete(&journal);
-            }
-        }
-        self.world.records.commit(change).await
     }
 
     async fn read(&self, client: &Client, version: &VersionId) -> Result<SecretDocument> {
@@ -276,18 +209,15 @@ impl Issuing {
         Ok(self.world.records.get::<Credential>(&client_key(name)).await?.map(|credential| credential.version))
     }
 
-    async fn client(&self, name: &ClientName) -> Result<Option<Versioned<Client>>> {
+    pub(super) async fn client(&self, name: &ClientName) -> Result<Option<Versioned<Client>>> {
         self.world.records.get(&client_key(name)).await
     }
 
-    async fn strike(&self, journal: &Versioned<Journal>) -> Result<Progress> {
+    pub(super) async fn strike(&self, journal: &Versioned<Journal>) -> Result<Progress> {
         self.world.records.commit(Change::housekeeping().delete(journal)).await?;
         Ok(Progress::Done)
     }
 }
-
-/// No token of a deleted client is valid after this: the longest validity, and an hour for clocks that differ.
-const LAST_TOKENS: Duration = Duration::from_secs(MAX_TOKEN_VALIDITY.as_secs() + 60 * 60);
 
 pub fn spec_of(client: &Client) -> AppClientSpec {
     AppClientSpec {

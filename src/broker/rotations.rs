@@ -10,14 +10,16 @@ use super::issuing::{ALL_ROTATIONS, MAX_ROTATIONS_KEPT, version_of};
 use super::journals::Journals;
 use super::records::{Change, Record as _, Versioned};
 use super::rotator::{Rotator, Scene};
-use super::shelves::{client_key, rotation_key, rotation_prefix};
+use super::shelves::{client_key, owner_key, rotation_key, rotation_prefix};
 use super::world::{Asked, World, timed_id};
 use crate::domain::audit::{Call, Principal};
-use crate::domain::client::Client;
+use crate::domain::client::{Client, Owner};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{ClientName, RotationId, RotationName};
 use crate::domain::journal::{Journal, Task};
-use crate::domain::rotation::{Candidate, Credential, Milestone, Rotation, RotationState, Start, Step, Trigger, plan};
+use crate::domain::rotation::{
+    Candidate, Credential, Method, Milestone, Replacement, Rotation, RotationState, Start, Step, Trigger, plan,
+};
 use crate::domain::tenant::Tenant;
 
 pub struct Rotations {
@@ -73,14 +75,17 @@ impl Rotations {
     }
 
     async fn seen(&self, mut rotation: Rotation) -> Result<RotationView> {
-        let client = self.world.records.view::<Client>(&client_key(&rotation.name.client)).await?;
         if matches!(rotation.state, RotationState::Running | RotationState::Overlap) {
             let task = Task::RotateSecret(rotation.name.client.clone());
             let journal: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
             rotation.next_attempt_time = journal.filter(|journal| journal.failures > 0).map(|journal| journal.due_time);
         }
-        let app_client = client.and_then(|client| client.app_client.clone());
-        Ok(RotationView { planned: rotation.left(self.world.now()), rotation, app_client })
+        // A rotation from before app clients could be replaced does not say whose secret it was about.
+        if rotation.method == Method::SecondSecret && rotation.app_client.is_none() {
+            let client = self.world.records.view::<Client>(&client_key(&rotation.name.client)).await?;
+            rotation.app_client = client.and_then(|client| client.app_client.clone());
+        }
+        Ok(RotationView { planned: rotation.left(self.world.now()), rotation })
     }
 }
 
@@ -109,7 +114,7 @@ impl Rotator {
             Asked::Afresh(receipt) => receipt,
             Asked::Again { resource } => {
                 let rotation = self.by_name(&RotationName::parse("request_id", &resource)?).await?;
-                return Ok(RotationView { rotation: rotation.value, planned: Vec::new(), app_client: None });
+                return Ok(RotationView { rotation: rotation.value, planned: Vec::new() });
             }
         };
         let client: Option<Versioned<Client>> = self.world.records.get(&client_key(name)).await?;
@@ -131,6 +136,9 @@ impl Rotator {
             name: RotationName { client: name.clone(), rotation: RotationId::parse("rotation", &timed_id("r", now)?)? },
             state: RotationState::Running,
             trigger,
+            method: if request.replace { Method::ReplaceAppClient } else { Method::SecondSecret },
+            app_client: (!request.replace).then(|| scene.app_client.id.clone()),
+            replaced: request.replace.then(|| scene.app_client.id.clone()),
             reason: request.reason.clone(),
             overlap,
             milestones: Vec::new(),
@@ -144,13 +152,16 @@ impl Rotator {
             last_error_reason: String::new(),
             last_error: String::new(),
         };
+        let id = &rotation.name.rotation;
+        let draft = || version_of(&scene.client, &format!("{id} draft"));
         let candidate = Candidate {
-            rotation: rotation.name.rotation.clone(),
-            version: version_of(&scene.client, rotation.name.rotation.as_str()),
+            rotation: id.clone(),
+            version: version_of(&scene.client, id.as_str()),
             secret: None,
             proved: false,
             overlap,
             give_up_time: None,
+            replacement: request.replace.then(|| Replacement::new(draft(), trigger == Trigger::Compromise)),
         };
         let mut credential = scene.credential.value.clone();
         if validate_only && trigger == Trigger::Compromise {
@@ -173,14 +184,28 @@ impl Rotator {
         };
         let planned = forecast(&credential, &plan(now, &credential, &scene.observed));
         if validate_only {
-            return Ok(RotationView { rotation, planned, app_client: Some(scene.app_client) });
+            return Ok(RotationView { rotation, planned });
         }
 
         let task = Task::RotateSecret(name.clone());
         let journal: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
-        let client = Client { next_rotate_time: None, ..scene.client.value.clone() };
+        let mut client = Client { next_rotate_time: None, ..scene.client.value.clone() };
         let event = call.event(now, &rotation.name).detail(&request.reason);
-        let mut change = Change::because(event)
+        let mut change = Change::because(event);
+        // Where the app client is compromised, so may be the one before it, which still works.
+        if request.replace
+            && trigger == Trigger::Compromise
+            && let Some(replaced) = credential.replaced()
+            && let Some(pool) = self.pools.made(&replaced.pool).await?
+        {
+            let key = owner_key(&pool.issuer, &replaced.id);
+            let owner: Option<Versioned<Owner>> = self.world.records.get(&key).await?;
+            change = owner.iter().fold(change, |change, owner| {
+                change.update(owner.version, &Owner { revoked: true, ..owner.value.clone() })
+            });
+            client.token_epoch = client.token_epoch.saturating_add(1);
+        }
+        change = change
             .create(&rotation)
             .update(scene.credential.version, &credential)
             .update(scene.client.version, &client)
@@ -198,7 +223,7 @@ impl Rotator {
         change = self.drop_oldest(change, &scene).await?;
         change = receipt.file(change, &rotation.name);
         self.world.records.commit(change).await?;
-        Ok(RotationView { rotation, planned, app_client: Some(scene.app_client) })
+        Ok(RotationView { rotation, planned })
     }
 
     /// Makes room for one more rotation among those that are remembered.
@@ -267,7 +292,13 @@ fn forecast(credential: &Credential, steps: &[Step]) -> Vec<(Milestone, Option<T
             Step::Finish(_) => Milestone::Retired,
             Step::Abandon(_) => Milestone::Abandoned,
             Step::Remove(secret) if !credential.has_served(secret) => Milestone::StrayRemoved,
-            Step::Condemn(_) | Step::Remove(_) | Step::ClearPending(_) | Step::ClearPrevious(_) => continue,
+            Step::Condemn(_)
+            | Step::Remove(_)
+            | Step::Complete(_)
+            | Step::RemoveAppClient(_)
+            | Step::Search(_)
+            | Step::ClearPending(_)
+            | Step::ClearPrevious(_) => continue,
         };
         milestones.push((milestone, time));
     }

@@ -3,43 +3,40 @@
 //! What to do is decided by [`plan`] alone; here is how each step is done and written down. Every write checks the
 //! version of the client's [`Credential`], so of two rotators that saw the same one finds out before it has recorded
 //! anything, and looks again. Nothing is deleted at Cognito that was not condemned in the record first.
+//!
+//! Here are the steps of a second secret and those that both methods share; [`replacing`](super::replacing) has those of
+//! a new app client, [`outcomes`](super::outcomes) how a rotation ends.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::issuing::{document, next_rotation};
+use super::issuing::document;
 use super::pools::Pools;
 use super::ports::{Fault, Label, SecretDocument, Wanted};
 use super::records::{Change, Versioned};
 use super::shelves::{client_key, rotation_key};
 use super::world::{World, new_secret};
-use crate::domain::audit::Call;
 use crate::domain::client::{Client, ClientState};
 use crate::domain::error::{Error, Reason, Result};
-use crate::domain::id::{AppClientId, ClientName, RotationId, RotationName, SecretId, VersionId};
+use crate::domain::id::{ClientName, RotationId, RotationName, SecretId, VersionId};
 use crate::domain::journal::{Journal, Progress};
 use crate::domain::pool::MadePool;
-use crate::domain::rotation::{
-    Abandoned, Candidate, Credential, HeldSecret, Milestone, Observed, PreviousSecret, Rotation, RotationState, Step,
-    plan,
-};
-
-/// After a rotation was given up, the next scheduled one is tried this much later.
-const AFTER_ABANDONED: Duration = Duration::from_secs(60 * 60);
+use crate::domain::rotation::{AppClient, Candidate, Credential, Milestone, Observed, Rotation, Step, plan};
 
 pub struct Rotator {
     pub(super) world: Arc<World>,
-    pools: Arc<Pools>,
+    pub(super) pools: Arc<Pools>,
 }
 
 /// Everything a step works on, as it was seen together.
 pub struct Scene {
     pub client: Versioned<Client>,
     pub credential: Versioned<Credential>,
+    /// The app client whose secret is current, and its pool.
+    pub app_client: AppClient,
     pub pool: MadePool,
-    pub app_client: AppClientId,
     pub observed: Observed,
 }
 
@@ -78,15 +75,17 @@ impl Rotator {
     pub async fn observe(&self, name: &ClientName) -> Result<Option<Scene>> {
         let key = client_key(name);
         let Some(client) = self.world.records.get::<Client>(&key).await? else { return Ok(None) };
-        let Some(credential) = self.world.records.get::<Credential>(&key).await? else { return Ok(None) };
-        let Some(pool) = self.pools.made(&client.pool).await? else { return Ok(None) };
-        let Some(app_client) = client.app_client.clone() else { return Ok(None) };
+        let Some(mut credential) = self.world.records.get::<Credential>(&key).await? else { return Ok(None) };
+        let Some(id) = client.app_client.clone() else { return Ok(None) };
         if client.state != ClientState::Active {
             return Ok(None);
         }
-        let secrets = self.world.user_pools.list_secrets(&pool, &app_client).await?;
+        credential.value.complete(&AppClient { pool: client.pool.clone(), id });
+        let Some(app_client) = credential.current.app_client.clone() else { return Ok(None) };
+        let Some(pool) = self.pools.made(&app_client.pool).await? else { return Ok(None) };
+        let secrets = self.world.user_pools.list_secrets(&pool, &app_client.id).await?;
         let labels = self.world.vault.labels(&client.secret_name).await?.unwrap_or_default();
-        Ok(Some(Scene { client, credential, pool, app_client, observed: Observed { secrets, labels } }))
+        Ok(Some(Scene { client, credential, app_client, pool, observed: Observed { secrets, labels } }))
     }
 
     async fn apply(&self, journal: &Versioned<Journal>, scene: &Scene, now: Timestamp, step: &Step) -> Result<()> {
@@ -99,7 +98,7 @@ impl Rotator {
                 if credential.keeps(secret) || !credential.condemned.contains_key(secret) {
                     return Err(Error::internal("removing a secret", "it was not condemned"));
                 }
-                self.world.user_pools.delete_secret(&scene.pool, &scene.app_client, secret).await?;
+                self.world.user_pools.delete_secret(&scene.pool, &scene.app_client.id, secret).await?;
                 // What a rotation retires or takes back is told by those milestones.
                 match &credential.candidate {
                     Some(candidate) if !credential.has_served(secret) && !candidate.is_given_up(now) => {
@@ -109,11 +108,17 @@ impl Rotator {
                 }
             }
             Step::Stage(version) => {
-                let content = document(&scene.client, &scene.pool, Some(scene.app_client.clone()), new_secret()?);
+                // A draft is for an app client that is not there yet.
+                let app_client = (!scene.is_replacing()).then(|| scene.app_client.id.clone());
+                let content = document(&scene.client, &scene.pool, app_client, new_secret()?);
                 self.world.vault.stage(name, version, &content).await?;
                 self.reach(journal, scene, now, Milestone::Staged, |_| {}).await
             }
+            Step::Register(draft) if scene.is_replacing() => self.create(journal, scene, now, draft).await,
             Step::Register(version) => self.register(journal, scene, now, version).await,
+            Step::Complete(version) => self.complete(scene, version).await,
+            Step::RemoveAppClient(app_client) => self.remove_app_client(journal, scene, now, app_client).await,
+            Step::Search(attempt) => self.search(journal, scene, now, attempt).await,
             Step::Prove(version) => self.prove(journal, scene, now, version).await,
             Step::Promote { from, to } => {
                 if !scene.credential.candidate.as_ref().is_some_and(|candidate| candidate.proved) {
@@ -138,12 +143,7 @@ impl Rotator {
         secret: &SecretId,
     ) -> Result<()> {
         let mut credential = scene.credential.value.clone();
-        credential.condemned.insert(secret.clone(), now);
-        // A candidate that is condemned is registered again under another id, and proved again.
-        if let Some(candidate) = credential.candidate.as_mut().filter(|it| it.secret.as_ref() == Some(secret)) {
-            candidate.secret = None;
-            candidate.proved = false;
-        }
+        credential.condemn(secret, now);
         let event = journal.cause.doing("keyward.rotation/condemn").event(now, &scene.client.name);
         let change = Change::because(event.detail(secret.as_str()));
         self.world.records.commit(change.update(scene.credential.version, &credential)).await
@@ -157,9 +157,10 @@ impl Rotator {
         version: &VersionId,
     ) -> Result<()> {
         let staged = self.read(scene, version).await?;
-        let added = self.world.user_pools.add_secret(&scene.pool, &scene.app_client, &staged.client_secret).await;
+        let added = self.world.user_pools.add_secret(&scene.pool, &scene.app_client.id, &staged.client_secret).await;
         let secret = match added {
             Ok(secret) => secret,
+            Err(error) if error.is(Fault::Unsupported) => return self.replace_instead(journal, scene, now).await,
             // Somebody else added one since we looked: look again.
             Err(error) if error.is(Fault::LimitExceeded) => {
                 let message = "another secret was added meanwhile";
@@ -189,28 +190,37 @@ impl Rotator {
         version: &VersionId,
     ) -> Result<()> {
         let staged = self.read(scene, version).await?;
-        let fetched = self.world.token_endpoint.fetch(
-            &scene.pool,
-            &scene.app_client,
-            &staged.client_secret,
-            &scene.client.scopes,
-        );
-        match fetched.await {
-            Ok(_) => self.reach(journal, scene, now, Milestone::Proved, |candidate| candidate.proved = true).await,
-            Err(error) if error.is(Fault::InvalidClient) => {
-                let mut credential = scene.credential.value.clone();
-                let unset = credential.candidate.as_mut().filter(|candidate| candidate.give_up_time.is_none());
-                if let Some(candidate) = unset {
-                    candidate.give_up_time = Some(now + self.world.settings.rotation.prove_timeout);
-                    let change = Change::housekeeping().update(scene.credential.version, &credential);
-                    self.world.records.commit(change).await?;
+        let (pool, app_client) = self.candidate_at(scene).await?;
+        let scopes = &scene.client.scopes;
+        let fetched = self.world.token_endpoint.fetch(&pool, &app_client, &staged.client_secret, scopes).await;
+        let (what, cause) = match fetched {
+            // A new app client that grants less than the old would be noticed.
+            Ok(token) => match scopes.first_missing_in(&token.scopes).filter(|_| scene.is_replacing()) {
+                None => {
+                    return self
+                        .reach(journal, scene, now, Milestone::Proved, |candidate| candidate.proved = true)
+                        .await;
                 }
-                let message = format!("the new secret of {} gets no token yet", scene.client.name);
-                let wait = Duration::from_secs(1);
-                Err(Error::new(Reason::UpstreamUnavailable, message).retry_after(wait).caused_by(error))
+                Some(scope) => {
+                    (format!("the new app client of {} is not granted {scope} yet", scene.client.name), None)
+                }
+            },
+            Err(error) if error.is(Fault::InvalidClient) => {
+                (format!("the new secret of {} gets no token yet", scene.client.name), Some(error))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut credential = scene.credential.value.clone();
+        if let Some(candidate) = credential.candidate.as_mut().filter(|candidate| candidate.give_up_time.is_none()) {
+            candidate.give_up_time = Some(now + self.world.settings.rotation.prove_timeout);
+            let change = Change::housekeeping().update(scene.credential.version, &credential);
+            self.world.records.commit(change).await?;
         }
+        let error = Error::new(Reason::UpstreamUnavailable, what).retry_after(Duration::from_secs(1));
+        Err(match cause {
+            Some(cause) => error.caused_by(cause),
+            None => error,
+        })
     }
 
     /// Writes a milestone down, with what it changes about the candidate.
@@ -243,75 +253,6 @@ impl Rotator {
         self.world.records.commit(change).await
     }
 
-    /// Writes down that the candidate is current now, whoever moved the label.
-    pub async fn record_promotion(&self, cause: &Call, scene: &Scene, now: Timestamp) -> Result<()> {
-        let mut credential = scene.credential.value.clone();
-        let Some(Candidate { rotation: id, version, secret: Some(secret), overlap, .. }) = credential.candidate.take()
-        else {
-            // The label was seen later than the record, which has moved on since: look again.
-            return Err(Error::new(Reason::ConcurrentChange, "the candidate was promoted while it was looked at"));
-        };
-        let retire_time = now + overlap;
-        let old = std::mem::replace(&mut credential.current, HeldSecret { secret, version });
-        credential.previous = Some(PreviousSecret { rotation: id.clone(), held: old, retire_time });
-
-        let rotation = self.rotation(&scene.client.name, &id).await?;
-        let mut record = rotation.value.clone();
-        record.reached(Milestone::Promoted, now);
-        record.state = RotationState::Overlap;
-        record.promote_time = Some(now);
-        record.retire_time = Some(retire_time);
-        clear_error(&mut record);
-        let jitter = self.world.settings.rotation.jitter_percent;
-        let client = Client {
-            rotate_time: Some(now),
-            next_rotate_time: next_rotation(&scene.client, now, jitter),
-            ..scene.client.value.clone()
-        };
-        let change = Change::because(cause.doing("keyward.rotation/promote").event(now, &record.name))
-            .update(scene.credential.version, &credential)
-            .update(rotation.version, &record)
-            .update(scene.client.version, &client);
-        self.world.records.commit(change).await
-    }
-
-    async fn finish(&self, journal: &Versioned<Journal>, scene: &Scene, now: Timestamp, id: &RotationId) -> Result<()> {
-        let mut credential = scene.credential.value.clone();
-        credential.previous = None;
-        credential.forget_condemned(now, &scene.observed);
-        let rotation = self.rotation(&scene.client.name, id).await?;
-        let mut record = rotation.value.clone();
-        record.reached(Milestone::Retired, now);
-        record.state = RotationState::Succeeded;
-        record.end_time = Some(now);
-        clear_error(&mut record);
-        let change = Change::because(journal.cause.doing("keyward.rotation/retire").event(now, &record.name))
-            .update(scene.credential.version, &credential)
-            .update(rotation.version, &record);
-        self.world.records.commit(change).await
-    }
-
-    async fn abandon(&self, journal: &Versioned<Journal>, scene: &Scene, now: Timestamp, why: Abandoned) -> Result<()> {
-        let mut credential = scene.credential.value.clone();
-        let Some(candidate) = credential.candidate.take() else { return Ok(()) };
-        credential.forget_condemned(now, &scene.observed);
-        let rotation = self.rotation(&scene.client.name, &candidate.rotation).await?;
-        let mut record = rotation.value.clone();
-        record.reached(Milestone::Abandoned, now);
-        record.state = RotationState::Failed;
-        record.end_time = Some(now);
-        record.last_error_reason = why.reason().to_owned();
-        let next = (!scene.client.rotation.disabled).then(|| now + AFTER_ABANDONED);
-        let client = Client { next_rotate_time: next, ..scene.client.value.clone() };
-        let event = journal.cause.doing("keyward.rotation/abandon").event(now, &record.name);
-        let event = event.ended(crate::domain::audit::Outcome::Failed, why.reason());
-        let change = Change::because(event)
-            .update(scene.credential.version, &credential)
-            .update(rotation.version, &record)
-            .update(scene.client.version, &client);
-        self.world.records.commit(change).await
-    }
-
     async fn note_failure(&self, scene: &Scene, error: &Error) -> Result<()> {
         let Some(candidate) = &scene.credential.candidate else { return Ok(()) };
         let rotation = self.rotation(&scene.client.name, &candidate.rotation).await?;
@@ -322,13 +263,13 @@ impl Rotator {
         self.world.records.commit(Change::housekeeping().update(rotation.version, &record)).await
     }
 
-    async fn read(&self, scene: &Scene, version: &VersionId) -> Result<SecretDocument> {
+    pub(super) async fn read(&self, scene: &Scene, version: &VersionId) -> Result<SecretDocument> {
         let read = self.world.vault.read(&scene.client.secret_name, Wanted::Version(version)).await?;
         // Somebody else may have moved on and the vault dropped the version: look again.
         read.ok_or_else(|| Error::new(Reason::ConcurrentChange, "the staged secret is not there any more"))
     }
 
-    async fn rotation(&self, client: &ClientName, id: &RotationId) -> Result<Versioned<Rotation>> {
+    pub(super) async fn rotation(&self, client: &ClientName, id: &RotationId) -> Result<Versioned<Rotation>> {
         let name = RotationName { client: client.clone(), rotation: id.clone() };
         self.world.records.get(&rotation_key(&name)).await?.ok_or_else(|| Error::not_found(name))
     }
@@ -339,7 +280,13 @@ impl Rotator {
     }
 }
 
-fn clear_error(rotation: &mut Rotation) {
+impl Scene {
+    pub(super) fn is_replacing(&self) -> bool {
+        self.credential.candidate.as_ref().is_some_and(|candidate| candidate.replacement.is_some())
+    }
+}
+
+pub(super) fn clear_error(rotation: &mut Rotation) {
     rotation.last_error_reason.clear();
     rotation.last_error.clear();
     rotation.next_attempt_time = None;

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use super::api::Page;
 use super::pools::Pools;
 use super::records::{Change, Record, Versioned};
-use super::shelves::{CatalogState, SeenRequest};
+use super::shelves::{CatalogState, SeenRequest, client_key};
 use super::world::World;
-use crate::domain::client::Owner;
+use crate::domain::client::{Client, Owner};
 use crate::domain::error::{Reason, Result};
 use crate::domain::journal::{Journal, Progress};
 use crate::domain::pool::Pool;
@@ -69,10 +69,36 @@ impl Sweeping {
             self.drop_due::<SeenRequest>(now).await?,
             self.drop_due::<Revocation>(now).await?,
             self.drop_due::<RevokedToken>(now).await?,
-            self.drop_due::<Owner>(now).await?,
+            self.forget_app_clients(now).await?,
             Some(self.prune_events(now).await?),
         ];
         Ok(nexts.into_iter().flatten().min())
+    }
+
+    /// Forgets whose an app client was, once its last token has expired.
+    async fn forget_app_clients(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let batch = self.world.records.due::<Owner>(BATCH).await?;
+        let full = batch.len() == BATCH;
+        for (due_time, owner) in batch {
+            if due_time > now {
+                return Ok(Some(due_time));
+            }
+            let mut change = Change::housekeeping().delete(&owner);
+            let client: Option<Versioned<Client>> = self.world.records.get(&client_key(&owner.client)).await?;
+            if let Some(client) = client.filter(|client| owner.is_of(client)) {
+                let mut record = client.value.clone();
+                record.replaced.retain(|replaced| replaced.app_client != owner.app_client);
+                if record.replaced.len() < client.replaced.len() {
+                    change = change.update(client.version, &Client { update_time: now, ..record });
+                }
+            }
+            match self.world.records.commit(change).await {
+                Err(error) if error.reason() != Reason::ConcurrentChange => return Err(error),
+                _ => {}
+            }
+        }
+        // There may be more than one batch: look again at once.
+        Ok(full.then_some(now))
     }
 
     async fn drop_due<T: Record>(&self, now: Timestamp) -> Result<Option<Timestamp>> {

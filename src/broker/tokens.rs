@@ -10,8 +10,8 @@
 //!
 //! A failed fetch never evicts a token that is still valid, and is not repeated before a short wait. Whether the client
 //! may have a token at all is asked before a token is given, and asked again after a wait for one. What is held belongs
-//! to a [`Stamp`]: an app client that was replaced, other scopes, or tokens that were revoked make another stamp and an
-//! empty shelf.
+//! to a [`Stamp`]: other scopes, or tokens that were revoked, make another stamp and an empty shelf. An app client that is
+//! replaced does not: its tokens stay good, and what is fetched next is the new one's.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,8 +22,8 @@ use tokio_util::task::TaskTracker;
 
 use super::fair_places::FairPlaces;
 use super::flights::{Flight, Flights};
-use super::ports::{Fault, PortError, Wanted};
-use super::records::Versioned;
+use super::ports::{Fault, PortError, SecretDocument, Wanted};
+use super::records::{IssuerPool, Versioned};
 use super::shelves::client_key;
 use super::world::World;
 use crate::domain::client::Client;
@@ -52,10 +52,12 @@ pub(super) struct Held {
 /// How often a caller's wait for a fetch may be overtaken by a change of what it may have.
 const MAX_OVERTAKEN: usize = 4;
 
-/// Which tokens of a client may be served: those of this app client and these scopes, issued from this moment on.
+/// Which tokens of a client may be served: those of this client, not of another one that had its name, with these scopes,
+/// issued from this moment on. An app client that is replaced does not change it, unless it is compromised.
 #[derive(Clone, PartialEq, Eq)]
 struct Stamp {
-    app_client: AppClientId,
+    client_uid: String,
+    epoch: u32,
     scopes_version: u32,
     not_before: Option<Timestamp>,
 }
@@ -216,28 +218,30 @@ impl Tokens {
 
     /// Fetches with the current secret; if that is refused, looks once whether it was rotated meanwhile.
     async fn ask_endpoint(&self, client: &Client, scopes: &ScopeSet) -> Result<AccessToken> {
-        let (pool, app_client) = self.whereabouts(client).await?;
         let mut tried = None;
         loop {
             let read = self.world.vault.read(&client.secret_name, Wanted::Current).await?;
             let document = read.ok_or_else(|| Error::internal("reading a current secret", "the vault has none"))?;
-            if tried.as_ref() == Some(&document.client_secret) {
+            if tried.as_ref() == Some(&document) {
                 let message = format!("the token endpoint refuses the secret of {}", client.name);
                 return Err(Error::new(Reason::SecretRejected, message).about(&client.name));
             }
+            let (pool, app_client) = self.whereabouts(client, &document).await?;
             match self.world.token_endpoint.fetch(&pool, &app_client, &document.client_secret, scopes).await {
-                Err(error) if error.is(Fault::InvalidClient) && tried.is_none() => {
-                    tried = Some(document.client_secret);
-                }
+                Err(error) if error.is(Fault::InvalidClient) && tried.is_none() => tried = Some(document),
                 Err(error) if error.is(Fault::Refused) => return Err(refused(client, error)),
                 fetched => return Ok(fetched?),
             }
         }
     }
 
-    async fn whereabouts(&self, client: &Client) -> Result<(MadePool, AppClientId)> {
-        let pool = self.world.records.view::<Pool>(client.pool.as_str()).await?;
-        match (pool.and_then(|pool| pool.made.clone()), client.app_client.clone()) {
+    /// What the document says, since it changes as one; the client's record follows a moment later.
+    async fn whereabouts(&self, client: &Client, document: &SecretDocument) -> Result<(MadePool, AppClientId)> {
+        let issuer = self.world.records.view::<IssuerPool>(&document.issuer).await?;
+        let pool = issuer.map_or_else(|| client.pool.clone(), |issuer| issuer.pool.clone());
+        let pool = self.world.records.view::<Pool>(pool.as_str()).await?;
+        let app_client = document.client_id.clone().or_else(|| client.app_client.clone());
+        match (pool.and_then(|pool| pool.made.clone()), app_client) {
             (Some(pool), Some(app_client)) => Ok((pool, app_client)),
             _ => Err(Error::internal("looking up an active client's pool", "it has none")),
         }
@@ -259,16 +263,19 @@ impl Tokens {
         };
         tenant.check_active()?;
         client.check_active()?;
-        let app_client = client.app_client.clone();
-        let app_client =
-            app_client.ok_or_else(|| Error::internal("looking up an active client's id", "it has none"))?;
         let scopes = if scopes.is_empty() { client.scopes.clone() } else { scopes.clone() };
         if let Some(scope) = scopes.iter().find(|scope| !client.scopes.contains(scope)) {
             let rule = format!("{scope} is not a scope of {name}");
             return Err(Error::invalid_because(Reason::ScopeNotAllowed, "scopes", rule));
         }
         let not_before = tenant.revoked_before.max(client.revoked_before).map(next_second);
-        Ok(Admission { stamp: Stamp { app_client, scopes_version: client.scopes_version, not_before }, client, scopes })
+        let stamp = Stamp {
+            client_uid: client.uid.clone(),
+            epoch: client.token_epoch,
+            scopes_version: client.scopes_version,
+            not_before,
+        };
+        Ok(Admission { stamp, client, scopes })
     }
 
     /// The client's shelf, a new one if what the old one holds may not be served any more.

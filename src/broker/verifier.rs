@@ -151,16 +151,16 @@ impl Verifier {
         let Some(tenant) = tenant else {
             return Err(Rejection::new(Rule::TenantDeleted, "the tenant is deleted").into());
         };
-        // A client of the same name may have come after: it has another app client.
-        let client = client.filter(|client| {
-            let is_the_one = client.app_client.as_ref() == Some(&owner.app_client);
-            owner.purge_time.is_none() && client.state != ClientState::Deleting && is_the_one
-        });
+        // A client of the same name may have come after. An app client that was replaced is still the client's.
+        let client = client.filter(|client| client.state != ClientState::Deleting && owner.is_of(client));
         let Some(client) = client else {
             return Err(Rejection::new(Rule::ClientDeleted, "the client is deleted").into());
         };
         if tenant.state == TenantState::Suspended {
             return Err(Rejection::new(Rule::TenantSuspended, "the tenant is suspended").into());
+        }
+        if owner.revoked {
+            return Err(Rejection::new(Rule::Revoked, "the app client was compromised and is replaced").into());
         }
         let revoked_before = tenant.revoked_before.max(client.revoked_before);
         if revoked_before.is_some_and(|revoked_before| claims.issue_time < revoked_before) {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::credential::AppClient;
 use super::error::{Error, Reason, Result};
-use super::id::{AppClientId, ClientName, Issuer, PoolId, SecretName};
+use super::id::{AppClientId, ClientName, Issuer, PoolId, RotationId, SecretName};
 use super::scope::ScopeSet;
 use super::tenant::Labels;
 
@@ -43,6 +44,12 @@ pub struct Client {
     pub secret_readers: Vec<String>,
     /// The id at Cognito; `None` until it has one.
     pub app_client: Option<AppClientId>,
+    /// App clients that this one was before and whose tokens may still be about, newest first.
+    #[serde(default)]
+    pub replaced: Vec<ReplacedAppClient>,
+    /// Goes up when tokens that are held are not to be served any more, since their app client was compromised.
+    #[serde(default)]
+    pub token_epoch: u32,
     /// Whether scopes and validity as above are what the backend has.
     pub applied: bool,
     /// Tokens issued before this moment are refused.
@@ -63,6 +70,12 @@ impl Client {
         format!("keyward-{readable:.90}-{}", self.uid)
     }
 
+    /// The same for an app client that a rotation makes in place of the first: no two creations have one name.
+    pub fn marker_of(&self, rotation: &RotationId, attempt: u32) -> String {
+        let (_, tail) = rotation.as_str().rsplit_once('-').unwrap_or(("", rotation.as_str()));
+        format!("{}-{tail:.8}.{attempt}", self.marker())
+    }
+
     /// Fails unless the client is in use.
     pub fn check_active(&self) -> Result<()> {
         let (reason, what) = match self.state {
@@ -71,6 +84,39 @@ impl Client {
             ClientState::Deleting => (Reason::ClientDeleting, "is being deleted"),
         };
         Err(Error::new(reason, format!("{} {what}", self.name)).about(&self.name))
+    }
+}
+
+/// An app client that was replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplacedAppClient {
+    pub app_client: AppClientId,
+    pub pool: PoolId,
+    pub issuer: Issuer,
+    /// When it is or was deleted at Cognito.
+    pub retire_time: Timestamp,
+    /// When its last token has expired.
+    pub forget_time: Timestamp,
+}
+
+impl ReplacedAppClient {
+    pub fn new(app_client: &AppClient, issuer: &Issuer, retire_time: Timestamp) -> Self {
+        let mut replaced = ReplacedAppClient {
+            app_client: app_client.id.clone(),
+            pool: app_client.pool.clone(),
+            issuer: issuer.clone(),
+            retire_time,
+            forget_time: retire_time,
+        };
+        replaced.retire_at(retire_time);
+        replaced
+    }
+
+    /// Deleted now or later, at `retire_time`. Tokens of a longer validity than the client now has may be about, so the
+    /// longest counts.
+    pub fn retire_at(&mut self, retire_time: Timestamp) {
+        self.retire_time = retire_time;
+        self.forget_time = retire_time + MAX_TOKEN_VALIDITY;
     }
 }
 
@@ -120,6 +166,33 @@ pub struct Owner {
     pub issuer: Issuer,
     pub app_client: AppClientId,
     pub client: ClientName,
-    /// Set when the client is gone; the record itself goes at this time.
+    /// Which of the clients that had this name. Empty in a record from before app clients could be replaced.
+    #[serde(default)]
+    pub client_uid: String,
+    /// The app client is compromised: none of its tokens is to be believed, whenever it was issued.
+    #[serde(default)]
+    pub revoked: bool,
+    /// Set when the app client is gone; the record itself goes at this time.
     pub purge_time: Option<Timestamp>,
+}
+
+impl Owner {
+    pub fn new(issuer: &Issuer, app_client: &AppClientId, client: &Client) -> Self {
+        Owner {
+            issuer: issuer.clone(),
+            app_client: app_client.clone(),
+            client: client.name.clone(),
+            client_uid: client.uid.clone(),
+            revoked: false,
+            purge_time: None,
+        }
+    }
+
+    /// Whether the app client is or was one of `client`, and not of another one that had its name.
+    pub fn is_of(&self, client: &Client) -> bool {
+        if self.client_uid.is_empty() {
+            return client.app_client.as_ref() == Some(&self.app_client);
+        }
+        self.client_uid == client.uid
+    }
 }

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod claims;
 pub mod client;
+pub mod credential;
 pub mod error;
 pub mod id;
 pub mod journal;

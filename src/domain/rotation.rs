@@ -1,4 +1,7 @@
-//! Rotation of an app client's secret: what is known, what is seen, and so what is left to do.
+//! Rotation of a client's secret: what is known, what is seen, and so what is left to do.
+//!
+//! A rotation adds a second secret to the app client, or replaces the app client by a new one. Either way the vault's
+//! document has id and secret together, so that `AWSCURRENT` moving is the one moment at which anything changes.
 //!
 //! [`plan`] is a pure function. The rotator observes, plans, applies the first step, and looks again; a crash at any
 //! point costs nothing but another look. Three rules make that safe:
@@ -8,70 +11,28 @@
 //! - **Condemned before removed.** A secret is deleted at Cognito only after its id was written down as condemned, in
 //!   the record whose version every other write of a rotation checks. Two rotators may race: one of them can no
 //!   longer record the secret as its candidate, so nobody promotes what somebody else is about to delete. An id once
-//!   condemned is never trusted again, because Cognito's ids have a resolution of one second and may come back.
+//!   condemned is never trusted again, because Cognito's ids have a resolution of one second and may come back. For
+//!   app clients the same: one that will not become current leaves the candidate's place before it is deleted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::audit::Call;
-use super::id::{ClientName, RotationId, RotationName, SecretId, VersionId};
+pub use super::credential::{
+    AppClient, Attempt, CONDEMNED_MEMORY, Candidate, Credential, HeldSecret, PreviousSecret, Replacement, Start,
+};
+use super::id::{AppClientId, RotationId, RotationName, SecretId, VersionId};
 
 /// At most this many secrets at Cognito (`AddUserPoolClientSecret`).
 pub const MAX_SECRETS: usize = 2;
 
-/// How long a condemned id is remembered after it is gone from Cognito. A deletion that was under way when its broker
-/// stopped has long failed by then.
-pub const CONDEMNED_MEMORY: Duration = Duration::from_secs(15 * 60);
-
-/// What Keyward knows of a client's secrets: the one record that every write of a rotation checks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Credential {
-    pub client: ClientName,
-    /// The secret that is served, and the version that holds it as `AWSCURRENT`.
-    pub current: HeldSecret,
-    /// The secret on its way in.
-    pub candidate: Option<Candidate>,
-    /// The secret on its way out.
-    pub previous: Option<PreviousSecret>,
-    /// Ids never to be trusted again, and since when.
-    pub condemned: BTreeMap<SecretId, Timestamp>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeldSecret {
-    pub secret: SecretId,
-    pub version: VersionId,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Candidate {
-    pub rotation: RotationId,
-    pub version: VersionId,
-    /// Cognito's id of it, once registered.
-    pub secret: Option<SecretId>,
-    /// Whether it has fetched a token.
-    pub proved: bool,
-    /// How long the secret that it replaces stays.
-    pub overlap: Duration,
-    /// When to give it up; set when it was first refused a token.
-    pub give_up_time: Option<Timestamp>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PreviousSecret {
-    pub rotation: RotationId,
-    pub held: HeldSecret,
-    /// When the overlap is over.
-    pub retire_time: Timestamp,
-}
-
 /// What Cognito and Secrets Manager say now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
-    /// The app client's secrets at Cognito, by id.
+    /// The secrets of the current app client at Cognito, by id.
     pub secrets: Vec<SecretId>,
     pub labels: Labels,
 }
@@ -93,8 +54,10 @@ pub enum Step {
     Remove(SecretId),
     /// Generate a value and write it to the vault as `AWSPENDING`.
     Stage(VersionId),
-    /// `AddUserPoolClientSecret` with the staged value.
+    /// `AddUserPoolClientSecret` with the staged value, or `CreateUserPoolClient`.
     Register(VersionId),
+    /// Write the whole document of a new app client, its id included, as `AWSPENDING`.
+    Complete(VersionId),
     /// Fetch a token with it.
     Prove(VersionId),
     /// Move `AWSCURRENT` by compare-and-swap; `AWSPREVIOUS` follows.
@@ -103,6 +66,10 @@ pub enum Step {
     ClearPending(VersionId),
     /// Take `AWSPREVIOUS` off.
     ClearPrevious(VersionId),
+    /// Delete an app client that was replaced, or that is condemned.
+    RemoveAppClient(AppClient),
+    /// Look for what a creation made that was given up; by now it is there or never will be.
+    Search(Attempt),
     /// The overlap: nothing to do until then.
     Wait(Timestamp),
     /// Give the candidate up.
@@ -129,71 +96,6 @@ impl Abandoned {
     }
 }
 
-impl Candidate {
-    /// Whether it was refused a token for too long.
-    pub fn is_given_up(&self, now: Timestamp) -> bool {
-        !self.proved && self.give_up_time.is_some_and(|give_up| now >= give_up)
-    }
-}
-
-impl Credential {
-    /// Whether a secret at Cognito is one of ours to keep.
-    pub fn keeps(&self, secret: &SecretId) -> bool {
-        let candidate = self.candidate.as_ref().and_then(|candidate| candidate.secret.as_ref());
-        let previous = self.previous.as_ref().map(|previous| &previous.held.secret);
-        !self.condemned.contains_key(secret)
-            && (self.current.secret == *secret || candidate == Some(secret) || previous == Some(secret))
-    }
-
-    /// Whether it is or was the current secret: what a rotation retires.
-    pub fn has_served(&self, secret: &SecretId) -> bool {
-        let previous = self.previous.as_ref().map(|previous| &previous.held.secret);
-        self.current.secret == *secret || previous == Some(secret)
-    }
-}
-
-/// Whether a rotation can start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// It has, in place of a candidate where there was one.
-    Begun { superseded: Option<Candidate> },
-    /// Not before this one is over.
-    Running(RotationId),
-    /// Not before the proved candidate is current: whoever is at work on it may be moving `AWSCURRENT` to it at this
-    /// moment, and to supersede it then would have its secret removed as a stray while it is served.
-    PromoteFirst { from: VersionId, to: VersionId },
-}
-
-impl Credential {
-    /// Takes a new candidate in. A compromise supersedes whatever is under way, and ends an overlap.
-    pub fn start(&mut self, candidate: Candidate, is_compromise: bool, now: Timestamp, labels: &Labels) -> Start {
-        if !is_compromise {
-            let running = self.candidate.as_ref().map(|candidate| &candidate.rotation);
-            let overlapping = self.previous.as_ref().map(|previous| &previous.rotation);
-            if let Some(rotation) = running.or(overlapping) {
-                return Start::Running(rotation.clone());
-            }
-        }
-        let (from, current) = (&self.current.version, labels.current.as_ref());
-        if let Some(proved) = self.candidate.as_ref().filter(|candidate| candidate.proved)
-            && (current == Some(from) || current == Some(&proved.version))
-        {
-            return Start::PromoteFirst { from: from.clone(), to: proved.version.clone() };
-        }
-        if let Some(previous) = self.previous.as_mut() {
-            previous.retire_time = now;
-        }
-        Start::Begun { superseded: self.candidate.replace(candidate) }
-    }
-
-    /// Drops condemned ids that can no longer come back: gone from Cognito, and long enough ago.
-    pub fn forget_condemned(&mut self, now: Timestamp, observed: &Observed) {
-        let memory = jiff::SignedDuration::try_from(CONDEMNED_MEMORY).unwrap_or_default();
-        self.condemned
-            .retain(|secret, since| observed.secrets.contains(secret) || now.duration_since(*since) <= memory);
-    }
-}
-
 /// Everything that is left to do, in order; nothing when all is as it should be.
 ///
 /// The first step holds for what was observed. Those after it are a forecast that assumes each one before it
@@ -210,6 +112,12 @@ pub fn plan(now: Timestamp, credential: &Credential, observed: &Observed) -> Vec
         }
     };
 
+    for app_client in &credential.condemned_app_clients {
+        steps.push(Step::RemoveAppClient(app_client.clone()));
+    }
+    let (settled, unsettled): (Vec<_>, Vec<_>) = credential.lost.iter().partition(|lost| now >= lost.settled_time());
+    steps.extend(settled.into_iter().map(|lost| Step::Search(lost.clone())));
+
     // A stray holds one of two slots.
     for secret in observed.secrets.iter().filter(|secret| !credential.keeps(secret)) {
         remove(secret, &mut steps, &mut gone);
@@ -217,7 +125,10 @@ pub fn plan(now: Timestamp, credential: &Credential, observed: &Observed) -> Vec
 
     let previous_is_due = credential.previous.as_ref().filter(|previous| now >= previous.retire_time);
     if let Some(previous) = previous_is_due {
-        remove(&previous.held.secret, &mut steps, &mut gone);
+        if previous.held.app_client == credential.current.app_client {
+            remove(&previous.held.secret, &mut steps, &mut gone);
+        }
+        steps.extend(credential.replaced().cloned().map(Step::RemoveAppClient));
         if observed.labels.previous.as_ref() == Some(&previous.held.version) {
             steps.push(Step::ClearPrevious(previous.held.version.clone()));
         }
@@ -239,9 +150,9 @@ pub fn plan(now: Timestamp, credential: &Credential, observed: &Observed) -> Vec
             }
         }
     }
-    if let Some(previous) = waiting {
-        steps.push(Step::Wait(previous.retire_time));
-    }
+    let until = waiting.map(|previous| previous.retire_time);
+    let until = until.into_iter().chain(unsettled.into_iter().map(Attempt::settled_time)).min();
+    steps.extend(until.map(Step::Wait));
     steps
 }
 
@@ -255,12 +166,8 @@ fn bring_in(
     mut remove: impl FnMut(&SecretId, &mut Vec<Step>),
 ) {
     let (from, to) = (&credential.current.version, &candidate.version);
+    let pending = observed.labels.pending.as_ref();
     let promoted = observed.labels.current.as_ref() == Some(to);
-    let registered = candidate
-        .secret
-        .as_ref()
-        .filter(|secret| observed.secrets.contains(secret) && !credential.condemned.contains_key(secret));
-
     let given_up = if promoted {
         None
     } else if observed.labels.current.as_ref() != Some(from) {
@@ -270,24 +177,49 @@ fn bring_in(
     } else {
         None
     };
+    let registered = candidate
+        .secret
+        .as_ref()
+        .filter(|secret| observed.secrets.contains(secret) && !credential.condemned.contains_key(secret));
     if let Some(why) = given_up {
         if let Some(secret) = registered {
             remove(secret, steps);
         }
-        if observed.labels.pending.as_ref() == Some(to) {
-            steps.push(Step::ClearPending(to.clone()));
+        let draft = candidate.replacement.as_ref().map(|replacement| &replacement.draft);
+        if let Some(pending) = pending.filter(|pending| *pending == to || Some(*pending) == draft) {
+            steps.push(Step::ClearPending(pending.clone()));
         }
         steps.push(Step::Abandon(why));
+        steps.extend(candidate.new_app_client().cloned().map(Step::RemoveAppClient));
         return;
     }
 
-    if !promoted && observed.labels.pending.as_ref() != Some(to) {
-        steps.push(Step::Stage(to.clone()));
-    }
-    if registered.is_none() {
-        steps.push(Step::Register(to.clone()));
-    }
-    if registered.is_none() || !candidate.proved {
+    let is_registered = match &candidate.replacement {
+        None => {
+            if !promoted && pending != Some(to) {
+                steps.push(Step::Stage(to.clone()));
+            }
+            if registered.is_none() {
+                steps.push(Step::Register(to.clone()));
+            }
+            registered.is_some()
+        }
+        Some(replacement) if replacement.app_client.is_none() => {
+            if pending != Some(&replacement.draft) {
+                steps.push(Step::Stage(replacement.draft.clone()));
+            }
+            steps.push(Step::Register(replacement.draft.clone()));
+            steps.push(Step::Complete(to.clone()));
+            false
+        }
+        Some(_) => {
+            if !promoted && pending != Some(to) {
+                steps.push(Step::Complete(to.clone()));
+            }
+            true
+        }
+    };
+    if !is_registered || !candidate.proved {
         steps.push(Step::Prove(to.clone()));
     }
     steps.push(Step::Promote { from: from.clone(), to: to.clone() });
@@ -297,7 +229,9 @@ fn bring_in(
     if retire_time > now {
         steps.push(Step::Wait(retire_time));
     }
-    if observed.secrets.contains(&credential.current.secret) {
+    if candidate.replacement.is_some() {
+        steps.extend(credential.current.app_client.clone().map(Step::RemoveAppClient));
+    } else if observed.secrets.contains(&credential.current.secret) {
         steps.push(Step::Condemn(credential.current.secret.clone()));
         steps.push(Step::Remove(credential.current.secret.clone()));
     }
@@ -312,6 +246,16 @@ pub enum Trigger {
     Scheduled,
     /// The old secret is in wrong hands: no overlap.
     Compromise,
+}
+
+/// How the secret is changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Method {
+    /// A second secret of the same app client.
+    #[default]
+    SecondSecret,
+    /// A new app client in place of the old.
+    ReplaceAppClient,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -343,6 +287,14 @@ pub struct Rotation {
     pub name: RotationName,
     pub state: RotationState,
     pub trigger: Trigger,
+    #[serde(default)]
+    pub method: Method,
+    /// Whose secret becomes current; `None` until that is known.
+    #[serde(default)]
+    pub app_client: Option<AppClientId>,
+    /// Only of a replacement.
+    #[serde(default)]
+    pub replaced: Option<AppClientId>,
     pub reason: String,
     pub overlap: Duration,
     pub milestones: Vec<(Milestone, Timestamp)>,
@@ -387,5 +339,5 @@ impl Rotation {
 }
 
 #[cfg(test)]
-#[path = "rotation_tests.rs"]
+#[path = "tests/rotation.rs"]
 mod tests;

@@ -102,7 +102,14 @@ impl ClientService for Service {
     }
 
     async fn replace_client(&self, request: Request<ReplaceClientRequest>) -> Result<Response<Rotation>, Status> {
-        self.0.not_offered(request).await
+        self.0
+            .answer(request, |front, call, message| async move {
+                let name = ClientName::parse("name", &message.name)?;
+                let replacement = client::replacement(&message)?;
+                let view = front.broker.rotations.rotate(&call, &name, replacement, message.validate_only).await?;
+                Ok(if message.validate_only { encode::planned_rotation(view) } else { encode::rotation(view) })
+            })
+            .await
     }
 
     type RotateClientSecretsStream = Answers<RotateClientSecretsResponse>;

@@ -208,15 +208,25 @@ fn read_policy(given: &proto::RotationPolicy) -> Result<RotationPolicy> {
 
 /// How to rotate one client's secret.
 pub fn rotation(request: &proto::RotateClientSecretRequest) -> Result<RotationRequest> {
-    reason(&request.reason)?;
-    let overlap = duration("overlap", request.overlap.as_ref())?;
+    rotation_of(request.immediate, request.overlap.as_ref(), &request.reason)
+}
+
+/// How to replace one client's app client.
+pub fn replacement(request: &proto::ReplaceClientRequest) -> Result<RotationRequest> {
+    let rotation = rotation_of(request.immediate, request.overlap.as_ref(), &request.reason)?;
+    Ok(RotationRequest { replace: true, ..rotation })
+}
+
+fn rotation_of(immediate: bool, overlap: Option<&prost_types::Duration>, why: &str) -> Result<RotationRequest> {
+    reason(why)?;
+    let overlap = duration("overlap", overlap)?;
     if overlap.is_some_and(|overlap| overlap > RotationPolicy::MAX_PERIOD / 2) {
         return Err(Error::invalid("overlap", "must be at most half of the rotation policy's period"));
     }
-    if request.immediate && overlap.is_some() {
+    if immediate && overlap.is_some() {
         return Err(Error::invalid("overlap", "must not be given together with immediate"));
     }
-    Ok(RotationRequest { immediate: request.immediate, overlap, reason: request.reason.clone() })
+    Ok(RotationRequest { immediate, replace: false, overlap, reason: why.to_owned() })
 }
 
 /// Why a secret is to be revealed: it must be said.

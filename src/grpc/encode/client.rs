@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use super::{count, display_name, duration, etag, issuer, scopes, timestamp};
 use crate::broker::api::{ClientView, Revealed, RotationView};
-use crate::domain::client::{ClientState, RotationPolicy};
+use crate::domain::client::{ClientState, ReplacedAppClient, RotationPolicy};
 use crate::domain::revocation::{Revocation, RevocationTarget};
-use crate::domain::rotation::{Milestone, RotationState, Trigger};
+use crate::domain::rotation::{Method, Milestone, RotationState, Trigger};
 use crate::domain::scope::ScopeSet;
 use crate::proto::{self, revocation};
 
@@ -40,7 +40,7 @@ pub fn client(view: ClientView) -> proto::Client {
         update_time: Some(timestamp(client.update_time)),
         etag: etag(version),
         interactive: None,
-        replaced_app_clients: Vec::new(),
+        replaced_app_clients: client.replaced.into_iter().map(replaced).collect(),
         warnings: Vec::new(),
         state_reason,
     };
@@ -50,6 +50,16 @@ pub fn client(view: ClientView) -> proto::Client {
 /// What `validate_only` answers of a client that is not there: without what only its creation fills.
 fn planned(client: proto::Client) -> proto::Client {
     proto::Client { uid: String::new(), pool: String::new(), create_time: None, update_time: None, ..client }
+}
+
+fn replaced(replaced: ReplacedAppClient) -> proto::ReplacedAppClient {
+    proto::ReplacedAppClient {
+        app_client_id: replaced.app_client.into(),
+        pool: replaced.pool.name(),
+        issuer: replaced.issuer.into(),
+        retire_time: Some(timestamp(replaced.retire_time)),
+        forget_time: Some(timestamp(replaced.forget_time)),
+    }
 }
 
 fn rotation_policy(policy: RotationPolicy) -> proto::RotationPolicy {
@@ -73,7 +83,7 @@ pub fn revealed(revealed: Revealed) -> proto::RevealClientSecretResponse {
 }
 
 pub fn rotation(view: RotationView) -> proto::Rotation {
-    let RotationView { rotation, planned, app_client } = view;
+    let RotationView { rotation, planned } = view;
     let state = match rotation.state {
         RotationState::Running => proto::RotationState::Running,
         RotationState::Overlap => proto::RotationState::Overlap,
@@ -85,6 +95,10 @@ pub fn rotation(view: RotationView) -> proto::Rotation {
         Trigger::Scheduled => proto::RotationTrigger::Scheduled,
         Trigger::Compromise => proto::RotationTrigger::Compromise,
     };
+    let method = match rotation.method {
+        Method::SecondSecret => proto::RotationMethod::SecondSecret,
+        Method::ReplaceAppClient => proto::RotationMethod::ReplaceAppClient,
+    };
     let step = |(milestone, time): (Milestone, Option<Timestamp>)| proto::RotationStep {
         kind: step_kind(milestone).into(),
         time: time.map(timestamp),
@@ -93,7 +107,7 @@ pub fn rotation(view: RotationView) -> proto::Rotation {
         name: rotation.name.to_string(),
         state: state.into(),
         trigger: trigger.into(),
-        method: proto::RotationMethod::SecondSecret.into(),
+        method: method.into(),
         immediate: rotation.trigger == Trigger::Compromise,
         reason: rotation.reason,
         steps: rotation.milestones.into_iter().map(|(milestone, time)| step((milestone, Some(time)))).collect(),
@@ -106,8 +120,8 @@ pub fn rotation(view: RotationView) -> proto::Rotation {
         next_attempt_time: rotation.next_attempt_time.map(timestamp),
         last_error_reason: rotation.last_error_reason,
         last_error_detail: rotation.last_error,
-        app_client_id: app_client.map(String::from).unwrap_or_default(),
-        replaced_app_client_id: String::new(),
+        app_client_id: rotation.app_client.map(String::from).unwrap_or_default(),
+        replaced_app_client_id: rotation.replaced.map(String::from).unwrap_or_default(),
     }
 }
 
