@@ -305,7 +305,10 @@ impl Clients {
             ClientState::Deleting => self.journals.last_error(&Task::RetireClient(client.name.clone())).await?,
             ClientState::Active => String::new(),
         };
-        Ok(ClientView { client: client.value, version: client.version, pool, state_reason })
+        let Versioned { value: mut client, version } = client;
+        let now = self.world.now();
+        client.replaced.retain(|replaced| now < replaced.forget_time);
+        Ok(ClientView { client, version, pool, state_reason })
     }
 }
 

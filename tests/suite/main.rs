@@ -17,6 +17,7 @@ mod lists;
 mod operations;
 mod peers;
 mod readme;
+mod replacement;
 mod requests;
 mod revocation;
 mod rotation;

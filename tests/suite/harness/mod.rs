@@ -8,6 +8,7 @@ mod errors;
 pub mod forge;
 mod mutation;
 mod outage;
+mod gate;
 pub mod ports;
 pub mod propagation;
 mod raw;
@@ -48,6 +49,7 @@ pub use outage::{INNER_DETAIL, Outage};
 pub use raw::{methods, send_bytes};
 pub use state::{State, event_after, events, events_of, last_event, pools};
 pub use tools::grpcurl;
+pub use gate::Gate;
 
 /// The scopes of [`Daemon::put_orders_api`], in canonical order.
 pub const SCOPES: [&str; 2] = ["orders/read", "orders/write"];
@@ -124,10 +126,15 @@ impl Daemon {
 
     /// Stops it and starts another one on the same folder.
     pub async fn restart(self) -> Self {
+        self.restart_through(|ports| ports).await
+    }
+
+    /// The same, with the next one seeing its backend through `through`.
+    pub async fn restart_through(self, through: impl FnOnce(Ports) -> Ports) -> Self {
         let Daemon { running, channel, clock, config, folder } = self;
         drop(channel);
         assert_eq!(running.stop().await, Drained::Clean, "the daemon leaves something running");
-        Daemon::on(folder, config, clock, |ports| ports).await
+        Daemon::on(folder, config, clock, through).await
     }
 
     pub fn tenants(&self) -> TenantServiceClient<Channel> {
