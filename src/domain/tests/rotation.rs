@@ -201,6 +201,21 @@ fn a_creation_that_is_given_up_is_looked_for_once_it_can_no_longer_happen() {
 }
 
 #[test]
+fn the_secret_of_a_new_app_client_is_kept_though_its_id_be_that_of_the_old_one() {
+    // A backend without second secrets makes ids up, and may give all app clients the same.
+    let mut world = World::new(true);
+    let mut rotator = Rotator::default();
+    while world.credential.previous.is_none() {
+        assert!(rotator.go(&mut world));
+    }
+    let same = world.credential.current.secret.clone();
+    world.credential.previous.as_mut().expect("promoted").held.secret = same;
+    let steps = plan(at(world.now + 1000), &world.credential, &world.observe());
+    assert_eq!(steps.first(), Some(&Step::RemoveAppClient(app_client(0))));
+    assert!(!steps.iter().any(|step| matches!(step, Step::Condemn(_) | Step::Remove(_))), "{steps:?}");
+}
+
+#[test]
 fn a_record_from_before_app_clients_could_be_replaced_takes_the_clients() {
     let old = r#"{
         "client": {"tenant": "acme", "client": "orders"},
