@@ -56,7 +56,7 @@ fn configure(folder: &Path, more: &str) -> std::path::PathBuf {
     }
     let least = format!(
         "listen = \"127.0.0.1:0\"\ncallers.trust_loopback = true\n\
-         embedded.data_dir = {:?}\nembedded.master_key_file = {key:?}\n",
+         data_dir = {:?}\nembedded.master_key_file = {key:?}\n",
         folder.join("data")
     );
     let config = folder.join("keyward.toml");

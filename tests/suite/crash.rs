@@ -45,7 +45,8 @@ async fn onboarding_survives_a_crash_at_any_call(isolation: Isolation, at_least:
 #[tokio::test]
 async fn a_rotation_survives_a_crash_at_any_call_until_its_overlap_is_over() {
     let act = async |bench: &Bench, broker: &Working, id: &str| {
-        let request = RotationRequest { immediate: false, overlap: Some(OVERLAP), reason: String::new() };
+        let request =
+            RotationRequest { immediate: false, overlap: Some(OVERLAP), reason: String::new(), replace: false };
         let started = broker.rotations.rotate(&call(), &client_name(&client_of(id)), request, false).await.is_ok();
         bench.clock.advance(OVERLAP);
         started
@@ -58,13 +59,13 @@ async fn an_immediate_rotation_of_one_in_its_overlap_survives_a_crash_at_any_cal
     let prepare = async |bench: &Bench, broker: &Working, id: &str| {
         with_client(bench, broker, id).await;
         let overlap = Some(Duration::from_secs(86_400));
-        let request = RotationRequest { immediate: false, overlap, reason: String::new() };
+        let request = RotationRequest { immediate: false, overlap, reason: String::new(), replace: false };
         let name = client_name(&client_of(id));
         broker.rotations.rotate(&call(), &name, request, false).await.expect("rotated");
         bench.clock.advance(Duration::from_secs(1));
     };
     let act = async |_: &Bench, broker: &Working, id: &str| {
-        let request = RotationRequest { immediate: true, overlap: None, reason: String::new() };
+        let request = RotationRequest { immediate: true, overlap: None, reason: String::new(), replace: false };
         broker.rotations.rotate(&call(), &client_name(&client_of(id)), request, false).await.is_ok()
     };
     crash_everywhere(80, prepare, act, a_rotation_is_over).await;

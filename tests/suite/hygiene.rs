@@ -86,8 +86,8 @@ async fn program(format: &str) {
     fs::create_dir(&data).expect("the data folder");
     MasterKey::generate_file(&data.join("master.key")).expect("a master key");
     let config = format!(
-        "listen = \"127.0.0.1:0\"\n[callers]\ntrust_loopback = true\n[secrets]\nreveal = true\n[log]\nformat = \
-         \"{format}\"\n[embedded]\ndata_dir = \"{0}\"\nmaster_key_file = \"{0}/master.key\"\n",
+        "listen = \"127.0.0.1:0\"\ndata_dir = \"{0}\"\n[callers]\ntrust_loopback = true\n[secrets]\nreveal = true\n[log]\nformat = \
+         \"{format}\"\n[embedded]\nmaster_key_file = \"{0}/master.key\"\n",
         data.display()
     );
     let file = path.join("keyward.toml");

@@ -33,8 +33,8 @@ fn serve(folder: &Path, more: &str) -> Binary {
         keyward::embedded::MasterKey::generate_file(&key).expect("a master key");
     }
     let text = format!(
-        "listen = \"127.0.0.1:0\"\n[callers]\ntrust_loopback = true\n\
-         [embedded]\ndata_dir = {:?}\nmaster_key_file = {key:?}\n{more}",
+        "listen = \"127.0.0.1:0\"\ndata_dir = {:?}\n[callers]\ntrust_loopback = true\n\
+         [embedded]\nmaster_key_file = {key:?}\n{more}",
         folder.join("data")
     );
     std::fs::write(&config, text).expect("written");

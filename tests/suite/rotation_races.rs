@@ -178,7 +178,7 @@ fn check_one_won(answers: [Result<(), Reason>; 2]) {
 }
 
 fn request(immediate: bool, overlap: Option<Duration>) -> RotationRequest {
-    RotationRequest { immediate, overlap, reason: String::new() }
+    RotationRequest { immediate, overlap, reason: String::new(), replace: false }
 }
 
 /// Both with their background, each delayed in its own way. `watched` is looked at on every call.

@@ -6,9 +6,9 @@ mod binary;
 pub mod brokers;
 mod errors;
 pub mod forge;
+mod gate;
 mod mutation;
 mod outage;
-mod gate;
 pub mod ports;
 pub mod propagation;
 mod raw;
@@ -44,12 +44,12 @@ pub use asks::{
 };
 pub use binary::Binary;
 pub use errors::{ErrorDetails, details};
+pub use gate::Gate;
 pub use mutation::{Answer, Mutation};
 pub use outage::{INNER_DETAIL, Outage};
 pub use raw::{methods, send_bytes};
 pub use state::{State, event_after, events, events_of, last_event, pools};
 pub use tools::grpcurl;
-pub use gate::Gate;
 
 /// The scopes of [`Daemon::put_orders_api`], in canonical order.
 pub const SCOPES: [&str; 2] = ["orders/read", "orders/write"];
