@@ -25,6 +25,7 @@ use crate::broker::settings::{JournalSettings, RotationSettings, Settings, Token
 use crate::broker::{Broker, Ports};
 use crate::config::{self, Backend, Config, ConfigError, MasterKeySource};
 use crate::domain::error::Error;
+use crate::domain::id::UserPoolId;
 use crate::embedded::{self, Embedded, MasterKey, MasterKeyError, OpenError, Options};
 use crate::grpc::{self, Callers, Front, Limits};
 use crate::runtime::readiness::Readiness;
@@ -263,8 +264,16 @@ async fn announce(health: &HealthReporter, status: ServingStatus) {
 }
 
 pub(crate) fn settings(config: &Config) -> Settings {
+    // Each has the form of a user pool's id, or there would be no configuration.
+    let adopted = config.aws.adopted_pools.iter().filter_map(|id| {
+        let (region, _) = id.split_once('_')?;
+        Some((UserPoolId::parse("aws.adopted_pools", id).ok()?, region.to_owned()))
+    });
     Settings {
         app_clients_per_shared_pool: config.pools.app_clients_per_shared_pool,
+        adopted_pools: adopted.collect(),
+        // The rest of the time is for the answer, and for the last page.
+        reconcile_time: config.grpc.request_timeout / 2,
         secret_prefix: config.secrets.prefix.clone(),
         reveal_secrets: config.secrets.reveal,
         tokens: TokenSettings {

@@ -8,11 +8,13 @@ use crate::broker::ports::SecretDocument;
 use crate::domain::audit::Outcome;
 use crate::domain::claims::{Claims, Rejection};
 use crate::domain::client::{Client, RotationPolicy};
-use crate::domain::id::{ClientId, ClientName, Issuer, TenantId};
+use crate::domain::drift::Drift;
+use crate::domain::id::{AppClientId, ClientId, ClientName, Issuer, PoolId, TenantId};
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::revocation::TokenId;
 use crate::domain::rotation::{Milestone, Rotation};
 use crate::domain::scope::{Identifier, ResourceServer, ScopeDefinition, ScopeSet};
+use crate::domain::secret::ClientSecret;
 use crate::domain::tenant::{Isolation, Labels, Tenant, UserPoolSettings};
 use std::sync::Arc;
 
@@ -67,6 +69,31 @@ pub struct NewClient {
     pub access_token_validity: Option<Duration>,
     pub rotation: Option<RotationPolicy>,
     pub secret_readers: Vec<String>,
+}
+
+/// An app client to take over. What is `None` is taken from the app client as it is, or is the default.
+#[derive(Clone, Debug)]
+pub struct NewImport {
+    pub tenant: TenantId,
+    pub id: ClientId,
+    pub pool: PoolId,
+    pub app_client: AppClientId,
+    pub secret: SecretSource,
+    pub display_name: String,
+    pub labels: Labels,
+    pub scopes: Option<ScopeSet>,
+    pub access_token_validity: Option<Duration>,
+    pub rotation: Option<RotationPolicy>,
+    pub secret_readers: Vec<String>,
+}
+
+/// Where the secret of an app client is that is taken over.
+#[derive(Clone, Debug)]
+pub enum SecretSource {
+    /// Here, this once.
+    Given(ClientSecret),
+    /// In the vault, under a name or ARN that is not Keyward's.
+    Named(String),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -173,6 +200,14 @@ pub struct PoolView {
 pub struct PoolFilter {
     pub dedicated: Option<bool>,
     pub region: Option<String>,
+}
+
+/// What a reconciliation found.
+#[derive(Clone, Debug)]
+pub struct Reconciled {
+    pub drifts: Vec<Drift>,
+    /// Whether there was more than one call looks at.
+    pub truncated: bool,
 }
 
 /// Which events to show; what is not set matches everything.

@@ -20,9 +20,9 @@ use crate::domain::scope::{ResourceServer, ScopeSet};
 use crate::domain::tenant::{Isolation, Tenant};
 
 pub struct Clients {
-    world: Arc<World>,
-    pools: Arc<Pools>,
-    journals: Arc<Journals>,
+    pub(super) world: Arc<World>,
+    pub(super) pools: Arc<Pools>,
+    pub(super) journals: Arc<Journals>,
 }
 
 impl Clients {
@@ -83,6 +83,7 @@ impl Clients {
             app_client: None,
             replaced: Vec::new(),
             token_epoch: 0,
+            imported: false,
             applied: false,
             revoked_before: None,
             rotate_time: None,
@@ -138,7 +139,7 @@ impl Clients {
         if validate_only {
             return self.seen(client).await;
         }
-        // Waits for nothing where the app client need not change: there is no journal then.
+        // Waits for nothing where neither the app client nor the secret need change: there is no journal then.
         self.journals.run(Task::ApplyClient(name.clone())).await?;
         self.get(name).await
     }
@@ -182,13 +183,14 @@ impl Clients {
         if record.scopes != client.scopes {
             record.scopes_version = client.scopes_version.wrapping_add(1);
         }
-        let app_client_changes =
-            record.scopes != client.scopes || record.access_token_validity != client.access_token_validity;
+        let has_to_be_applied = record.scopes != client.scopes
+            || record.access_token_validity != client.access_token_validity
+            || record.secret_readers != client.secret_readers;
         if validate_only {
             return Ok(Versioned { value: record, version: client.version });
         }
         let mut change = Change::because(call.event(now, name));
-        if app_client_changes {
+        if has_to_be_applied {
             record.applied = false;
             let task = Task::ApplyClient(name.clone());
             let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
@@ -246,7 +248,7 @@ impl Clients {
     }
 
     /// Fails unless every scope is in the catalogue.
-    async fn check_scopes(&self, scopes: &ScopeSet) -> Result<()> {
+    pub(super) async fn check_scopes(&self, scopes: &ScopeSet) -> Result<()> {
         if scopes.is_empty() {
             return Err(Error::invalid("client.scopes", "must hold at least one scope"));
         }
@@ -266,7 +268,7 @@ impl Clients {
 
     /// Notes which scopes the client uses, so that none is taken away from under it. Requires the resource servers to
     /// be as they were checked.
-    async fn use_scopes(
+    pub(super) async fn use_scopes(
         &self,
         mut change: Change,
         name: &ClientName,
@@ -326,7 +328,7 @@ fn check_scope_changes(old: &ScopeSet, new: &ScopeSet) -> Result<()> {
 
 /// A secret stays where its pool is, and its name says where that is: `…/orders@eu-west-1`, nothing for the broker's own
 /// Region.
-fn secret_name(prefix: &str, name: &ClientName, region: &str) -> Result<SecretName> {
+pub(super) fn secret_name(prefix: &str, name: &ClientName, region: &str) -> Result<SecretName> {
     let at = if region.is_empty() { "" } else { "@" };
     SecretName::parse("secret_name", &format!("{prefix}/{name}{at}{region}"))
 }

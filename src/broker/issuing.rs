@@ -116,6 +116,11 @@ impl Issuing {
         self.world.vault.stage(&client.secret_name, &whole, &content).await?;
         self.make_current(client, &whole).await?;
 
+        set_readers(&self.world, client).await?;
+        if client.imported {
+            self.bring_up(client, pool, app_client).await?;
+        }
+
         let registered = self.world.user_pools.list_secrets(pool, app_client).await?;
         let [secret_id, ..] = registered.as_slice() else {
             return Err(Error::internal("listing a new app client's secrets", "there is none"));
@@ -175,8 +180,20 @@ impl Issuing {
         Ok(())
     }
 
-    /// Brings scopes and token validity up to the client's: of its app client, and of one that is to replace it. One
-    /// that was replaced stays as it is.
+    /// Applies what was asked for beside the import to the app client.
+    async fn bring_up(&self, client: &Client, pool: &MadePool, app_client: &AppClientId) -> Result<()> {
+        let seen = self.world.user_pools.describe_app_client(pool, app_client).await?;
+        let is_as_wanted = seen.is_some_and(|seen| {
+            seen.scopes == client.scopes && seen.access_token_validity == client.access_token_validity
+        });
+        if !is_as_wanted {
+            self.world.user_pools.update_app_client(pool, app_client, &spec_of(client)).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings scopes and token validity up to the client's: of its app client, and of one that is to replace it; and the
+    /// secret's readers. An app client that was replaced stays as it is.
     pub async fn apply(&self, journal: &Versioned<Journal>, name: &ClientName) -> Result<Progress> {
         let Some(client) = self.client(name).await?.filter(|client| client.state == ClientState::Active) else {
             return self.strike(journal).await;
@@ -191,6 +208,7 @@ impl Issuing {
             let pool = self.pools.ready(&new.pool, &journal.cause).await?;
             self.world.user_pools.update_app_client(&pool, &new.id, &spec_of(&client)).await?;
         }
+        set_readers(&self.world, &client).await?;
         let record = Client { applied: true, ..client.value.clone() };
         let event = journal.cause.doing("keyward.client/apply").event(self.world.now(), name);
         let mut change = Change::because(event).update(client.version, &record).delete(journal);
@@ -216,6 +234,16 @@ impl Issuing {
     pub(super) async fn strike(&self, journal: &Versioned<Journal>) -> Result<Progress> {
         self.world.records.commit(Change::housekeeping().delete(journal)).await?;
         Ok(Progress::Done)
+    }
+}
+
+/// Lets exactly the client's readers read its secret; also with none, since a secret of this name may have had some.
+pub async fn set_readers(world: &World, client: &Client) -> Result<()> {
+    match world.vault.set_readers(&client.secret_name, &client.secret_readers).await {
+        Err(error) if error.is(Fault::Refused) => {
+            Err(Error::invalid("client.secret_readers", "the vault does not take these principals").caused_by(error))
+        }
+        other => Ok(other?),
     }
 }
 

@@ -6,9 +6,11 @@ pub mod api;
 pub mod ports;
 pub mod settings;
 
+mod adoption;
 mod audit;
 mod catalog;
 mod clients;
+mod examining;
 mod fair_places;
 mod flights;
 mod issuing;
@@ -16,7 +18,9 @@ mod journals;
 mod keys;
 mod onboarding;
 mod outcomes;
+mod orphans;
 mod pools;
+mod reconciling;
 mod records;
 mod replacing;
 mod retiring;
@@ -40,6 +44,7 @@ use tokio_util::task::TaskTracker;
 pub use audit::Audit;
 pub use catalog::Catalog;
 pub use clients::Clients;
+pub use reconciling::Reconciling;
 pub use revocations::Revocations;
 pub use rotations::Rotations;
 pub use tenants::Tenants;
@@ -66,6 +71,8 @@ pub struct Broker {
     pub revocations: Arc<Revocations>,
     pub catalog: Arc<Catalog>,
     pub audit: Arc<Audit>,
+    pub reconciling: Arc<Reconciling>,
+    pools: Arc<Pools>,
     journals: Arc<Journals>,
 }
 
@@ -84,7 +91,9 @@ impl Broker {
         let verifier = Arc::new(Verifier::new(world.clone(), tracker.clone()));
         Ok(Broker {
             tenants: Arc::new(Tenants::new(world.clone(), pools.clone(), journals.clone())),
-            clients: Arc::new(Clients::new(world.clone(), pools, journals.clone())),
+            clients: Arc::new(Clients::new(world.clone(), pools.clone(), journals.clone())),
+            reconciling: Arc::new(Reconciling::new(world.clone(), pools.clone(), rotator.clone(), journals.clone())),
+            pools,
             rotations: Arc::new(Rotations::new(world.clone(), rotator, journals.clone())),
             tokens: Arc::new(Tokens::new(world.clone(), tracker)),
             revocations: Arc::new(Revocations::new(world.clone(), verifier.clone())),
@@ -97,6 +106,11 @@ impl Broker {
 
     /// Works off what is due, what a crash left included, until stopped.
     pub async fn work(&self, stop: CancellationToken) {
-        self.journals.clone().work(stop).await;
+        // Placing and importing see to it by themselves; this is for those who only look.
+        let adopt = async {
+            let _ = self.pools.adopt().await;
+        };
+        let adopt = stop.run_until_cancelled(adopt);
+        tokio::join!(adopt, self.journals.clone().work(stop.clone()));
     }
 }

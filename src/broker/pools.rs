@@ -14,12 +14,14 @@ use super::world::{World, unique_id};
 use crate::domain::audit::Call;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{PoolId, TenantId};
-use crate::domain::pool::{MadePool, Pool};
-use crate::domain::scope::{MAX_RESOURCE_SERVERS, ResourceServer};
+use crate::domain::pool::{Adopted, MadePool, Pool};
+use crate::domain::scope::{Identifier, MAX_RESOURCE_SERVERS, ResourceServer};
 use crate::domain::tenant::{Tenant, UserPoolSettings};
 
 pub struct Pools {
-    world: Arc<World>,
+    pub(super) world: Arc<World>,
+    /// Set once the pools that the configuration names are known.
+    pub(super) adopted: tokio::sync::OnceCell<()>,
     readying: Flights<PoolId, MadePool>,
 }
 
@@ -50,23 +52,23 @@ impl Place {
 
 impl Pools {
     pub fn new(world: Arc<World>, tracker: tokio_util::task::TaskTracker) -> Self {
-        Pools { world, readying: Flights::new(tracker) }
+        Pools { world, adopted: tokio::sync::OnceCell::new(), readying: Flights::new(tracker) }
     }
 
     /// A shared pool that has room: `home` if it has, else the first that has, else a new one. Reads at most every
     /// shared pool, of which an account has 1,000 at the most unless AWS raises the quota.
     pub async fn place_shared(&self, home: Option<&PoolId>) -> Result<Place> {
-        let limit = self.world.settings.app_clients_per_shared_pool;
         if let Some(home) = home {
             let pool: Option<Versioned<Pool>> = self.world.records.get(home.as_str()).await?;
-            if let Some(pool) = pool.filter(|pool| pool.has_room(limit)) {
+            if let Some(pool) = pool.filter(|pool| self.takes_more(pool)) {
                 return Ok(Place::There(pool));
             }
         }
+        self.adopt().await?;
         let mut page = Page { after: None, size: 200 };
         loop {
             let listing = self.world.records.list::<Pool>("shared-", &page).await?;
-            if let Some(pool) = listing.items.into_iter().find(|pool| pool.has_room(limit)) {
+            if let Some(pool) = listing.items.into_iter().find(|pool| self.takes_more(pool)) {
                 return Ok(Place::There(pool));
             }
             match listing.next {
@@ -86,6 +88,7 @@ impl Pools {
             tenant,
             region,
             made: None,
+            adopted: None,
             app_clients: 0,
             catalog_version: 0,
             create_time: self.world.now(),
@@ -143,10 +146,16 @@ impl Pools {
         }
         let everything = Page { after: None, size: MAX_RESOURCE_SERVERS };
         let catalog = self.world.records.list::<ResourceServer>("", &everything).await?.items;
+        let there = self.world.user_pools.list_resource_servers(made).await?;
+        // Which servers are Keyward's own is written down before they are there.
+        let adopted = self.note_own_servers(id, &catalog, &there).await?;
+        let is_ours = |identifier: &Identifier| {
+            adopted.as_ref().is_none_or(|adopted| adopted.resource_servers.contains(identifier))
+        };
         // First what goes, so that a pool that is full of resource servers has room for what comes.
-        for identifier in self.world.user_pools.list_resource_servers(made).await? {
-            if !catalog.iter().any(|server| server.identifier == identifier) {
-                self.world.user_pools.delete_resource_server(made, &identifier).await?;
+        for identifier in there.iter().filter(|identifier| is_ours(identifier)) {
+            if !catalog.iter().any(|server| server.identifier == *identifier) {
+                self.world.user_pools.delete_resource_server(made, identifier).await?;
             }
         }
         for server in catalog.iter().filter(|server| server.catalog_version > has) {
@@ -157,9 +166,34 @@ impl Pools {
             if pool.catalog_version >= target {
                 return Ok(());
             }
-            let record = Pool { catalog_version: target, ..pool.value.clone() };
+            let mut record = Pool { catalog_version: target, ..pool.value.clone() };
+            if let Some(adopted) = &mut record.adopted {
+                adopted.resource_servers.retain(|own| catalog.iter().any(|server| server.identifier == *own));
+            }
             let event = cause.doing("keyward.catalog/apply").event(self.world.now(), id.name());
             self.world.records.commit(Change::because(event).update(pool.version, &record)).await
+        })
+        .await
+    }
+
+    /// In an adopted pool: writes down which servers of the catalogue are not there yet, so that they and no others are
+    /// taken away again. `None` for a pool that is Keyward's as a whole.
+    async fn note_own_servers(
+        &self,
+        id: &PoolId,
+        catalog: &[Versioned<ResourceServer>],
+        there: &[Identifier],
+    ) -> Result<Option<Adopted>> {
+        settle(|| async {
+            let pool = self.pool(id).await?;
+            let Some(mut adopted) = pool.adopted.clone() else { return Ok(None) };
+            let new = catalog.iter().map(|server| &server.identifier).filter(|identifier| !there.contains(identifier));
+            adopted.resource_servers.extend(new.cloned());
+            if pool.adopted.as_ref() != Some(&adopted) {
+                let record = Pool { adopted: Some(adopted.clone()), ..pool.value.clone() };
+                self.world.records.commit(Change::housekeeping().update(pool.version, &record)).await?;
+            }
+            Ok(Some(adopted))
         })
         .await
     }

@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
+use crate::domain::id::UserPoolId;
+
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// App clients that a shared pool takes before the next pool is used.
     pub app_clients_per_shared_pool: u32,
+    /// Pools that are there already and are used like shared ones, each with its Region.
+    pub adopted_pools: Vec<(UserPoolId, String)>,
+    /// How long one call may compare the registry with the world before it says that there is more.
+    pub reconcile_time: Duration,
     /// Secrets are named `<prefix>/tenants/<tenant>/clients/<client>`.
     pub secret_prefix: String,
     pub reveal_secrets: bool,

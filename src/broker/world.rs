@@ -6,12 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use super::api::Page;
 use super::ports::{Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};
 use super::records::{Change, Records, Versioned, settle};
 use super::settings::Settings;
-use super::shelves::{SeenRequest, request_key};
+use super::shelves::{SeenRequest, request_key, tenant_prefix};
 use super::targets::Targets;
 use crate::domain::audit::{Call, Event};
+use crate::domain::client::{Client, Marked};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::secret::ClientSecret;
 
@@ -56,6 +58,23 @@ impl World {
 
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The client that an app client's name says it is of, whatever else it says.
+    pub async fn marked(&self, marked: &Marked) -> Result<Option<Versioned<Client>>> {
+        let prefix = format!("{}{}", tenant_prefix(&marked.tenant), marked.client);
+        let mut page = Page { after: None, size: 100 };
+        loop {
+            // The name may have had no room for the whole id of the client, so that there are several to look at.
+            let listing = self.records.list::<Client>(&prefix, &page).await?;
+            if let Some(client) = listing.items.into_iter().find(|client| client.uid == marked.uid) {
+                return Ok(Some(client));
+            }
+            match listing.next {
+                Some(next) => page.after = Some(next),
+                None => return Ok(None),
+            }
+        }
     }
 
     /// Appends an event that comes with no change. What it is about may go on only if this succeeds.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::credential::AppClient;
 use super::error::{Error, Reason, Result};
-use super::id::{AppClientId, ClientName, Issuer, PoolId, RotationId, SecretName};
+use super::id::{AppClientId, ClientName, Issuer, PoolId, RotationId, SecretName, TenantId};
 use super::scope::ScopeSet;
 use super::tenant::Labels;
 
@@ -50,6 +50,9 @@ pub struct Client {
     /// Goes up when tokens that are held are not to be served any more, since their app client was compromised.
     #[serde(default)]
     pub token_epoch: u32,
+    /// Whether the app client was there before the client and was taken over, whatever its name.
+    #[serde(default)]
+    pub imported: bool,
     /// Whether scopes and validity as above are what the backend has.
     pub applied: bool,
     /// Tokens issued before this moment are refused.
@@ -117,6 +120,30 @@ impl ReplacedAppClient {
     pub fn retire_at(&mut self, retire_time: Timestamp) {
         self.retire_time = retire_time;
         self.forget_time = retire_time + MAX_TOKEN_VALIDITY;
+    }
+}
+
+/// What the name of an app client says of whose it is, where Keyward gave the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marked {
+    pub tenant: TenantId,
+    /// The client's id, or what a name has room for of it.
+    pub client: String,
+    pub uid: String,
+}
+
+impl Marked {
+    /// `None` for a name of another form: the app client is not Keyward's.
+    pub fn read(name: &str) -> Option<Self> {
+        let is_hex = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let rest = name.strip_prefix("keyward-")?;
+        // One that took the place of another has the attempt at its end, `-<8 hexadecimal digits>.<number>`.
+        let is_attempt = |tail: &str| tail.split_once('.').is_some_and(|(start, _)| is_hex(start, 8));
+        let rest = rest.rsplit_once('-').filter(|(_, tail)| is_attempt(tail)).map_or(rest, |(start, _)| start);
+        let (readable, uid) = rest.rsplit_once('-').filter(|(_, uid)| is_hex(uid, 16))?;
+        let (tenant, client) = readable.split_once('.')?;
+        let tenant = TenantId::parse("tenant", tenant).ok()?;
+        Some(Marked { tenant, client: client.to_owned(), uid: uid.to_owned() })
     }
 }
 
@@ -194,5 +221,29 @@ impl Owner {
             return client.app_client.as_ref() == Some(&self.app_client);
         }
         self.client_uid == client.uid
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_keyward_gave_says_whose_the_app_client_is() {
+        let marked = |client: &str| Marked {
+            tenant: TenantId::parse("tenant", "acme").expect("valid"),
+            client: client.to_owned(),
+            uid: "0123456789abcdef".to_owned(),
+        };
+        for name in ["keyward-acme.orders-0123456789abcdef", "keyward-acme.orders-0123456789abcdef-0a1b2c3d.2"] {
+            assert_eq!(Marked::read(name), Some(marked("orders")), "{name}");
+        }
+        let hyphens = "keyward-acme.or-de-rs-0123456789abcdef";
+        assert_eq!(Marked::read(hyphens), Some(marked("or-de-rs")));
+        for foreign in
+            ["orders", "keyward", "keyward-orders", "keyward-acme.orders", "keyward-acme.orders-0123456789abcde"]
+        {
+            assert_eq!(Marked::read(foreign), None, "{foreign}");
+        }
     }
 }

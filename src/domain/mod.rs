@@ -7,6 +7,7 @@ pub mod audit;
 pub mod claims;
 pub mod client;
 pub mod credential;
+pub mod drift;
 pub mod error;
 pub mod id;
 pub mod journal;

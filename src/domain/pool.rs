@@ -1,9 +1,12 @@
 //! A user pool as Keyward knows it.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::id::{Issuer, PoolId, TenantId, UserPoolId};
+use super::scope::Identifier;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
@@ -14,11 +17,21 @@ pub struct Pool {
     pub region: String,
     /// What Cognito made of it; `None` until it has.
     pub made: Option<MadePool>,
-    /// App clients that are there or have their place kept.
+    /// Set for one that was there before Keyward and was taken over.
+    #[serde(default)]
+    pub adopted: Option<Adopted>,
+    /// Keyward's app clients that are there or have their place kept. Those of others are not counted.
     pub app_clients: u32,
     /// The version of the catalogue that was last applied to it.
     pub catalog_version: u64,
     pub create_time: Timestamp,
+}
+
+/// What Keyward may touch in a pool that is not its own: its app clients, and these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adopted {
+    /// Resource servers that Keyward brought. Others are never deleted.
+    pub resource_servers: BTreeSet<Identifier>,
 }
 
 /// What is known of a pool only once the backend has made it. Never built from parts: the backend says it.

@@ -51,8 +51,10 @@ pub enum Reason {
     ScopeUnknown,
     ScopeNotAllowed,
     TokenInvalid,
+    ClientKindMismatch,
     ResourceNotFound,
     ResourceExists,
+    AppClientTaken,
     EtagMismatch,
     ConcurrentChange,
     TenantNotReady,
@@ -67,6 +69,7 @@ pub enum Reason {
     DeletionProtected,
     RevealDisabled,
     SequenceUnknown,
+    SecretAmbiguous,
     QuotaExceeded,
     ScopeSetsExhausted,
     Throttled,
@@ -91,8 +94,10 @@ impl Reason {
         Reason::ScopeUnknown,
         Reason::ScopeNotAllowed,
         Reason::TokenInvalid,
+        Reason::ClientKindMismatch,
         Reason::ResourceNotFound,
         Reason::ResourceExists,
+        Reason::AppClientTaken,
         Reason::EtagMismatch,
         Reason::ConcurrentChange,
         Reason::TenantNotReady,
@@ -107,6 +112,7 @@ impl Reason {
         Reason::DeletionProtected,
         Reason::RevealDisabled,
         Reason::SequenceUnknown,
+        Reason::SecretAmbiguous,
         Reason::QuotaExceeded,
         Reason::ScopeSetsExhausted,
         Reason::Throttled,
@@ -129,9 +135,10 @@ impl Reason {
             | Reason::RequestIdReused
             | Reason::ScopeUnknown
             | Reason::ScopeNotAllowed
-            | Reason::TokenInvalid => Kind::InvalidArgument,
+            | Reason::TokenInvalid
+            | Reason::ClientKindMismatch => Kind::InvalidArgument,
             Reason::ResourceNotFound => Kind::NotFound,
-            Reason::ResourceExists => Kind::AlreadyExists,
+            Reason::ResourceExists | Reason::AppClientTaken => Kind::AlreadyExists,
             Reason::EtagMismatch | Reason::ConcurrentChange => Kind::Aborted,
             Reason::TenantNotReady
             | Reason::TenantSuspended
@@ -143,7 +150,8 @@ impl Reason {
             | Reason::ScopeNotGranted
             | Reason::SecretRejected
             | Reason::DeletionProtected
-            | Reason::RevealDisabled => Kind::FailedPrecondition,
+            | Reason::RevealDisabled
+            | Reason::SecretAmbiguous => Kind::FailedPrecondition,
             Reason::SequenceUnknown => Kind::OutOfRange,
             Reason::QuotaExceeded | Reason::ScopeSetsExhausted | Reason::Throttled | Reason::Overloaded => {
                 Kind::ResourceExhausted
@@ -180,8 +188,10 @@ impl Reason {
             Reason::ScopeUnknown => "SCOPE_UNKNOWN",
             Reason::ScopeNotAllowed => "SCOPE_NOT_ALLOWED",
             Reason::TokenInvalid => "TOKEN_INVALID",
+            Reason::ClientKindMismatch => "CLIENT_KIND_MISMATCH",
             Reason::ResourceNotFound => "RESOURCE_NOT_FOUND",
             Reason::ResourceExists => "RESOURCE_EXISTS",
+            Reason::AppClientTaken => "APP_CLIENT_TAKEN",
             Reason::EtagMismatch => "ETAG_MISMATCH",
             Reason::ConcurrentChange => "CONCURRENT_CHANGE",
             Reason::TenantNotReady => "TENANT_NOT_READY",
@@ -196,6 +206,7 @@ impl Reason {
             Reason::DeletionProtected => "DELETION_PROTECTED",
             Reason::RevealDisabled => "REVEAL_DISABLED",
             Reason::SequenceUnknown => "SEQUENCE_UNKNOWN",
+            Reason::SecretAmbiguous => "SECRET_AMBIGUOUS",
             Reason::QuotaExceeded => "QUOTA_EXCEEDED",
             Reason::ScopeSetsExhausted => "SCOPE_SETS_EXHAUSTED",
             Reason::Throttled => "THROTTLED",

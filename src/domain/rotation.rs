@@ -118,8 +118,9 @@ pub fn plan(now: Timestamp, credential: &Credential, observed: &Observed) -> Vec
     let (settled, unsettled): (Vec<_>, Vec<_>) = credential.lost.iter().partition(|lost| now >= lost.settled_time());
     steps.extend(settled.into_iter().map(|lost| Step::Search(lost.clone())));
 
-    // A stray holds one of two slots.
-    for secret in observed.secrets.iter().filter(|secret| !credential.keeps(secret)) {
+    // A stray holds one of two slots. The last secret cannot be deleted: it goes once the candidate is there.
+    let is_last = observed.secrets.len() == 1;
+    for secret in observed.secrets.iter().filter(|secret| !is_last && !credential.keeps(secret)) {
         remove(secret, &mut steps, &mut gone);
     }
 

@@ -7,8 +7,9 @@ use zeroize::Zeroizing;
 
 use super::error::{Error, Result};
 
-/// A client secret: 24 to 64 characters of `[A-Za-z0-9_+]`, Cognito's rule for values of one's own
-/// (`AddUserPoolClientSecret`). Wiped from memory when dropped; `Debug` is censored; there is no `Display`.
+/// A client secret. Keyward's own are 24 to 64 characters of `[A-Za-z0-9_+]`, Cognito's rule for values of one's own
+/// (`AddUserPoolClientSecret`); one that was taken over may have others. Wiped from memory when dropped; `Debug` is
+/// censored; there is no `Display`.
 #[derive(Clone)]
 pub struct ClientSecret(Zeroizing<String>);
 
@@ -25,6 +26,16 @@ impl ClientSecret {
             Ok(ClientSecret(Zeroizing::new(text.to_owned())))
         } else {
             Err(Error::invalid(field, "must be 24 to 64 characters of [A-Za-z0-9_+]"))
+        }
+    }
+
+    /// One that somebody else chose: 1 to 256 printable ASCII characters without spaces. Cognito's own are `[A-Za-z0-9_+]`,
+    /// but what stands in for Cognito makes others, and RFC 6749 (appendix A.2) allows them.
+    pub fn parse_foreign(field: &str, text: &str) -> Result<Self> {
+        if (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(ClientSecret(Zeroizing::new(text.to_owned())))
+        } else {
+            Err(Error::invalid(field, "must be 1 to 256 printable ASCII characters without spaces"))
         }
     }
 
@@ -59,7 +70,7 @@ impl Serialize for ClientSecret {
 impl<'de> Deserialize<'de> for ClientSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Zeroizing::new(String::deserialize(deserializer)?);
-        ClientSecret::parse("client_secret", &text).map_err(serde::de::Error::custom)
+        ClientSecret::parse_foreign("client_secret", &text).map_err(serde::de::Error::custom)
     }
 }
 
@@ -73,6 +84,20 @@ mod tests {
         assert_eq!(format!("{secret:?}"), "ClientSecret(censored)");
         let error = ClientSecret::parse("client_secret", "too short but private").expect_err("invalid");
         assert!(!format!("{error:?}").contains("private"));
+    }
+
+    #[test]
+    fn a_secret_of_somebody_elses_may_have_another_form() {
+        for given in ["short", "with/slash+and=more", "1example23456789abcdefghijklmnopqrstuvwxyz0123456789"] {
+            let secret = ClientSecret::parse_foreign("client_secret", given).expect(given);
+            assert_eq!(format!("{secret:?}"), "ClientSecret(censored)");
+            let stored = serde_json::to_string(&secret).expect("JSON");
+            assert_eq!(serde_json::from_str::<ClientSecret>(&stored).expect("read back"), secret);
+        }
+        for bad in ["", "with space", "line\nbreak", "\u{e9}", &"x".repeat(257)] {
+            let error = ClientSecret::parse_foreign("client_secret", bad).expect_err("invalid");
+            assert!(bad.is_empty() || !format!("{error:?}").contains(bad));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::answer::Answers;
 use super::decode::page::page;
-use super::decode::{client, etag};
+use super::decode::{client, etag, import};
 use super::{Service, encode, pinned};
 use crate::domain::id::{ClientName, RotationName};
 use crate::proto::client_service_server::ClientService;
@@ -84,7 +84,13 @@ impl ClientService for Service {
     }
 
     async fn import_client(&self, request: Request<ImportClientRequest>) -> Result<Response<Client>, Status> {
-        self.0.not_offered(request).await
+        self.0
+            .answer(request, |front, call, message| async move {
+                let validate_only = message.validate_only;
+                let new = import::new(message)?;
+                front.broker.clients.import(&call, new, validate_only).await.map(encode::client)
+            })
+            .await
     }
 
     async fn rotate_client_secret(

@@ -108,7 +108,12 @@ impl TenantService for Service {
         &self,
         request: Request<ReconcileTenantRequest>,
     ) -> Result<Response<ReconcileTenantResponse>, Status> {
-        self.0.not_offered(request).await
+        self.0
+            .answer(request, |front, call, message| async move {
+                let tenant = decode::one_or_all("name", &message.name)?;
+                front.broker.reconciling.reconcile(&call, tenant, message.mend).await.map(encode::reconciled)
+            })
+            .await
     }
 
     async fn match_tenant(

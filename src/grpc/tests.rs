@@ -25,12 +25,10 @@ use crate::proto::verification_service_client::VerificationServiceClient;
 use crate::runtime::clock::SystemClock;
 
 const NOT_OFFERED: &[&str] = &[
-    "keyward.v1.ClientService/ImportClient",
     "keyward.v1.ClientService/RotateClientSecrets",
     "keyward.v1.TenantService/ExportAuthorizer",
     "keyward.v1.TenantService/MatchTenant",
     "keyward.v1.TenantService/MoveTenant",
-    "keyward.v1.TenantService/ReconcileTenant",
     "keyward.v1.VerificationService/WatchTrust",
 ];
 

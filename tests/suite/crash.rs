@@ -144,7 +144,7 @@ async fn crash_everywhere<T>(
         prepare(&bench, &healthy, &id).await;
         healthy.stop().await;
 
-        let fuse = Arc::new(Fuse { point, passed: AtomicUsize::new(0), blown: AtomicBool::new(false) });
+        let fuse = Fuse::at(point);
         let answered = match Working::open(tolled(bench.ports(), fuse.clone())).await {
             Ok(dying) => {
                 let answered = act(&bench, &dying, &id).await;
@@ -187,14 +187,18 @@ fn client_of(tenant: &str) -> String {
 }
 
 /// Dies at one point: from then on no call gets through.
-struct Fuse {
+pub struct Fuse {
     point: usize,
     passed: AtomicUsize,
     blown: AtomicBool,
 }
 
 impl Fuse {
-    fn is_blown(&self) -> bool {
+    pub fn at(point: usize) -> Arc<Self> {
+        Arc::new(Fuse { point, passed: AtomicUsize::new(0), blown: AtomicBool::new(false) })
+    }
+
+    pub fn is_blown(&self) -> bool {
         self.blown.load(Ordering::SeqCst)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! One test program, so that the daemon is linked once.
 
+mod adoption;
 mod architecture;
 mod audit;
 mod bad_input;
@@ -18,6 +19,7 @@ mod operations;
 mod peers;
 mod readme;
 mod replacement;
+mod reconciling;
 mod requests;
 mod revocation;
 mod rotation;

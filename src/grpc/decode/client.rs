@@ -149,7 +149,7 @@ impl Update {
     }
 }
 
-fn offered(client: &proto::Client) -> Result<()> {
+pub fn offered(client: &proto::Client) -> Result<()> {
     not_offered("client.interactive", client.interactive.is_some())?;
     let kind: proto::ClientKind = enumeration("client.kind", client.kind)?;
     not_offered("client.kind", kind == proto::ClientKind::Interactive)
@@ -163,7 +163,7 @@ fn scopes(client: &proto::Client) -> Result<ScopeSet> {
     Ok(scopes)
 }
 
-fn validity(client: &proto::Client) -> Result<Option<Duration>> {
+pub fn validity(client: &proto::Client) -> Result<Option<Duration>> {
     let validity = duration("client.access_token_validity", client.access_token_validity.as_ref())?;
     if let Some(validity) = validity {
         check_token_validity(validity).map_err(|error| error.within("client"))?;
@@ -171,7 +171,7 @@ fn validity(client: &proto::Client) -> Result<Option<Duration>> {
     Ok(validity)
 }
 
-fn secret_readers(readers: Vec<String>) -> Result<Vec<String>> {
+pub fn secret_readers(readers: Vec<String>) -> Result<Vec<String>> {
     if readers.len() > MAX_SECRET_READERS {
         return Err(Error::invalid("client.secret_readers", format!("at most {MAX_SECRET_READERS} principals")));
     }
@@ -187,7 +187,7 @@ fn secret_readers(readers: Vec<String>) -> Result<Vec<String>> {
 }
 
 /// A policy as a whole, checked.
-fn rotation_policy(given: proto::RotationPolicy) -> Result<RotationPolicy> {
+pub fn rotation_policy(given: proto::RotationPolicy) -> Result<RotationPolicy> {
     let policy = read_policy(&given)?;
     policy.check().map_err(|error| error.within("client.rotation_policy"))?;
     Ok(policy)

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod catalog;
 pub mod client;
+pub mod import;
 mod mask;
 pub mod page;
 pub mod tenant;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::error::{Error, Result};
+use crate::domain::id::TenantId;
 
 /// Nanoseconds of one second.
 const NANOS: i32 = 1_000_000_000;
@@ -26,6 +28,11 @@ const MAX_DURATION_SECONDS: i64 = 315_576_000_000;
 const MIN_TIMESTAMP_SECONDS: i64 = -62_135_596_800;
 /// The longest etag, in bytes.
 const MAX_ETAG: usize = 64;
+
+/// One tenant, or `None` for all, `tenants/-`.
+pub fn one_or_all(field: &str, name: &str) -> Result<Option<TenantId>> {
+    if name == "tenants/-" { Ok(None) } else { TenantId::from_name(field, name).map(Some) }
+}
 
 /// A message that must be there.
 pub fn required<T>(field: &str, message: Option<T>) -> Result<T> {

@@ -3,6 +3,7 @@
 mod audit;
 mod catalog;
 mod client;
+mod drift;
 mod tenant;
 mod token;
 
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 pub use audit::audit_event;
 pub use catalog::{pool, resource_server};
 pub use client::{client, planned_rotation, revealed, revocation, rotation};
+pub use drift::reconciled;
 pub use tenant::{isolation, issuer_type, tenant};
 pub use token::{access_token, verdict};
 

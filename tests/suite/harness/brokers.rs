@@ -212,6 +212,8 @@ pub fn client_name(name: &str) -> ClientName {
 fn settings() -> Settings {
     Settings {
         app_clients_per_shared_pool: 1_000,
+        adopted_pools: Vec::new(),
+        reconcile_time: Duration::from_secs(15),
         secret_prefix: "keyward".to_owned(),
         reveal_secrets: false,
         tokens: TokenSettings {

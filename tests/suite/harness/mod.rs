@@ -9,6 +9,7 @@ pub mod forge;
 mod gate;
 mod mutation;
 mod outage;
+pub mod outside;
 pub mod ports;
 pub mod propagation;
 mod raw;
@@ -135,6 +136,12 @@ impl Daemon {
         drop(channel);
         assert_eq!(running.stop().await, Drained::Clean, "the daemon leaves something running");
         Daemon::on(folder, config, clock, through).await
+    }
+
+    /// The same, with another configuration.
+    pub async fn restart_with(mut self, edit: impl FnOnce(&mut Config)) -> Self {
+        edit(&mut self.config);
+        self.restart().await
     }
 
     pub fn tenants(&self) -> TenantServiceClient<Channel> {

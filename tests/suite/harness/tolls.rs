@@ -63,10 +63,6 @@ impl UserPools for Road {
         self.pass("ensure_pool", self.ports.user_pools.ensure_pool(id, settings)).await
     }
 
-    async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {
-        self.pass("update_pool", self.ports.user_pools.update_pool(pool, settings)).await
-    }
-
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {
         self.pass("describe_pool", self.ports.user_pools.describe_pool(user_pool, region)).await
     }
@@ -77,6 +73,10 @@ impl UserPools for Road {
 
     async fn list_pools(&self, after: Option<&str>) -> PortResult<PortPage<PoolId>> {
         self.pass("list_pools", self.ports.user_pools.list_pools(after)).await
+    }
+
+    async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {
+        self.pass("update_pool", self.ports.user_pools.update_pool(pool, settings)).await
     }
 
     async fn delete_pool(&self, id: &PoolId, region: &str, known: Option<&MadePool>) -> PortResult<()> {

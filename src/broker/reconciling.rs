@@ -1,0 +1,321 @@
+//! Compares what the registry says with what is at the backends, page by page, and mends it when told to.
+//!
+//! Nothing that is in use or on its way is taken for a leftover: the backend is asked first and the registry after it,
+//! so whatever was made under a record is found to have one; what then seems to be nobody's is looked at once more under
+//! its owner's lock. An app client is Keyward's by the form of its name, a secret by its prefix, a pool by the backend's
+//! word; all else is left alone. [`orphans`](super::orphans) has those, [`examining`](super::examining) what concerns one
+//! client.
+//!
+//! A call ends when it has found enough or its time is up, and says so. What was not looked at comes first in the next
+//! call of the same kind, so that calling again comes to the end of a platform of any size.
+
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+
+use super::api::{Page, Reconciled};
+use super::journals::Journals;
+use super::pools::Pools;
+use super::ports::Fault;
+use super::records::{Change, Versioned};
+use super::rotator::Rotator;
+use super::shelves::{CatalogState, tenant_prefix};
+use super::world::{Asked, World};
+use crate::domain::audit::Call;
+use crate::domain::client::Client;
+use crate::domain::drift::{Drift, DriftKind, compare_settings};
+use crate::domain::error::{Error, Result};
+use crate::domain::id::{PoolId, TenantId};
+use crate::domain::journal::{Journal, Task};
+use crate::domain::pool::{MadePool, Pool};
+use crate::domain::scope::{MAX_RESOURCE_SERVERS, ResourceServer};
+use crate::domain::tenant::{Tenant, TenantState, UserPoolSettings};
+
+/// Differences that one call answers with.
+pub const MAX_DRIFTS: usize = 1_000;
+/// Clients of one page, and how many of them are looked at side by side.
+const CLIENTS: usize = 40;
+const AT_A_TIME: usize = 8;
+/// Calls of which it is remembered how far they came.
+const MAX_UNFINISHED: u64 = 1_000;
+
+pub struct Reconciling {
+    pub(super) world: Arc<World>,
+    pub(super) pools: Arc<Pools>,
+    pub(super) rotator: Arc<Rotator>,
+    pub(super) journals: Arc<Journals>,
+    /// Where the last call for this tenant, or for all, ended before its end.
+    unfinished: moka::sync::Cache<(Option<TenantId>, bool), Place>,
+}
+
+/// One call.
+pub(super) struct Pass {
+    pub call: Call,
+    /// `None`: all tenants, and what is nobody's.
+    pub tenant: Option<TenantId>,
+    pub mend: bool,
+}
+
+/// Where a pass is. Each place is a page of something, and has one that follows.
+#[derive(Clone)]
+enum Place {
+    /// The pool after this one.
+    Pool(Option<String>),
+    AppClients(PoolId, Option<String>),
+    Clients(Option<String>),
+    Secrets(Option<String>),
+    UserPools(Option<String>),
+}
+
+impl Reconciling {
+    pub fn new(world: Arc<World>, pools: Arc<Pools>, rotator: Arc<Rotator>, journals: Arc<Journals>) -> Self {
+        Reconciling { world, pools, rotator, journals, unfinished: moka::sync::Cache::new(MAX_UNFINISHED) }
+    }
+
+    /// Of one tenant, or of all. A request that was made before mends nothing again: it is answered with what there is
+    /// now.
+    pub async fn reconcile(&self, call: &Call, tenant: Option<TenantId>, mend: bool) -> Result<Reconciled> {
+        let asked = self.world.asked(call).await?;
+        let mend = mend && matches!(asked, Asked::Afresh(_));
+        if let Some(tenant) = &tenant
+            && self.world.records.get::<Tenant>(tenant.as_str()).await?.is_none()
+        {
+            return Err(Error::not_found(tenant.name()));
+        }
+        self.pools.adopt().await?;
+        let pass = Pass { call: call.clone(), tenant, mend };
+        let found = self.walk(&pass).await?;
+
+        let resource = pass.tenant.as_ref().map_or_else(|| "tenants/-".to_owned(), TenantId::name);
+        let mended = found.drifts.iter().filter(|drift| drift.mended).count();
+        let detail = format!("{} differences, {mended} of them mended", found.drifts.len());
+        let event = call.event(self.world.now(), &resource).detail(detail);
+        let change = Change::because(event);
+        let change = match asked {
+            Asked::Afresh(receipt) => receipt.file(change, &resource),
+            Asked::Again { .. } => change,
+        };
+        self.world.records.commit(change).await?;
+        Ok(found)
+    }
+
+    async fn walk(&self, pass: &Pass) -> Result<Reconciled> {
+        let key = (pass.tenant.clone(), pass.mend);
+        let deadline = self.world.now() + self.world.settings.reconcile_time;
+        let mut place = self.unfinished.remove(&key).unwrap_or(Place::Pool(None));
+        let mut drifts = Vec::new();
+        loop {
+            let (found, next) = self.page(pass, place).await?;
+            drifts.extend(found);
+            let is_full = drifts.len() >= MAX_DRIFTS;
+            let Some(next) = next else {
+                let truncated = drifts.len() > MAX_DRIFTS;
+                drifts.truncate(MAX_DRIFTS);
+                return Ok(Reconciled { drifts, truncated });
+            };
+            if is_full || self.world.now() >= deadline {
+                // Those that were only reported are still there: whoever mends them starts where they are.
+                if pass.mend || !is_full {
+                    self.unfinished.insert(key, next);
+                }
+                drifts.truncate(MAX_DRIFTS);
+                return Ok(Reconciled { drifts, truncated: true });
+            }
+            place = next;
+        }
+    }
+
+    /// What differs at a place, and which place is next.
+    async fn page(&self, pass: &Pass, place: Place) -> Result<(Vec<Drift>, Option<Place>)> {
+        match place {
+            Place::Pool(after) => {
+                let Some(pool) = self.next_pool(pass, after).await? else {
+                    return Ok((Vec::new(), Some(Place::Clients(None))));
+                };
+                let id = pool.id.clone();
+                match self.pool_drifts(pass, &pool).await? {
+                    Some(drifts) => Ok((drifts, Some(Place::AppClients(id, None)))),
+                    None => {
+                        let user_pool = pool.made.as_ref().map_or("", |made| made.user_pool.as_str());
+                        let detail = "the user pool is gone, and whoever was in it; it is not made anew by itself";
+                        let gone = Drift::new(DriftKind::Missing, id.name(), user_pool, detail);
+                        let drifts = if pool.made.is_some() { vec![gone] } else { Vec::new() };
+                        Ok((drifts, Some(Place::Pool(Some(id.to_string())))))
+                    }
+                }
+            }
+            Place::AppClients(id, after) => {
+                let next_pool = Place::Pool(Some(id.to_string()));
+                let Some(made) = self.pools.made(&id).await? else { return Ok((Vec::new(), Some(next_pool))) };
+                let page = match self.world.user_pools.list_app_clients(&made, after.as_deref()).await {
+                    Err(error) if error.is(Fault::NotFound) => return Ok((Vec::new(), Some(next_pool))),
+                    page => page?,
+                };
+                let next = page.next.map_or(next_pool, |next| Place::AppClients(id, Some(next)));
+                let orphans = page.items.iter().map(|(app_client, name)| self.orphan(pass, &made, app_client, name));
+                Ok((at_a_time(orphans).await?, Some(next)))
+            }
+            Place::Clients(after) => {
+                let prefix = pass.tenant.as_ref().map(tenant_prefix).unwrap_or_default();
+                let listing = self.world.records.list::<Client>(&prefix, &Page { after, size: CLIENTS }).await?;
+                let next = listing.next.map_or(Place::Secrets(None), |next| Place::Clients(Some(next)));
+                let drifts = listing.items.iter().map(|client| self.client_drifts(pass, &client.name));
+                Ok((at_a_time(drifts).await?, Some(next)))
+            }
+            Place::Secrets(after) => {
+                let tenant = pass.tenant.as_ref().map(|tenant| format!("{tenant}/")).unwrap_or_default();
+                let prefix = format!("{}/tenants/{tenant}", self.world.settings.secret_prefix);
+                let page = self.world.vault.list(&prefix, after.as_deref()).await?;
+                let next = page.next.map(|next| Place::Secrets(Some(next)));
+                let next = next.or_else(|| pass.tenant.is_none().then_some(Place::UserPools(None)));
+                let orphans = page.items.iter().map(|name| self.orphaned_secret(pass, name));
+                Ok((at_a_time(orphans).await?, next))
+            }
+            Place::UserPools(after) => {
+                let page = self.world.user_pools.list_pools(after.as_deref()).await?;
+                let mut drifts = Vec::new();
+                for id in &page.items {
+                    drifts.extend(self.orphaned_pool(pass, id).await?);
+                }
+                Ok((drifts, page.next.map(|next| Place::UserPools(Some(next)))))
+            }
+        }
+    }
+
+    /// The pools of a tenant are its own or its home, and those that its clients are in.
+    async fn next_pool(&self, pass: &Pass, after: Option<String>) -> Result<Option<Versioned<Pool>>> {
+        let Some(id) = &pass.tenant else {
+            let listing = self.world.records.list::<Pool>("", &Page { after, size: 1 }).await?;
+            return Ok(listing.items.into_iter().next());
+        };
+        let tenant: Option<Versioned<Tenant>> = self.world.records.get(id.as_str()).await?;
+        let mut pools: Vec<PoolId> = tenant.into_iter().map(|tenant| tenant.value.pool).collect();
+        let mut page = Page { after: None, size: 200 };
+        loop {
+            let listing = self.world.records.list::<Client>(&tenant_prefix(id), &page).await?;
+            pools.extend(listing.items.into_iter().map(|client| client.value.pool));
+            let Some(next) = listing.next else { break };
+            page.after = Some(next);
+        }
+        let is_next = |pool: &PoolId| after.as_deref().is_none_or(|after| pool.as_str() > after);
+        match pools.into_iter().filter(is_next).min() {
+            Some(next) => self.world.records.get(next.as_str()).await,
+            None => Ok(None),
+        }
+    }
+
+    /// `None` for a pool that is not there (yet).
+    async fn pool_drifts(&self, pass: &Pass, pool: &Versioned<Pool>) -> Result<Option<Vec<Drift>>> {
+        let Some(made) = &pool.made else { return Ok(None) };
+        let settings = match self.world.user_pools.pool_settings(made).await {
+            Err(error) if error.is(Fault::NotFound) => None,
+            settings => settings?,
+        };
+        let Some(settings) = settings else {
+            // Its tenant may have been deleted with it since.
+            let is_known = self.world.records.get::<Pool>(pool.id.as_str()).await?.is_some();
+            return Ok(if is_known { None } else { Some(Vec::new()) });
+        };
+        let mut drifts = self.setting_drifts(pass, pool, made, &settings).await?;
+        drifts.extend(self.missing_servers(pass, pool, made).await?);
+        Ok(Some(drifts))
+    }
+
+    async fn setting_drifts(
+        &self,
+        pass: &Pass,
+        pool: &Pool,
+        made: &MadePool,
+        seen: &UserPoolSettings,
+    ) -> Result<Vec<Drift>> {
+        let wanted = match &pool.tenant {
+            _ if pool.adopted.is_some() => return Ok(Vec::new()),
+            None if pass.tenant.is_some() => return Ok(Vec::new()),
+            None => UserPoolSettings::default(),
+            Some(tenant) => match self.settled_settings(tenant).await? {
+                Some(settings) => settings,
+                None => return Ok(Vec::new()),
+            },
+        };
+        let differing = compare_settings(&wanted, seen);
+        let drift = |(field, detail)| {
+            Drift::new(DriftKind::ChangedSetting, pool.id.name(), &made.user_pool, detail).of_field(field)
+        };
+        let mut drifts: Vec<_> = differing.into_iter().map(drift).collect();
+        if !drifts.is_empty() && pass.mend {
+            let target = pool.tenant.as_ref().map_or_else(|| pool.id.name(), TenantId::name);
+            let _target = self.world.targets.lock(target).await;
+            let note = self.note(pass, "keyward.reconcile/update-pool", pool.id.name(), made.user_pool.as_str());
+            note.await?;
+            let mended = self.tried("a user pool", self.world.user_pools.update_pool(made, &wanted).await);
+            drifts.iter_mut().for_each(|drift| drift.mended = mended);
+        }
+        Ok(drifts)
+    }
+
+    /// What a tenant's own pool must be like; `None` while that is on its way.
+    async fn settled_settings(&self, tenant: &TenantId) -> Result<Option<UserPoolSettings>> {
+        let applying = Task::ApplyUserPool(tenant.clone()).to_string();
+        if self.world.records.get::<Journal>(&applying).await?.is_some() {
+            return Ok(None);
+        }
+        let tenant: Option<Versioned<Tenant>> = self.world.records.get(tenant.as_str()).await?;
+        let tenant = tenant.filter(|tenant| is_settled(tenant));
+        Ok(tenant.map(|tenant| tenant.value.user_pool.unwrap_or_default()))
+    }
+
+    /// Resource servers of the catalogue that the pool has had and no longer has.
+    async fn missing_servers(&self, pass: &Pass, pool: &Pool, made: &MadePool) -> Result<Vec<Drift>> {
+        // Nobody brings a new catalogue to the pools meanwhile.
+        let _catalog = self.world.targets.lock(Task::ApplyCatalog.target()).await;
+        let there = self.world.user_pools.list_resource_servers(made).await?;
+        let state: Option<Versioned<CatalogState>> = self.world.records.get(CatalogState::KEY).await?;
+        let pool: Option<Versioned<Pool>> = self.world.records.get(pool.id.as_str()).await?;
+        let version = state.map_or(0, |state| state.value.version);
+        let Some(pool) = pool.filter(|pool| pool.catalog_version >= version) else { return Ok(Vec::new()) };
+        let everything = Page { after: None, size: MAX_RESOURCE_SERVERS };
+        let catalog = self.world.records.list::<ResourceServer>("", &everything).await?.items;
+        let mut drifts = Vec::new();
+        for server in catalog.iter().filter(|server| !there.contains(&server.identifier)) {
+            let detail = "the pool lacks this resource server of the catalogue";
+            let mut drift = Drift::new(DriftKind::Missing, pool.id.name(), &server.identifier, detail);
+            if pass.mend {
+                let doing = "keyward.reconcile/put-resource-server";
+                self.note(pass, doing, pool.id.name(), server.identifier.as_str()).await?;
+                let put = self.world.user_pools.put_resource_server(made, server).await;
+                drift.mended = self.tried("a resource server", put);
+            }
+            drifts.push(drift);
+        }
+        Ok(drifts)
+    }
+
+    /// Puts on record what is about to be mended.
+    pub(super) async fn note(
+        &self,
+        pass: &Pass,
+        doing: &'static str,
+        resource: impl std::fmt::Display,
+        detail: &str,
+    ) -> Result<()> {
+        let event = pass.call.doing(doing).event(self.world.now(), resource).detail(detail);
+        self.world.put_on_record(event).await
+    }
+
+    /// Whether it could be mended. If not, the log has why, and the call goes on.
+    pub(super) fn tried<E: std::error::Error>(&self, what: &'static str, outcome: Result<(), E>) -> bool {
+        outcome.inspect_err(|error| tracing::warn!(what, %error, "a difference could not be mended")).is_ok()
+    }
+}
+
+/// Whether a tenant's things are neither on their way in nor on their way out.
+pub(super) fn is_settled(tenant: &Tenant) -> bool {
+    matches!(tenant.state, TenantState::Active | TenantState::Suspended)
+}
+
+async fn at_a_time(work: impl Iterator<Item = impl Future<Output = Result<Vec<Drift>>>>) -> Result<Vec<Drift>> {
+    // Collected first: a lazy iterator would borrow across the waits.
+    let work: Vec<_> = work.collect();
+    let found: Vec<Vec<Drift>> = stream::iter(work).buffered(AT_A_TIME).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
