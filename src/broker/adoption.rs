@@ -6,9 +6,11 @@
 //! so a resource server of the catalogue replaces one of the same identifier there. Everything else in it is left as
 //! it is: settings, app clients, and resource servers that Keyward did not bring.
 //!
-//! An import stores the secret in the vault first, as a version that is current for nobody, and then writes the client
-//! down together with the journal of an issuing that has come as far as that: an app client with a secret in the vault.
-//! So a crash leaves either a version that nobody looks at, or a journal. The registry never sees the secret.
+//! A pool is for the brokers of one registry: what another registry's broker names in it, this one takes for left behind.
+//!
+//! An import stores the secret in the vault first, under a name that no client has, and then writes the client down
+//! together with the journal of an issuing that has come as far as that: an app client with a secret in the vault. So a
+//! crash leaves either a secret that a reconciliation finds, or a journal. The registry never sees the secret.
 
 use aws_lc_rs::digest;
 use zeroize::Zeroizing;

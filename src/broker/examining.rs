@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::api::RotationRequest;
 use super::issuing::{document, set_readers, spec_of};
-use super::ports::{Fault, Label, PortResult, Wanted};
-use super::reconciling::{Pass, Reconciling, is_settled};
+use super::ports::{Fault, Label, Wanted};
+use super::reconciling::{Pass, Reconciling, is_settled, or_none};
 use super::records::{Change, Versioned, settle};
 use super::shelves::client_key;
 use super::world::new_secret;
@@ -208,6 +208,7 @@ impl Reconciling {
             immediate,
             overlap: (!immediate).then_some(Duration::ZERO),
             reason: "found by a reconciliation".to_owned(),
+            replace: false,
         };
         let started = self.rotator.start(&call, name, &request(false), Trigger::Requested, false).await;
         let started = match started {
@@ -259,12 +260,4 @@ fn needs_new_secret(drift: &Drift) -> bool {
         DriftKind::Orphan => false,
     };
     !drift.mended && is_of_the_secret
-}
-
-/// What there is; `None` where it is not found.
-fn or_none<T>(outcome: PortResult<Option<T>>) -> Result<Option<T>> {
-    match outcome {
-        Err(error) if error.is(Fault::NotFound) => Ok(None),
-        outcome => Ok(outcome?),
-    }
 }

@@ -4,7 +4,7 @@
 //! A deletion cannot be taken back, so each suspicion is looked into twice: whether it is still there, and once more,
 //! under the lock of whoever it could belong to, whether it is somebody's.
 
-use super::reconciling::{Pass, Reconciling};
+use super::reconciling::{Pass, Reconciling, or_none};
 use super::records::Versioned;
 use super::shelves::{client_key, owner_key};
 use crate::domain::client::{Client, ClientState, Marked, Owner};
@@ -35,7 +35,7 @@ impl Reconciling {
             None => None,
         };
         // The page may be older than a deletion, and a rotation may have ended while its lock was waited for.
-        if self.world.user_pools.describe_app_client(made, id).await?.is_none()
+        if or_none(self.world.user_pools.describe_app_client(made, id).await)?.is_none()
             || self.nobodys(made, id, &marked).await?.is_none()
         {
             return Ok(Vec::new());

@@ -16,13 +16,13 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use super::api::{Page, Reconciled};
 use super::journals::Journals;
 use super::pools::Pools;
-use super::ports::Fault;
+use super::ports::{Fault, PortResult};
 use super::records::{Change, Versioned};
 use super::rotator::Rotator;
 use super::shelves::{CatalogState, tenant_prefix};
 use super::world::{Asked, World};
 use crate::domain::audit::Call;
-use crate::domain::client::Client;
+use crate::domain::client::{Client, ClientState};
 use crate::domain::drift::{Drift, DriftKind, compare_settings};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::{PoolId, TenantId};
@@ -147,10 +147,8 @@ impl Reconciling {
             Place::AppClients(id, after) => {
                 let next_pool = Place::Pool(Some(id.to_string()));
                 let Some(made) = self.pools.made(&id).await? else { return Ok((Vec::new(), Some(next_pool))) };
-                let page = match self.world.user_pools.list_app_clients(&made, after.as_deref()).await {
-                    Err(error) if error.is(Fault::NotFound) => return Ok((Vec::new(), Some(next_pool))),
-                    page => page?,
-                };
+                let page = self.world.user_pools.list_app_clients(&made, after.as_deref()).await.map(Some);
+                let Some(page) = or_none(page)? else { return Ok((Vec::new(), Some(next_pool))) };
                 let next = page.next.map_or(next_pool, |next| Place::AppClients(id, Some(next)));
                 let orphans = page.items.iter().map(|(app_client, name)| self.orphan(pass, &made, app_client, name));
                 Ok((at_a_time(orphans).await?, Some(next)))
@@ -159,7 +157,9 @@ impl Reconciling {
                 let prefix = pass.tenant.as_ref().map(tenant_prefix).unwrap_or_default();
                 let listing = self.world.records.list::<Client>(&prefix, &Page { after, size: CLIENTS }).await?;
                 let next = listing.next.map_or(Place::Secrets(None), |next| Place::Clients(Some(next)));
-                let drifts = listing.items.iter().map(|client| self.client_drifts(pass, &client.name));
+                // Whoever is being made or deleted is somebody's business, who holds its lock for as long.
+                let in_use = listing.items.iter().filter(|client| client.state == ClientState::Active);
+                let drifts = in_use.map(|client| self.client_drifts(pass, &client.name));
                 Ok((at_a_time(drifts).await?, Some(next)))
             }
             Place::Secrets(after) => {
@@ -207,11 +207,7 @@ impl Reconciling {
     /// `None` for a pool that is not there (yet).
     async fn pool_drifts(&self, pass: &Pass, pool: &Versioned<Pool>) -> Result<Option<Vec<Drift>>> {
         let Some(made) = &pool.made else { return Ok(None) };
-        let settings = match self.world.user_pools.pool_settings(made).await {
-            Err(error) if error.is(Fault::NotFound) => None,
-            settings => settings?,
-        };
-        let Some(settings) = settings else {
+        let Some(settings) = or_none(self.world.user_pools.pool_settings(made).await)? else {
             // Its tenant may have been deleted with it since.
             let is_known = self.world.records.get::<Pool>(pool.id.as_str()).await?.is_some();
             return Ok(if is_known { None } else { Some(Vec::new()) });
@@ -268,7 +264,9 @@ impl Reconciling {
     async fn missing_servers(&self, pass: &Pass, pool: &Pool, made: &MadePool) -> Result<Vec<Drift>> {
         // Nobody brings a new catalogue to the pools meanwhile.
         let _catalog = self.world.targets.lock(Task::ApplyCatalog.target()).await;
-        let there = self.world.user_pools.list_resource_servers(made).await?;
+        let there = self.world.user_pools.list_resource_servers(made).await.map(Some);
+        // A pool that goes with its tenant at this moment lacks nothing.
+        let Some(there) = or_none(there)? else { return Ok(Vec::new()) };
         let state: Option<Versioned<CatalogState>> = self.world.records.get(CatalogState::KEY).await?;
         let pool: Option<Versioned<Pool>> = self.world.records.get(pool.id.as_str()).await?;
         let version = state.map_or(0, |state| state.value.version);
@@ -311,6 +309,14 @@ impl Reconciling {
 /// Whether a tenant's things are neither on their way in nor on their way out.
 pub(super) fn is_settled(tenant: &Tenant) -> bool {
     matches!(tenant.state, TenantState::Active | TenantState::Suspended)
+}
+
+/// What there is; `None` where it is not found, however the backend says so.
+pub(super) fn or_none<T>(outcome: PortResult<Option<T>>) -> Result<Option<T>> {
+    match outcome {
+        Err(error) if error.is(Fault::NotFound) => Ok(None),
+        outcome => Ok(outcome?),
+    }
 }
 
 async fn at_a_time(work: impl Iterator<Item = impl Future<Output = Result<Vec<Drift>>>>) -> Result<Vec<Drift>> {

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::domain::client::{ClientState, DEFAULT_TOKEN_VALIDITY, RotationPolicy};
+use crate::domain::credential::{AppClient, Candidate, HeldSecret};
 use crate::domain::id::{AppClientId, ClientName, PoolId, RotationId, SecretName, VersionId};
-use crate::domain::rotation::{Candidate, HeldSecret};
 
 fn secret(second: u32) -> SecretId {
     SecretId::parse("secret", &format!("app--{second}")).expect("valid")
@@ -30,6 +30,8 @@ fn client() -> Client {
         secret_name: SecretName::parse("name", "keyward/tenants/acme/clients/orders").expect("valid"),
         secret_readers: Vec::new(),
         app_client: Some(AppClientId::parse("id", "app").expect("valid")),
+        replaced: Vec::new(),
+        token_epoch: 0,
         imported: false,
         applied: true,
         revoked_before: None,
@@ -41,13 +43,9 @@ fn client() -> Client {
 }
 
 fn credential() -> Credential {
-    Credential {
-        client: client().name,
-        current: HeldSecret { secret: secret(1), version: version("v1") },
-        candidate: None,
-        previous: None,
-        condemned: Default::default(),
-    }
+    let client = client();
+    let app_client = client.app_client.map(|id| AppClient { pool: client.pool, id });
+    Credential::new(client.name, HeldSecret { app_client, secret: secret(1), version: version("v1") })
 }
 
 fn candidate(secret: Option<SecretId>) -> Candidate {
@@ -58,6 +56,7 @@ fn candidate(secret: Option<SecretId>) -> Candidate {
         proved: false,
         overlap: Duration::ZERO,
         give_up_time: None,
+        replacement: None,
     }
 }
 

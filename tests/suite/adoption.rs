@@ -5,11 +5,13 @@ mod readers;
 mod refusals;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::stream::{self, StreamExt as _};
 use keyward::broker::api::{NewImport, SecretSource};
-use keyward::broker::ports::Shelf;
+use keyward::broker::ports::{PortResult, Shelf};
 use keyward::domain::client::Client;
 use keyward::domain::id::{AppClientId, PoolId};
 use keyward::domain::pool::{MadePool, Pool};
@@ -23,8 +25,8 @@ use crate::harness::backend::{Backend, key};
 use crate::harness::brokers::{Bench, Working, call, client_name, tenant_id};
 use crate::harness::outside::{import, secret, with_foreign};
 use crate::harness::rotations::{get_client, rotate};
-use crate::harness::tolls::tolled;
-use crate::harness::{Daemon, SCOPES, start_time};
+use crate::harness::tolls::{Toll, tolled};
+use crate::harness::{Daemon, SCOPES, details, start_time};
 
 const NAME: &str = "tenants/acme/clients/orders";
 
@@ -177,6 +179,50 @@ async fn a_repeated_request_imports_nothing_twice() {
     let pool: Pool = legacy.backend.record(Shelf::Pool, legacy.pool.trim_start_matches("pools/")).await.expect("there");
     assert_eq!(pool.app_clients, 1);
     legacy.daemon.stop().await;
+}
+
+/// The first two fetches wait for each other.
+struct Together {
+    both: tokio::sync::Barrier,
+    fetches: AtomicUsize,
+}
+
+#[async_trait]
+impl Toll for Together {
+    async fn before(&self, call: &'static str) -> PortResult<()> {
+        if call == "fetch" && self.fetches.fetch_add(1, Ordering::SeqCst) < 2 {
+            self.both.wait().await;
+        }
+        Ok(())
+    }
+
+    async fn after(&self, _: &'static str) -> PortResult<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn of_two_imports_of_one_app_client_one_wins_and_the_other_leaves_nothing() {
+    let together = Arc::new(Together { both: tokio::sync::Barrier::new(2), fetches: AtomicUsize::new(0) });
+    let clock = Arc::new(ManualClock::new(start_time()));
+    let (daemon, backend) = Backend::behind(clock, |_| {}, |ports| tolled(ports, together)).await;
+    daemon.put_orders_api().await;
+    let pool = daemon.create_tenant("acme").await.pool;
+    let app_client = backend.app_client(&backend.made(&pool).await, "legacy", &secret(1)).await;
+    let import = async |name: &str| {
+        let request = import(&format!("tenants/acme/clients/{name}"), &pool, &app_client, secret(1).expose());
+        daemon.clients().import_client(request).await.map(tonic::Response::into_inner)
+    };
+    let (one, other) = tokio::join!(import("one"), import("other"));
+    let (won, lost) = match (one, other) {
+        (Ok(won), Err(lost)) | (Err(lost), Ok(won)) => (won, lost),
+        both => panic!("{both:?}"),
+    };
+    assert_eq!(details(&lost).reason, "APP_CLIENT_TAKEN");
+    let secrets: Vec<_> = backend.secrets("keyward/").await.iter().map(ToString::to_string).collect();
+    assert_eq!(secrets, [format!("keyward/{}", won.name)]);
+    backend.check_settled(&won.name).await;
+    daemon.stop().await;
 }
 
 #[tokio::test]

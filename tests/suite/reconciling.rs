@@ -2,6 +2,7 @@
 
 mod leftovers;
 mod load;
+mod races;
 mod secrets;
 mod settings;
 

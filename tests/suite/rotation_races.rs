@@ -58,8 +58,8 @@ async fn race(seeds: std::ops::Range<u64>, requests: [RotationRequest; 2]) {
         let name = client_name(CLIENT);
         let caller = call();
         let answers = tokio::join!(
-            one.rotations.rotate(&caller, &name, requests[0].clone(), false),
-            other.rotations.rotate(&caller, &name, requests[1].clone(), false),
+            Box::pin(one.rotations.rotate(&caller, &name, requests[0].clone(), false)),
+            Box::pin(other.rotations.rotate(&caller, &name, requests[1].clone(), false)),
         );
         let answers = [answers.0, answers.1];
         assert!(answers.iter().any(Result::is_ok), "one of them comes through: {answers:?}");

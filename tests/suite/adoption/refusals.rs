@@ -137,7 +137,7 @@ async fn scopes_must_be_in_the_catalogue() {
         proto::Client { scopes: vec!["orders/read".to_owned(), "billing/read".to_owned()], ..Default::default() };
     let given = proto::ImportClientRequest { client: Some(client), ..legacy.request() };
     let unknown = |field: &str| expected(Code::InvalidArgument, "SCOPE_UNKNOWN", &[field]);
-    assert_eq!(refused(&legacy, given).await, unknown("client.scopes[0]"));
+    assert_eq!(refused(&legacy, given).await, unknown("client.scopes"));
 
     // A scope that the pool has and the catalogue has not.
     let mut billing = legacy.backend.records::<ResourceServer>(Shelf::ResourceServer).await.remove(0);
@@ -150,7 +150,7 @@ async fn scopes_must_be_in_the_catalogue() {
         access_token_validity: Duration::from_secs(1_800),
     };
     pools.update_app_client(&legacy.made, &legacy.app_client, &spec).await.expect("updated");
-    assert_eq!(refused(&legacy, legacy.request()).await, unknown("client.scopes[0]"));
+    assert_eq!(refused(&legacy, legacy.request()).await, unknown("client.scopes"));
     let client = proto::Client { scopes: vec!["orders/read".to_owned()], ..Default::default() };
     let given = proto::ImportClientRequest { client: Some(client), ..legacy.request() };
     assert_eq!(legacy.import(given).await.expect("imported").scopes, ["orders/read"]);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future;
 use keyward::broker::ports::PortResult;
+use keyward::config::Config;
 use keyward::proto::{self, verify_token_response::Verdict};
 use keyward::runtime::clock::{ManualClock, SystemClock};
 
@@ -21,7 +22,9 @@ use crate::harness::{Daemon, start_time};
 async fn a_mending_loop_under_load_removes_nothing_that_is_in_use() {
     const WORKERS: usize = 6;
     const ROUNDS: usize = 6;
-    let (daemon, backend) = Backend::behind(Arc::new(SystemClock), |_| {}, |ports| ports).await;
+    // Time for others between any two calls.
+    let far = |config: &mut Config| config.embedded.latency = Duration::from_millis(2);
+    let (daemon, backend) = Backend::behind(Arc::new(SystemClock), far, |ports| ports).await;
     daemon.put_orders_api().await;
     let pool = daemon.create_tenant("acme").await.pool;
     let made = backend.made(&pool).await;
