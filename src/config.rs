@@ -7,6 +7,7 @@
 mod aws;
 mod error;
 mod sections;
+mod setting;
 mod settings;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,7 +22,8 @@ pub use sections::{
     Audit, Backend, Callers, Embedded, Grpc, Journal, Log, MasterKeySource, Pools, Rotation, Secrets, Shutdown, Tokens,
     Verification,
 };
-use settings::{Setting, settings};
+use setting::Setting;
+use settings::settings;
 
 /// A longer file is not a configuration, and is not read to its end.
 const MAX_FILE_BYTES: u64 = 1 << 20;

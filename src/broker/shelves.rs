@@ -1,12 +1,13 @@
 //! Where each record is kept and under which key. Keys of one client's records start with `<tenant>/<client>`, so that
 //! what belongs together is listed together.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ports::Shelf;
 use super::records::{IssuerPool, Record};
-use super::world::REQUEST_MEMORY;
 use crate::domain::client::{Client, ClientState, Owner};
 use crate::domain::id::{AppClientId, ClientName, Issuer, RotationName, TenantId};
 use crate::domain::journal::Journal;
@@ -140,6 +141,9 @@ impl Record for ScopeUse {
         use_key(&self.scope, &self.client)
     }
 }
+
+/// How long a repeated request is known (AIP-155 leaves it to the service).
+pub const REQUEST_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A mutation that a caller may repeat (AIP-155).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

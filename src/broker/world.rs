@@ -10,7 +10,7 @@ use super::api::Page;
 use super::ports::{Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};
 use super::records::{Change, Records, Versioned, settle};
 use super::settings::Settings;
-use super::shelves::{SeenRequest, request_key, tenant_prefix};
+use super::shelves::{REQUEST_MEMORY, SeenRequest, request_key, tenant_prefix};
 use super::targets::Targets;
 use crate::domain::audit::{Call, Event};
 use crate::domain::client::{Client, Marked};
@@ -38,9 +38,6 @@ pub struct World {
     pub settings: Settings,
     pub targets: Targets,
 }
-
-/// How long a repeated request is known (AIP-155 leaves it to the service).
-pub const REQUEST_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl World {
     pub async fn open(ports: Ports, settings: Settings) -> Result<Self> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::settings::{MILLI, MINUTE, SECOND, Setting, count, is_region, period, text, texts};
+use super::setting::{MILLI, MINUTE, SECOND, Setting, count, is_region, period, text, texts};
 
 /// `[aws]`: Cognito and Secrets Manager. Credentials come from the SDK's default chain (environment, profile, web
 /// identity, instance metadata) and never from here.

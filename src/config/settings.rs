@@ -1,55 +1,9 @@
 //! Each key once: its value, its limits, and what it is for. What is checked and what is explained come from here, so
 //! that they cannot differ.
 
-use std::fmt;
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
+use super::setting::{DAY, HOUR, MILLI, MINUTE, SECOND, Setting, Value, count, is_region, period, size, text};
 use super::{Backend, Config};
 use crate::runtime::telemetry::{self, Format};
-
-/// One key of a configuration.
-pub(super) struct Setting {
-    pub key: &'static str,
-    pub value: Value,
-    pub limits: Limits,
-    pub about: &'static str,
-}
-
-pub(super) enum Value {
-    Count(u64),
-    Period(Duration),
-    Flag(bool),
-    Text(String),
-    Texts(Vec<String>),
-    Unset,
-}
-
-pub(super) enum Limits {
-    None,
-    Count(RangeInclusive<u64>),
-    Period(RangeInclusive<Duration>),
-    /// What a text must be, in words, and whether it is.
-    Text(&'static str, fn(&str) -> bool),
-    /// What each text must be, and how many there may be.
-    Texts(&'static str, usize, fn(&str) -> bool),
-}
-
-impl Setting {
-    /// What is wrong with the value, such as `must be 1 to 100`.
-    pub(super) fn problem(&self) -> Option<String> {
-        let fits = match (&self.limits, &self.value) {
-            (Limits::Count(range), Value::Count(count)) => range.contains(count),
-            (Limits::Period(range), Value::Period(period)) => range.contains(period),
-            (Limits::Text(_, fits), Value::Text(text)) => fits(text),
-            (Limits::Texts(_, most, fits), Value::Texts(texts)) => {
-                texts.len() <= *most && texts.iter().all(|text| fits(text))
-            }
-            _ => true,
-        };
-        (!fits).then(|| format!("must be {}", self.limits))
-    }
-}
 
 /// Every key of `config`, in the order in which they are explained.
 pub(super) fn settings(config: &Config) -> Vec<Setting> {
@@ -81,7 +35,7 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
         Setting::new("embedded.region", text(&embedded.region), "The Region that pools are in")
             .of("1 to 32 characters of [a-z0-9-]", is_region),
         Setting::new("embedded.latency", period(embedded.latency), "Added to every call of the backend")
-            .lasting(Duration::ZERO, SECOND * 10),
+            .lasting(std::time::Duration::ZERO, SECOND * 10),
     ];
     settings.extend(aws);
     settings.extend([
@@ -111,7 +65,7 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
         )
         .lasting(MILLI * 100, MINUTE),
         Setting::new("verification.leeway", period(verification.leeway), "How far an issuer's clock may be off")
-            .lasting(Duration::ZERO, MINUTE),
+            .lasting(std::time::Duration::ZERO, MINUTE),
         Setting::new("verification.max_cached", count(verification.max_cached), "Verified signatures held in memory")
             .within(1, 10_000_000),
         Setting::new(
@@ -165,60 +119,12 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             period(config.shutdown.drain_deadline),
             "How long calls are waited for",
         )
-        .lasting(Duration::ZERO, MINUTE * 10),
+        .lasting(std::time::Duration::ZERO, MINUTE * 10),
         Setting::new("log.format", text(format), "How log lines look").of("\"text\" or \"json\"", |_| true),
         Setting::new("log.filter", text(&config.log.filter), "What is logged; RUST_LOG wins over it")
             .of("a filter such as \"info,keyward::broker=debug\"", |filter| telemetry::check_filter(filter).is_ok()),
     ]);
     settings
-}
-
-pub(super) const MILLI: Duration = Duration::from_millis(1);
-pub(super) const SECOND: Duration = Duration::from_secs(1);
-pub(super) const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
-
-impl Setting {
-    pub(super) fn new(key: &'static str, value: Value, about: &'static str) -> Self {
-        Setting { key, value, limits: Limits::None, about }
-    }
-
-    pub(super) fn within(self, least: u64, most: u64) -> Self {
-        Setting { limits: Limits::Count(least..=most), ..self }
-    }
-
-    pub(super) fn lasting(self, shortest: Duration, longest: Duration) -> Self {
-        Setting { limits: Limits::Period(shortest..=longest), ..self }
-    }
-
-    pub(super) fn each(self, words: &'static str, most: usize, fits: fn(&str) -> bool) -> Self {
-        Setting { limits: Limits::Texts(words, most, fits), ..self }
-    }
-
-    pub(super) fn of(self, words: &'static str, fits: fn(&str) -> bool) -> Self {
-        Setting { limits: Limits::Text(words, fits), ..self }
-    }
-}
-
-pub(super) fn count(number: impl Into<u64>) -> Value {
-    Value::Count(number.into())
-}
-
-fn size(number: usize) -> Value {
-    Value::Count(u64::try_from(number).unwrap_or(u64::MAX))
-}
-
-pub(super) fn period(duration: Duration) -> Value {
-    Value::Period(duration)
-}
-
-pub(super) fn text(text: impl fmt::Display) -> Value {
-    Value::Text(text.to_string())
-}
-
-pub(super) fn texts(texts: &[String]) -> Value {
-    Value::Texts(texts.to_vec())
 }
 
 fn is_base_url(text: &str) -> bool {
@@ -230,67 +136,7 @@ fn is_base_url(text: &str) -> bool {
         && rest.is_some_and(|rest| !rest.starts_with('/') && !rest.is_empty())
 }
 
-pub(super) fn is_region(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=32).contains(&text.len()) && text.bytes().all(allowed)
-}
-
 fn is_prefix(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     text.len() <= 64 && text.split('/').all(|part| !part.is_empty() && part.bytes().all(allowed))
-}
-
-/// As it is written in TOML; nothing for what is not set.
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Value::Count(count) => write!(f, "{count}"),
-            Value::Period(period) => write!(f, "\"{}\"", Short(*period)),
-            Value::Flag(flag) => write!(f, "{flag}"),
-            Value::Text(text) => f.write_str(&quoted(text)),
-            Value::Texts(texts) => {
-                write!(f, "[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
-            }
-            Value::Unset => Ok(()),
-        }
-    }
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-impl fmt::Display for Limits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Limits::None => Ok(()),
-            Limits::Count(range) => write!(f, "{} to {}", range.start(), range.end()),
-            Limits::Period(range) => write!(f, "{} to {}", Short(*range.start()), Short(*range.end())),
-            Limits::Text(words, _) => f.write_str(words),
-            Limits::Texts(words, most, _) => write!(f, "at most {most}, each {words}"),
-        }
-    }
-}
-
-/// A period in its largest units, as it is read: `90d`, `1m 30s`.
-struct Short(Duration);
-
-impl fmt::Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0.as_nanos();
-        if rest == 0 {
-            return f.write_str("0s");
-        }
-        let units = [("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND), ("ms", MILLI)];
-        let units = units.into_iter().chain([("us", Duration::from_micros(1)), ("ns", Duration::from_nanos(1))]);
-        let mut parts = Vec::new();
-        for (unit, length) in units {
-            let times = rest / length.as_nanos();
-            rest %= length.as_nanos();
-            if times > 0 {
-                parts.push(format!("{times}{unit}"));
-            }
-        }
-        f.write_str(&parts.join(" "))
-    }
 }

@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::id::{AppClientId, ClientName, PoolId, RotationId, SecretId, VersionId};
-use super::rotation::{Labels, Observed};
 
 /// How long a condemned id is remembered after it is gone from Cognito, and a creation that may still happen. What was
 /// under way when its broker stopped has long failed by then.
@@ -135,6 +134,22 @@ impl Attempt {
     pub fn settled_time(&self) -> Timestamp {
         self.time + CONDEMNED_MEMORY
     }
+}
+
+/// What Cognito and Secrets Manager say now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// The secrets of the current app client at Cognito, by id.
+    pub secrets: Vec<SecretId>,
+    pub labels: Labels,
+}
+
+/// Which version each staging label is on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    pub current: Option<VersionId>,
+    pub pending: Option<VersionId>,
+    pub previous: Option<VersionId>,
 }
 
 /// Whether a rotation can start.

@@ -22,28 +22,13 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::Call;
 pub use super::credential::{
-    AppClient, Attempt, CONDEMNED_MEMORY, Candidate, Credential, HeldSecret, PreviousSecret, Replacement, Start,
+    AppClient, Attempt, CONDEMNED_MEMORY, Candidate, Credential, HeldSecret, Labels, Observed, PreviousSecret,
+    Replacement, Start,
 };
 use super::id::{AppClientId, RotationId, RotationName, SecretId, VersionId};
 
 /// At most this many secrets at Cognito (`AddUserPoolClientSecret`).
 pub const MAX_SECRETS: usize = 2;
-
-/// What Cognito and Secrets Manager say now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Observed {
-    /// The secrets of the current app client at Cognito, by id.
-    pub secrets: Vec<SecretId>,
-    pub labels: Labels,
-}
-
-/// Which version each staging label is on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labels {
-    pub current: Option<VersionId>,
-    pub pending: Option<VersionId>,
-    pub previous: Option<VersionId>,
-}
 
 /// One step. Each is idempotent, and each may be the last before a crash.
 #[derive(Clone, Debug, PartialEq, Eq)]
