@@ -4,6 +4,8 @@
 //! A stop says NOT_SERVING first, then takes no new calls, ends the long streams, and waits for calls and background
 //! work until the drain deadline. What is late then is in the journals, and the next start finishes it.
 
+mod live;
+
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,8 @@ use crate::embedded::{self, Embedded, MasterKey, MasterKeyError, OpenError, Opti
 use crate::grpc::{self, Callers, Front, Limits};
 use crate::runtime::readiness::Readiness;
 use crate::runtime::shutdown::{Drained, drain};
+
+pub use live::{Finding, Verdict, try_out};
 
 /// Why the daemon did not start. Says which key or file is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -167,13 +171,7 @@ fn lock_data_folder(folder: &Path) -> Result<File, StartError> {
 async fn open_backend(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports, StartError> {
     match config.backend {
         Backend::Embedded => {
-            let key = match config.embedded.master_key_source()? {
-                MasterKeySource::File(path) => MasterKey::from_file(&path)?,
-                MasterKeySource::Variable(name) => {
-                    let text = zeroize::Zeroizing::new(std::env::var(name).unwrap_or_default());
-                    MasterKey::from_base64(&text)?
-                }
-            };
+            let key = master_key(config)?;
             let options = Options {
                 issuer_base: config.embedded.issuer_base.clone(),
                 region: config.embedded.region.clone(),
@@ -203,6 +201,16 @@ async fn open_backend(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports, S
             })
         }
     }
+}
+
+fn master_key(config: &Config) -> Result<MasterKey, StartError> {
+    Ok(match config.embedded.master_key_source()? {
+        MasterKeySource::File(path) => MasterKey::from_file(&path)?,
+        MasterKeySource::Variable(name) => {
+            let text = zeroize::Zeroizing::new(std::env::var(name).unwrap_or_default());
+            MasterKey::from_base64(&text)?
+        }
+    })
 }
 
 fn aws_options(config: &config::Aws) -> aws::Options {

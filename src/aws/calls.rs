@@ -11,7 +11,7 @@ use tracing::debug;
 use super::faults::{Asking, port_error};
 use super::governor::{Call, Category, Governor};
 use super::operations::Listed;
-use crate::broker::ports::PortResult;
+use crate::broker::ports::{Peer, PortResult};
 use crate::domain::id::UserPoolId;
 
 pub(super) struct Calls {
@@ -52,6 +52,18 @@ impl Calls {
         let category = Category::ClientAuthentication;
         let call = Call { region, category, operation: "TokenEndpoint", pool: Some(pool) };
         self.in_turn(asking, call, Box::pin(send))
+    }
+
+    /// Makes a call to see what comes of it, whatever that is. The error is of not having had a turn.
+    pub async fn outcome<T, E: Listed>(
+        &self,
+        region: &str,
+        pool: Option<&UserPoolId>,
+        send: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> PortResult<Result<T, SdkError<E, HttpResponse>>> {
+        let call = Call { region, category: E::OPERATION.category, operation: E::OPERATION.name, pool };
+        self.governor.turn(Peer::UserPools, call).await?;
+        Ok(send.await)
     }
 
     async fn in_turn<T>(

@@ -13,12 +13,14 @@ mod faults;
 mod governor;
 mod http;
 mod jwks;
+mod live;
 mod names;
 mod oauth;
 mod operations;
 mod policy;
 mod pool_settings;
 mod pools;
+mod probes;
 mod regions;
 mod resource_servers;
 mod secret_names;
@@ -33,6 +35,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use live::{Finding, Verdict, Wanted, try_out};
 pub use operations::{OPERATIONS, Operation};
 
 use crate::broker::ports::{Clock, KeySource, TokenEndpoint, UserPools, Vault};

@@ -8,6 +8,7 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_cognitoidentityprovider as cognito;
+use aws_sdk_cognitoidentityprovider::config::SharedCredentialsProvider;
 use aws_sdk_secretsmanager as secrets;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -24,6 +25,7 @@ pub(super) struct Region {
 
 pub(super) struct Regions {
     own: String,
+    credentials: Option<SharedCredentialsProvider>,
     /// The broker's own included.
     all: BTreeMap<String, Region>,
 }
@@ -44,7 +46,16 @@ impl Regions {
         let base = Box::pin(loading).await;
         let names = std::iter::once(&options.region).chain(&options.regions);
         let all = names.map(|name| (name.clone(), Region::new(&base, options, name))).collect();
-        Regions { own: options.region.clone(), all }
+        Regions { own: options.region.clone(), credentials: base.credentials_provider(), all }
+    }
+
+    /// Whom all clients ask for credentials.
+    pub fn credentials(&self) -> Option<&SharedCredentialsProvider> {
+        self.credentials.as_ref()
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Region> {
+        self.all.values()
     }
 
     /// The Region of that name, the broker's own for an empty one. One that is not configured is refused.

@@ -32,7 +32,7 @@ Examples:
 
 Exit codes:
   0         done, or stopped by SIGTERM or SIGINT with every call under way finished
-  1         it did not start, or it failed, or the tour found something that should not be
+  1         it did not start, or it failed, or the tour found something that should not be, or check --live missed something
   2         the command line or the configuration is wrong; nothing was started
   3         stopped by a signal, with calls still under way at shutdown.drain_deadline
   130, 143  ended at once by a second SIGINT or SIGTERM
@@ -62,7 +62,7 @@ enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Done,
-    /// The tour's expectations were not all met. It has said so.
+    /// The tour's expectations were not all met, or something is missing. It has said so.
     Unmet,
     /// Calls were under way when the drain deadline passed.
     Late,
@@ -73,7 +73,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Dev(args) => in_runtime(dev::run(args)),
         Command::Serve(args) => in_runtime(serve::run(args)),
-        Command::Check(args) => check::run(&args),
+        Command::Check(args) => in_runtime(check::run(args)),
         Command::Tour(args) => in_runtime(tour::run(args)),
     };
     match result {
