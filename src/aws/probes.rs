@@ -8,7 +8,7 @@ use aws_sdk_cognitoidentityprovider::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cognitoidentityprovider::types::UserPoolMfaType;
 
 use super::calls::Calls;
-use super::live::{Finding, Judged, Verdict, Wanted, judge, operations_of, subject};
+use super::live::{Finding, Judged, Wanted, judge, operations_of, subject};
 use super::operations::{Listed, OPERATIONS};
 use super::pool_settings::POOL_TAG;
 use super::regions::Region;
@@ -18,7 +18,6 @@ use crate::domain::id::UserPoolId;
 
 const COGNITO: &str = "cognito-idp";
 const SECRETS_MANAGER: &str = "secretsmanager";
-const HAS_EFFECT: &str = "a call that is allowed would have its effect";
 /// One that would let nobody in.
 const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*",
     "Action": "secretsmanager:GetSecretValue", "Resource": "*"}]}"#;
@@ -63,7 +62,6 @@ impl<'a> Prober<'a> {
         self.attempt(update.send()).await;
         let mfa = cognito.set_user_pool_mfa_config().user_pool_id(pool).mfa_configuration(UserPoolMfaType::Off);
         self.attempt(mfa.send()).await;
-        self.attempt(cognito.delete_user_pool().user_pool_id(pool).send()).await;
         let domain = format!("{}-{name}", self.options.name_prefix);
         self.attempt(cognito.create_user_pool_domain().user_pool_id(pool).domain(&domain).send()).await;
         self.attempt(cognito.delete_user_pool_domain().user_pool_id(pool).domain(&domain).send()).await;
@@ -167,7 +165,7 @@ impl<'a> Prober<'a> {
         }
     }
 
-    /// The look at what must not be there; whether it is not, so that it may be written to.
+    /// The look at what must not be there; whether it may be written to.
     async fn is_nowhere<T, E>(
         &mut self,
         send: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
@@ -219,12 +217,14 @@ impl<'a> Prober<'a> {
     fn leave_out(&mut self, service: &str) {
         let region = self.region.name.clone();
         let is_known = |findings: &[Finding], subject: &str| findings.iter().any(|known| known.subject == subject);
-        let was_stopped = self.findings.iter().any(|known| known.verdict == Verdict::Missing);
         for operation in operations_of(service) {
             let subject = subject(operation, &region);
             if !is_known(&self.findings, &subject) {
-                let is_creation = ["CreateUserPool", "CreateSecret"].contains(&operation.name);
-                let why = if is_creation || !was_stopped { HAS_EFFECT } else { "what came before went wrong" };
+                let why = match operation.name {
+                    "CreateUserPool" | "CreateSecret" => "a call that is allowed would have its effect",
+                    "DeleteUserPool" => "it need be allowed only on pools with the tag keyward:pool, so not on nothing",
+                    _ => "whether what it would be tried on is there could not be told",
+                };
                 self.findings.push(Finding::not_tried(subject, why));
             }
         }

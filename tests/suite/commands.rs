@@ -3,6 +3,7 @@
 mod check;
 mod dev;
 mod failed_starts;
+mod live;
 mod tour;
 
 use std::path::Path;

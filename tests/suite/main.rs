@@ -10,6 +10,7 @@ mod catalog;
 mod clients;
 mod commands;
 mod crash;
+mod deployed;
 mod fake;
 mod harness;
 mod hygiene;

@@ -1,0 +1,169 @@
+//! `deploy/`: what an operator gives to AWS allows what the program does there, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyward::aws::{Aws, OPERATIONS};
+use keyward::broker::Ports;
+use keyward::proto;
+use keyward::runtime::clock::SystemClock;
+use serde_json::Value;
+
+use crate::fake::Fake;
+use crate::harness::rotations::{rotate, rotate_at_once};
+use crate::harness::{Daemon, mask, new_client, new_resource_server, new_tenant_with_pool};
+
+const POLICY: &str = include_str!("../../deploy/iam-policy.json");
+const STACK: &str = include_str!("../../deploy/cloudformation.yaml");
+const READER: &str = "arn:aws:iam::123456789012:role/orders";
+
+#[test]
+fn the_policy_allows_exactly_what_the_operations_need() {
+    let allowed: Vec<_> = policy().into_values().flatten().collect();
+    let needed = OPERATIONS.iter().flat_map(|operation| operation.actions).map(|action| (*action).to_owned());
+    assert_eq!(allowed.iter().cloned().collect::<BTreeSet<_>>(), needed.collect());
+    assert_eq!(allowed.len(), allowed.iter().collect::<BTreeSet<_>>().len(), "an action is allowed twice");
+}
+
+#[test]
+fn only_what_aws_cannot_narrow_is_allowed_on_everything() {
+    let is_wide = |statement: &&Value| statement["Resource"] == "*";
+    let wide: Vec<_> = statements().iter().filter(is_wide).flat_map(actions).collect();
+    assert_eq!(wide, ["cognito-idp:ListUserPools", "cognito-idp:CreateUserPool", "secretsmanager:ListSecrets"]);
+    for statement in statements() {
+        let resource = statement["Resource"].as_str().expect("one resource").to_owned();
+        let service = actions(&statement)[0].split(':').next().expect("a service").to_owned();
+        let narrow = match service.as_str() {
+            "cognito-idp" => "arn:aws:cognito-idp:*:*:userpool/*",
+            _ => "arn:aws:secretsmanager:*:*:secret:keyward/*",
+        };
+        assert!(resource == narrow || resource == "*", "{resource}");
+    }
+}
+
+#[test]
+fn the_stack_has_the_same_statements() {
+    let stack = STACK.split("- Sid: ").skip(1).map(|text| {
+        let (sid, rest) = text.split_once('\n').expect("a statement");
+        let words = rest.split(|c: char| c.is_whitespace() || c == ',').filter(|word| is_action(word));
+        (sid.to_owned(), words.map(str::to_owned).collect::<Vec<_>>())
+    });
+    let stack: BTreeMap<_, _> = stack.filter(|(_, actions)| !actions.is_empty()).collect();
+    assert_eq!(stack, policy());
+    for statement in statements() {
+        let tags = statement["Condition"]["StringLike"].as_object().into_iter().flatten();
+        for (key, values) in tags {
+            assert!(STACK.replace(' ', "").contains(&format!("\"{key}\":{values}")), "{key} {values}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broker_calls_nothing_that_the_policy_does_not_allow() {
+    let fake = Fake::start(Arc::new(SystemClock)).await;
+    live_through_everything(&fake).await;
+
+    let allowed: BTreeSet<_> = policy().into_values().flatten().collect();
+    let called: BTreeSet<_> = fake.calls().into_iter().map(|call| call.action).collect();
+    let asks_iam = |action: &&String| !action.starts_with("oauth2:");
+    let forbidden: Vec<_> = called.iter().filter(asks_iam).filter(|action| !allowed.contains(*action)).collect();
+    assert_eq!(forbidden, Vec::<&String>::new());
+
+    // What such a life has no use for, and arguments that are actions of their own.
+    let without: Vec<_> = allowed.difference(&called).map(String::as_str).collect();
+    assert_eq!(without, ["cognito-idp:TagResource", "cognito-idp:UntagResource", "secretsmanager:TagResource"]);
+}
+
+/// Two tenants, one with a pool of its own, their clients, rotations, changes, a reconciliation, and their end.
+async fn live_through_everything(fake: &Fake) {
+    let clock = Arc::new(SystemClock);
+    let aws = Aws::connect(fake.options(), clock.clone()).await.expect("clients are made");
+    let daemon = Daemon::start_through(
+        clock,
+        |_| {},
+        |ports| Ports {
+            user_pools: aws.user_pools(),
+            token_endpoint: aws.token_endpoint(),
+            key_source: aws.key_source(),
+            vault: aws.vault(),
+            ..ports
+        },
+    )
+    .await;
+    daemon.put_orders_api().await;
+    daemon.create_tenant("acme").await;
+    let settings = proto::UserPoolSettings {
+        mfa_mode: proto::MfaMode::Optional.into(),
+        tags: [("team".to_owned(), "a".to_owned())].into(),
+        ..Default::default()
+    };
+    let request = new_tenant_with_pool("globex", settings);
+    daemon.tenants().create_tenant(request).await.expect("a tenant with a pool of its own");
+
+    let mut request = new_client("acme", "orders");
+    request.client.as_mut().expect("set").secret_readers = vec![READER.to_owned()];
+    let client = daemon.clients().create_client(request).await.expect("a client").into_inner();
+    daemon.create_client("globex", "orders").await;
+    let token = daemon.token(&client.name).await;
+    daemon.verify(&token.access_token).await;
+    rotate(&daemon.channel, "tenants/globex/clients/orders").await;
+    rotate_at_once(&daemon.channel, &client.name).await;
+
+    let changed =
+        proto::Client { secret_readers: Vec::new(), scopes: vec!["orders/read".to_owned()], ..client.clone() };
+    let changed = proto::Client { etag: String::new(), ..changed };
+    let update_mask = mask(&["secret_readers", "scopes"]);
+    let request = proto::UpdateClientRequest { client: Some(changed), update_mask, ..Default::default() };
+    daemon.clients().update_client(request).await.expect("changed");
+    let changed = proto::Tenant {
+        name: "tenants/globex".to_owned(),
+        user_pool: Some(proto::UserPoolSettings::default()),
+        ..Default::default()
+    };
+    let request =
+        proto::UpdateTenantRequest { tenant: Some(changed), update_mask: mask(&["user_pool"]), ..Default::default() };
+    daemon.tenants().update_tenant(request).await.expect("changed");
+    let request = new_resource_server("orders", &["read", "write", "refund"]);
+    daemon.catalog().put_resource_server(request).await.expect("changed");
+    let request = proto::ReconcileTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
+    daemon.tenants().reconcile_tenant(request).await.expect("reconciled");
+
+    // The second of this name brings the secret of the first back.
+    delete_client(&daemon, &client.name).await;
+    daemon.create_client("acme", "orders").await;
+    for tenant in ["acme", "globex"] {
+        delete_client(&daemon, &format!("tenants/{tenant}/clients/orders")).await;
+        let request = proto::DeleteTenantRequest { name: format!("tenants/{tenant}"), ..Default::default() };
+        daemon.tenants().delete_tenant(request).await.expect("deleted");
+    }
+    let name = "resourceServers/orders".to_owned();
+    let request = proto::DeleteResourceServerRequest { name, ..Default::default() };
+    daemon.catalog().delete_resource_server(request).await.expect("deleted");
+    tokio::time::timeout(Duration::from_secs(30), daemon.stop()).await.expect("it ends");
+}
+
+async fn delete_client(daemon: &Daemon, name: &str) {
+    let request = proto::DeleteClientRequest { name: name.to_owned(), ..Default::default() };
+    daemon.clients().delete_client(request).await.expect("deleted");
+}
+
+/// The actions of each statement.
+fn policy() -> BTreeMap<String, Vec<String>> {
+    statements().iter().map(|it| (it["Sid"].as_str().expect("a name").to_owned(), actions(it))).collect()
+}
+
+fn statements() -> Vec<Value> {
+    let policy: Value = serde_json::from_str(POLICY).expect("JSON");
+    policy["Statement"].as_array().expect("statements").clone()
+}
+
+fn actions(statement: &Value) -> Vec<String> {
+    let actions = statement["Action"].as_array().expect("actions");
+    actions.iter().map(|action| action.as_str().expect("a name").to_owned()).collect()
+}
+
+fn is_action(word: &&str) -> bool {
+    let parts = word.split_once(':');
+    parts.is_some_and(|(service, name)| ["cognito-idp", "secretsmanager"].contains(&service) && !name.contains(':'))
+}
