@@ -7,6 +7,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_cognitoidentityprovider::config::ProvideCredentials;
 use aws_sdk_cognitoidentityprovider::config::http::HttpResponse;
@@ -20,6 +21,9 @@ use super::probes::Prober;
 use super::regions::Regions;
 use super::{ConnectError, Options};
 use crate::broker::ports::{Clock, Fault};
+
+/// How long a call may wait for its turn under the quotas.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What came of trying one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +81,8 @@ pub struct Wanted {
 pub async fn try_out(options: Options, wanted: Wanted, clock: Arc<dyn Clock>) -> Result<Vec<Finding>, ConnectError> {
     super::http::client(&options, &options.endpoints.token)?;
     let regions = Regions::connect(&options).await;
-    let calls = Calls::new(Governor::new(&options.quotas, options.quota_wait, clock));
+    // However short `quota_wait` is: nobody else waits here.
+    let calls = Calls::new(Governor::new(&options.quotas, PATIENCE, clock));
     let mut findings = Vec::new();
     if !has_credentials(&regions, &mut findings).await {
         findings.push(Finding::not_tried("everything else", "there are no credentials to try it with"));

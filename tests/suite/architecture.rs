@@ -29,6 +29,12 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["embedded"]),
     ("tokio_rusqlite", &["embedded"]),
+    ("aws_config", &["aws"]),
+    ("aws_sdk_cognitoidentityprovider", &["aws"]),
+    ("aws_sdk_secretsmanager", &["aws"]),
+    ("aws_smithy_http_client", &["aws"]),
+    ("governor", &["aws"]),
+    ("reqwest", &["aws"]),
     ("tonic", &["grpc", "daemon", "tour", "proto"]),
     ("prost", &["grpc", "tour", "proto"]),
     ("prost_types", &["grpc", "proto"]),
