@@ -90,8 +90,8 @@ pub async fn try_out(options: Options, wanted: Wanted, clock: Arc<dyn Clock>) ->
     }
     for region in regions.all() {
         let mut prober = Prober::new(&calls, region, &options, &wanted);
-        prober.cognito().await;
-        prober.secrets_manager().await;
+        Box::pin(prober.cognito()).await;
+        Box::pin(prober.secrets_manager()).await;
         findings.append(&mut prober.findings);
     }
     for pool in &wanted.adopted_pools {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::pin::Pin;
 
 use aws_sdk_cognitoidentityprovider::config::http::HttpResponse;
 use aws_sdk_cognitoidentityprovider::error::{ProvideErrorMetadata, SdkError};
@@ -14,10 +15,16 @@ use super::pool_settings::POOL_TAG;
 use super::regions::Region;
 use super::staging::CURRENT;
 use super::{Options, TokenSource};
-use crate::domain::id::UserPoolId;
 
 const COGNITO: &str = "cognito-idp";
 const SECRETS_MANAGER: &str = "secretsmanager";
+type Outcome<T, E> = Result<T, SdkError<E, HttpResponse>>;
+
+/// A call of the SDK that is about to be made.
+trait Sending<T, E>: Future<Output = Outcome<T, E>> + Send {}
+
+impl<T, E, F: Future<Output = Outcome<T, E>> + Send> Sending<T, E> for F {}
+
 /// One that would let nobody in.
 const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*",
     "Action": "secretsmanager:GetSecretValue", "Resource": "*"}]}"#;
@@ -43,7 +50,7 @@ impl<'a> Prober<'a> {
     pub async fn cognito(&mut self) {
         let cognito = &self.region.cognito;
         let setting = "aws.endpoints.cognito";
-        if !self.reach(COGNITO, setting, cognito.list_user_pools().max_results(1).send()).await {
+        if !self.reach(COGNITO, setting, Box::pin(cognito.list_user_pools().max_results(1).send())).await {
             return;
         }
         self.get_client_token().await;
@@ -84,7 +91,7 @@ impl<'a> Prober<'a> {
     pub async fn secrets_manager(&mut self) {
         let secrets = &self.region.secrets;
         let setting = "aws.endpoints.secrets_manager";
-        if !self.reach(SECRETS_MANAGER, setting, secrets.list_secrets().max_results(1).send()).await {
+        if !self.reach(SECRETS_MANAGER, setting, Box::pin(secrets.list_secrets().max_results(1).send())).await {
             return;
         }
         let (secret, version) = (self.secret.clone(), self.nothing.clone());
@@ -108,7 +115,7 @@ impl<'a> Prober<'a> {
     pub async fn adopted_pool(&mut self, pool: &str) {
         let subject = format!("the adopted pool {pool}");
         let request = self.region.cognito.describe_user_pool().user_pool_id(pool);
-        let outcome = match self.in_turn(request.send()).await {
+        let outcome = match self.in_turn(Box::pin(request.send())).await {
             Ok(outcome) => outcome,
             Err(why) => return self.findings.push(Finding::not_tried(subject, why)),
         };
@@ -133,12 +140,7 @@ impl<'a> Prober<'a> {
     }
 
     /// The first call of a service: whether anybody answers, and what.
-    async fn reach<T, E>(
-        &mut self,
-        service: &str,
-        setting: &str,
-        send: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
-    ) -> bool
+    async fn reach<T, E>(&mut self, service: &str, setting: &str, send: Pin<Box<impl Sending<T, E>>>) -> bool
     where
         E: Listed + ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
@@ -166,25 +168,25 @@ impl<'a> Prober<'a> {
     }
 
     /// The look at what must not be there; whether it may be written to.
-    async fn is_nowhere<T, E>(
-        &mut self,
-        send: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
-    ) -> bool
+    fn is_nowhere<T, E>(&mut self, send: impl Sending<T, E>) -> impl Future<Output = bool>
     where
         E: Listed + ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        match self.attempt(send).await {
-            // Its random name keeps it apart where looking is forbidden.
-            Some(Ok(_)) | None => false,
-            Some(Err(_)) => true,
-        }
+        let attempt = self.attempt(send);
+        // Where looking is forbidden, the random name is enough.
+        async { matches!(attempt.await, Some(Err(_))) }
     }
 
     /// Tries one operation; its outcome, if the call was made.
-    async fn attempt<T, E>(
-        &mut self,
-        send: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
-    ) -> Option<Result<T, SdkError<E, HttpResponse>>>
+    fn attempt<T, E>(&mut self, send: impl Sending<T, E>) -> impl Future<Output = Option<Outcome<T, E>>>
+    where
+        E: Listed + ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        // Such a future is some kilobytes.
+        self.attempt_boxed(Box::pin(send))
+    }
+
+    async fn attempt_boxed<T, E>(&mut self, send: Pin<Box<impl Sending<T, E>>>) -> Option<Outcome<T, E>>
     where
         E: Listed + ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
@@ -202,15 +204,8 @@ impl<'a> Prober<'a> {
         Some(outcome)
     }
 
-    async fn in_turn<T, E>(
-        &self,
-        send: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
-    ) -> Result<Result<T, SdkError<E, HttpResponse>>, String>
-    where
-        E: Listed,
-    {
-        let pool: Option<&UserPoolId> = None;
-        self.calls.outcome(&self.region.name, pool, Box::pin(send)).await.map_err(|error| error.to_string())
+    async fn in_turn<T, E: Listed>(&self, send: Pin<Box<impl Sending<T, E>>>) -> Result<Outcome<T, E>, String> {
+        self.calls.outcome(&self.region.name, None, send).await.map_err(|error| error.to_string())
     }
 
     /// Says of every operation and action of the service that was not tried why it was not.

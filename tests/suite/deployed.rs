@@ -46,7 +46,7 @@ fn only_what_aws_cannot_narrow_is_allowed_on_everything() {
 fn the_stack_has_the_same_statements() {
     let stack = STACK.split("- Sid: ").skip(1).map(|text| {
         let (sid, rest) = text.split_once('\n').expect("a statement");
-        let words = rest.split(|c: char| c.is_whitespace() || c == ',').filter(|word| is_action(word));
+        let words = rest.split(|c: char| c.is_whitespace() || c == ',').filter(is_action);
         (sid.to_owned(), words.map(str::to_owned).collect::<Vec<_>>())
     });
     let stack: BTreeMap<_, _> = stack.filter(|(_, actions)| !actions.is_empty()).collect();
