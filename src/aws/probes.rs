@@ -18,16 +18,16 @@ use super::{Options, TokenSource};
 
 const COGNITO: &str = "cognito-idp";
 const SECRETS_MANAGER: &str = "secretsmanager";
+/// One that would let nobody in.
+const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*",
+    "Action": "secretsmanager:GetSecretValue", "Resource": "*"}]}"#;
+
 type Outcome<T, E> = Result<T, SdkError<E, HttpResponse>>;
 
 /// A call of the SDK that is about to be made.
 trait Sending<T, E>: Future<Output = Outcome<T, E>> + Send {}
 
 impl<T, E, F: Future<Output = Outcome<T, E>> + Send> Sending<T, E> for F {}
-
-/// One that would let nobody in.
-const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*",
-    "Action": "secretsmanager:GetSecretValue", "Resource": "*"}]}"#;
 
 pub(super) struct Prober<'a> {
     calls: &'a Calls,
