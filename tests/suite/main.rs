@@ -9,6 +9,7 @@ mod bad_input;
 mod catalog;
 mod clients;
 mod commands;
+mod contract;
 mod crash;
 mod deployed;
 mod fake;
