@@ -14,10 +14,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use jiff::Timestamp;
 use keyward::aws::{Aws, Credentials, Endpoints, Options, Quotas, TokenSource};
-use keyward::broker::ports::{AppClientSpec, Clock, Fault, KeySource, PortResult, TokenEndpoint, UserPools, Vault};
+use keyward::broker::ports::{AppClientSpec, Fault, KeySource, PortResult, TokenEndpoint, UserPools, Vault};
 use keyward::domain::id::{AppClientId, PoolId};
 use keyward::domain::pool::MadePool;
 use keyward::domain::scope::{Identifier, ResourceServer, ScopeDefinition, ScopeSet};
@@ -28,6 +26,7 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use crate::fake::{Fake, OTHER_REGION, REGION};
+use crate::harness::flowing::Flowing;
 use crate::harness::start_time;
 use crate::peers::Peer;
 
@@ -174,7 +173,7 @@ impl Backend {
         MasterKey::generate_file(&key).expect("a master key");
         let key = MasterKey::from_file(&key).expect("the master key");
         let clock = ManualClock::new(start_time());
-        let flowing = Arc::new(Flowing(clock.clone()));
+        let flowing = Arc::new(Flowing::new(clock.clone()));
         let options = keyward::embedded::Options::default();
         let embedded = Embedded::open(&folder.path().join("keyward.db"), &key, options, flowing).await.expect("opened");
         Backend {
@@ -193,19 +192,12 @@ impl Backend {
         // Quotas hold, and waiting for a turn under them moves the clock.
         fake.enforce_quotas();
         let options = Options { token_source, ..fake.options() };
-        let aws = Aws::connect(options, Arc::new(Flowing(clock.clone()))).await.expect("connected");
+        let aws = Aws::connect(options, Arc::new(Flowing::new(clock.clone()))).await.expect("connected");
         (Backend::of(&aws, Some(clock)), fake)
     }
 
     async fn peer(peer: &Peer) -> Backend {
-        let endpoint = &peer.endpoint;
-        let endpoints = Endpoints {
-            cognito: endpoint.clone(),
-            secrets_manager: endpoint.clone(),
-            token: format!("{endpoint}/oauth2/token"),
-            jwks: format!("{endpoint}/{{user_pool}}/.well-known/jwks.json"),
-        };
-        let aws = Aws::connect(peer_options(endpoints), Arc::new(SystemClock)).await.expect("connected");
+        let aws = Aws::connect(peer_options(peer, peer), Arc::new(SystemClock)).await.expect("connected");
         Backend::of(&aws, None)
     }
 
@@ -238,8 +230,8 @@ impl Backend {
     }
 }
 
-/// For a program of others, which has no quotas.
-fn peer_options(endpoints: Endpoints) -> Options {
+/// For programs of others, which have no quotas: Cognito and its tokens of one, Secrets Manager of another.
+pub fn peer_options(cognito: &Peer, secrets_manager: &Peer) -> Options {
     const MANY: u32 = 100_000;
     Options {
         region: REGION.to_owned(),
@@ -250,7 +242,12 @@ fn peer_options(endpoints: Endpoints) -> Options {
         connect_timeout: Duration::from_secs(5),
         call_timeout: Duration::from_secs(30),
         quota_wait: Duration::from_secs(5),
-        endpoints,
+        endpoints: Endpoints {
+            cognito: cognito.endpoint.clone(),
+            secrets_manager: secrets_manager.endpoint.clone(),
+            token: format!("{}/oauth2/token", cognito.endpoint),
+            jwks: format!("{}/{{user_pool}}/.well-known/jwks.json", cognito.endpoint),
+        },
         quotas: Quotas {
             client_authentication: MANY,
             app_client_reads: MANY,
@@ -264,22 +261,6 @@ fn peer_options(endpoints: Endpoints) -> Options {
             secret_writes: MANY,
         },
         credentials: Credentials::Fixed { access_key_id: "AKIATEST".to_owned(), secret_access_key: "test".to_owned() },
-    }
-}
-
-/// A clock that whoever waits moves.
-pub struct Flowing(pub ManualClock);
-
-#[async_trait]
-impl Clock for Flowing {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-
-    async fn sleep_until(&self, time: Timestamp) {
-        if time > self.0.now() {
-            self.0.set(time);
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 mod adoption;
 mod architecture;
 mod audit;
+mod aws;
 mod bad_input;
 mod catalog;
 mod clients;

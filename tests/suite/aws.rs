@@ -1,0 +1,6 @@
+//! The whole daemon on the AWS backend, over gRPC: against the strict fake, and against programs of others as far as
+//! they go.
+
+mod life;
+mod peers;
+mod region;

@@ -1,0 +1,57 @@
+//! Daemons and ports on the AWS backend.
+
+use std::sync::Arc;
+
+use keyward::aws::{Aws, Options};
+use keyward::broker::Ports;
+use keyward::broker::ports::Clock;
+use keyward::config::Config;
+use keyward::runtime::clock::ManualClock;
+
+use super::flowing::Flowing;
+use super::{Daemon, start_time};
+use crate::fake::Fake;
+
+/// These ports with AWS in place of all but registry and clock.
+pub fn over_aws(aws: &Aws, ports: Ports) -> Ports {
+    Ports {
+        user_pools: aws.user_pools(),
+        token_endpoint: aws.token_endpoint(),
+        key_source: aws.key_source(),
+        vault: aws.vault(),
+        ..ports
+    }
+}
+
+/// A daemon at rest on the strict fake, with the orders API. Waiting under quotas moves its clock.
+pub struct AwsStage {
+    pub daemon: Daemon,
+    pub fake: Fake,
+    pub clock: Arc<ManualClock>,
+}
+
+impl AwsStage {
+    pub async fn set() -> Self {
+        AwsStage::set_with(|_| {}, |_| {}).await
+    }
+
+    pub async fn set_with(edit: impl FnOnce(&mut Config), tune: impl FnOnce(&mut Options)) -> Self {
+        let clock = Arc::new(ManualClock::new(start_time()));
+        let fake = Fake::start(clock.clone()).await;
+        fake.enforce_quotas();
+        let mut options = fake.options();
+        tune(&mut options);
+        let flowing: Arc<dyn Clock> = Arc::new(Flowing::new((*clock).clone()));
+        let aws = Aws::connect(options, flowing).await.expect("connected");
+        let daemon = Daemon::start_through(clock.clone(), edit, |ports| over_aws(&aws, ports)).await;
+        daemon.put_orders_api().await;
+        AwsStage { daemon, fake, clock }
+    }
+
+    /// Stops it; no quota was overstepped and no model broken.
+    pub async fn strike(self) {
+        self.daemon.stop().await;
+        assert_eq!(self.fake.throttled(), 0);
+        assert_eq!(self.fake.complaints(), Vec::<String>::new());
+    }
+}
