@@ -6,6 +6,8 @@ mod adoption;
 mod architecture;
 mod audit;
 mod aws;
+mod aws_faults;
+mod aws_outage;
 mod bad_input;
 mod catalog;
 mod clients;

@@ -1,6 +1,7 @@
 //! Daemons to test against, and the few calls that nearly every test begins with.
 
 mod asks;
+pub mod aws_bench;
 pub mod backend;
 mod binary;
 pub mod brokers;
