@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use aws_sdk_cognitoidentityprovider::config::ProvideCredentials;
 use aws_sdk_cognitoidentityprovider::config::http::HttpResponse;
-use aws_sdk_cognitoidentityprovider::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_cognitoidentityprovider::error::{ProvideErrorMetadata, SdkError};
 
 use super::calls::Calls;
 use super::faults::{cleaned, fault_of, words};
@@ -129,7 +129,7 @@ async fn has_credentials(regions: &Regions, findings: &mut Vec<Finding>) -> bool
     match outcome {
         Ok(()) => findings.push(Finding::fine(subject, "")),
         Err(error) => {
-            let why = cleaned(&DisplayErrorContext(&error).to_string());
+            let why = with_causes(&error);
             let mend = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give the machine or the \
                         service account a role";
             findings.push(Finding::missing(subject, format!("{why}; {mend}")));
@@ -226,9 +226,13 @@ fn why_unreachable<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Str
             format!("an answer that cannot be read (HTTP {})", answer.raw().status().as_u16())
         }
         SdkError::DispatchFailure(failure) => {
-            let cause = failure.as_connector_error().map(|cause| DisplayErrorContext(cause).to_string());
-            cleaned(&cause.unwrap_or_else(|| "the request was not sent".to_owned()))
+            failure.as_connector_error().map_or_else(|| "the request was not sent".to_owned(), |it| with_causes(it))
         }
         _ => "an error of a new kind".to_owned(),
     }
+}
+
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    cleaned(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
 }
