@@ -62,6 +62,7 @@ impl Clients {
             return Err(Error::already_exists(name));
         }
         self.check_scopes(&new.scopes).await?;
+        let _turn = self.pools.place_in_turn().await;
         let place = match tenant.isolation {
             Isolation::AppClient => self.pools.place_shared(Some(&tenant.pool)).await?,
             Isolation::UserPool => super::pools::Place::There(self.pools.pool(&tenant.pool).await?),

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::{Mutex, MutexGuard};
+
 use super::api::Page;
 use super::flights::Flights;
 use super::ports::{Fault, PortResult};
@@ -23,6 +25,7 @@ pub struct Pools {
     /// Set once the pools that the configuration names are known.
     pub(super) adopted: tokio::sync::OnceCell<()>,
     readying: Flights<PoolId, MadePool>,
+    placing: Mutex<()>,
 }
 
 /// Where something goes: a pool that is there, or one to be created with it.
@@ -52,7 +55,14 @@ impl Place {
 
 impl Pools {
     pub fn new(world: Arc<World>, tracker: tokio_util::task::TaskTracker) -> Self {
-        Pools { world, adopted: tokio::sync::OnceCell::new(), readying: Flights::new(tracker) }
+        let (adopted, placing) = (tokio::sync::OnceCell::new(), Mutex::default());
+        Pools { world, adopted, readying: Flights::new(tracker), placing }
+    }
+
+    /// Held from the choice of a shared pool until it is written down: many who choose at one time would else overtake
+    /// each other at one record without end, and each begin a pool when the last place is taken.
+    pub async fn place_in_turn(&self) -> MutexGuard<'_, ()> {
+        self.placing.lock().await
     }
 
     /// A shared pool that has room: `home` if it has, else the first that has, else a new one. Reads at most every
