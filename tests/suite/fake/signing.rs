@@ -8,7 +8,7 @@ use super::Service;
 use super::http::Asked;
 use super::world::ApiError;
 
-pub const ACCESS_KEY_ID: &str = "AKIAFAKEFAKEFAKEFAKE";
+pub const ACCESS_KEY_ID: &str = "an-access-key-id-of-tests";
 pub const SECRET_ACCESS_KEY: &str = "fake/secret/access/key/fake/secret/access/";
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
