@@ -12,6 +12,7 @@ mod catalog;
 mod clients;
 mod examining;
 mod fair_places;
+mod faults;
 mod flights;
 mod issuing;
 mod journals;

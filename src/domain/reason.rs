@@ -70,6 +70,7 @@ pub enum Reason {
     RevealDisabled,
     SequenceUnknown,
     SecretAmbiguous,
+    BackendRefused,
     QuotaExceeded,
     ScopeSetsExhausted,
     Throttled,
@@ -113,6 +114,7 @@ impl Reason {
         Reason::RevealDisabled,
         Reason::SequenceUnknown,
         Reason::SecretAmbiguous,
+        Reason::BackendRefused,
         Reason::QuotaExceeded,
         Reason::ScopeSetsExhausted,
         Reason::Throttled,
@@ -151,7 +153,8 @@ impl Reason {
             | Reason::SecretRejected
             | Reason::DeletionProtected
             | Reason::RevealDisabled
-            | Reason::SecretAmbiguous => Kind::FailedPrecondition,
+            | Reason::SecretAmbiguous
+            | Reason::BackendRefused => Kind::FailedPrecondition,
             Reason::SequenceUnknown => Kind::OutOfRange,
             Reason::QuotaExceeded | Reason::ScopeSetsExhausted | Reason::Throttled | Reason::Overloaded => {
                 Kind::ResourceExhausted
@@ -207,6 +210,7 @@ impl Reason {
             Reason::RevealDisabled => "REVEAL_DISABLED",
             Reason::SequenceUnknown => "SEQUENCE_UNKNOWN",
             Reason::SecretAmbiguous => "SECRET_AMBIGUOUS",
+            Reason::BackendRefused => "BACKEND_REFUSED",
             Reason::QuotaExceeded => "QUOTA_EXCEEDED",
             Reason::ScopeSetsExhausted => "SCOPE_SETS_EXHAUSTED",
             Reason::Throttled => "THROTTLED",

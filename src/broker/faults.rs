@@ -1,0 +1,114 @@
+//! How the backends behind the ports fail, and what a caller learns of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::domain::error::{Error, Reason};
+
+pub type PortResult<T> = Result<T, PortError>;
+
+/// A backend's failure: what kind, what was being done, and the backend's own words for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {detail}")]
+pub struct PortError {
+    pub peer: Peer,
+    pub fault: Fault,
+    pub doing: &'static str,
+    /// For the log and for operators. Never a secret, never a token.
+    pub detail: String,
+}
+
+/// Behind which port it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    UserPools,
+    TokenEndpoint,
+    KeySource,
+    Vault,
+    Registry,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The thing that the call is about does not exist.
+    NotFound,
+    /// An expectation did not hold: somebody else was faster.
+    Conflict,
+    /// A number of things is at its limit.
+    LimitExceeded,
+    /// The backend will not do this, however often it is asked.
+    Refused,
+    /// Client id and secret do not authenticate.
+    InvalidClient,
+    /// The backend has no such operation.
+    Unsupported,
+    /// Too many calls; try later.
+    Throttled,
+    /// No answer, or one that says to try later.
+    Unavailable,
+    /// Data that we wrote cannot be read: wrong master key, a torn file, a fault of ours.
+    Broken,
+}
+
+impl PortError {
+    pub fn new(peer: Peer, fault: Fault, doing: &'static str, detail: impl fmt::Display) -> Self {
+        PortError { peer, fault, doing, detail: detail.to_string() }
+    }
+
+    pub fn is(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+}
+
+impl From<PortError> for Error {
+    /// What a caller learns when nobody in between knew better. The backend's words stay in the log.
+    fn from(error: PortError) -> Error {
+        let short = Duration::from_secs(1);
+        let (reason, message, retry_after) = match error.fault {
+            Fault::Conflict => (Reason::ConcurrentChange, "somebody else changed it at the same time", Some(short)),
+            Fault::LimitExceeded => (Reason::QuotaExceeded, "a limit of the identity backend is reached", None),
+            Fault::Throttled => (Reason::Throttled, "the identity backend asks to slow down", Some(short)),
+            Fault::InvalidClient => (Reason::SecretRejected, "the token endpoint refuses the client's secret", None),
+            Fault::Unavailable => match error.peer {
+                Peer::Vault => (Reason::VaultUnavailable, "the vault does not answer", Some(short)),
+                Peer::Registry => (Reason::RegistryUnavailable, "the registry does not answer", Some(short)),
+                Peer::KeySource => (Reason::KeysUnavailable, "the issuer's keys cannot be read", Some(short)),
+                Peer::UserPools | Peer::TokenEndpoint => {
+                    (Reason::UpstreamUnavailable, "the identity backend does not answer", Some(short))
+                }
+            },
+            Fault::Refused | Fault::Unsupported if error.peer != Peer::Registry => {
+                (Reason::BackendRefused, "the backend refuses it; the broker's log has its words", None)
+            }
+            Fault::NotFound | Fault::Refused | Fault::Unsupported | Fault::Broken => {
+                return Error::internal(error.doing, error);
+            }
+        };
+        let answer = Error::new(reason, message).caused_by(error);
+        match retry_after {
+            Some(wait) => answer.retry_after(wait),
+            None => answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_backend_refuses_is_no_fault_of_the_broker_and_is_not_told_in_its_words() {
+        let reason = |peer, fault| {
+            let error = Error::from(PortError::new(peer, fault, "create an app client", "AccessDenied for arn:aws:x"));
+            assert!(!error.message().contains("arn:"), "{error}");
+            assert!(error.internal_detail().is_some_and(|detail| detail.contains("arn:")));
+            error.reason()
+        };
+        for peer in [Peer::UserPools, Peer::TokenEndpoint, Peer::KeySource, Peer::Vault] {
+            assert_eq!(reason(peer, Fault::Refused), Reason::BackendRefused);
+            assert_eq!(reason(peer, Fault::Unsupported), Reason::BackendRefused);
+        }
+        assert_eq!(reason(Peer::Registry, Fault::Refused), Reason::Internal);
+        assert_eq!(reason(Peer::Vault, Fault::Broken), Reason::Internal);
+    }
+}
