@@ -3,11 +3,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
-use jiff::Timestamp;
 
 use super::api::{EventFilter, Listing, Page};
 use super::world::World;
@@ -18,20 +16,14 @@ use crate::domain::error::{Error, Reason, Result};
 const BATCH: usize = 500;
 /// Events that one page looks through at the most; a page may end early, and says where the next one starts.
 const MAX_LOOKED_AT: usize = 10_000;
-/// The same refusal of the same caller is recorded once in this time, so that a caller who keeps asking cannot fill
-/// the log.
-const REFUSAL_PERIOD: Duration = Duration::from_secs(60);
-/// Refusals remembered for that.
-const MAX_REFUSALS: u64 = 10_000;
 
 pub struct Audit {
     world: Arc<World>,
-    refusals: moka::sync::Cache<(String, String, String, Reason), Timestamp>,
 }
 
 impl Audit {
     pub fn new(world: Arc<World>) -> Self {
-        Audit { world, refusals: moka::sync::Cache::new(MAX_REFUSALS) }
+        Audit { world }
     }
 
     /// Newest first. `page.after` is the number of the last event looked at.
@@ -91,16 +83,8 @@ impl Audit {
 
     /// Puts a refusal on record. The refusal may be answered once this has succeeded.
     pub async fn denied(&self, call: &Call, resource: &str, error: &Error) -> Result<()> {
-        let now = self.world.now();
-        let same = (call.principal.to_string(), call.method.to_string(), resource.to_owned(), error.reason());
-        let until = |since: Timestamp| since + REFUSAL_PERIOD;
-        if self.refusals.get(&same).is_some_and(|since| now < until(since)) {
-            return Ok(());
-        }
-        let event = call.event(now, resource).ended(Outcome::Denied, error.reason().as_str());
-        self.world.put_on_record(event.detail(error.message())).await?;
-        self.refusals.insert(same, now);
-        Ok(())
+        let event = call.event(self.world.now(), resource).ended(Outcome::Denied, error.reason().as_str());
+        self.world.put_on_record(event.detail(error.message())).await
     }
 }
 
