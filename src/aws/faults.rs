@@ -85,9 +85,10 @@ pub(super) fn cleaned(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE).collect()
 }
 
-/// Without whatever might be a client secret: runs of its characters that are as long as the shortest.
+/// Without whatever might be a client secret: runs of its characters that are as long as the shortest. Secrets that a
+/// backend chose are base64 at times.
 fn censored(message: &str) -> String {
-    let is_of_secret = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '+';
+    let is_of_secret = |c: char| c.is_ascii_alphanumeric() || "_+/=".contains(c);
     let mut kept = String::with_capacity(message.len());
     let mut rest = message;
     while !rest.is_empty() {

@@ -87,7 +87,8 @@ fn an_operator_reads_code_and_message() {
 
 #[test]
 fn a_message_that_quotes_a_secret_is_censored() {
-    let secrets = ["0123456789abcdef01234567", "aB3_+aB3_+aB3_+aB3_+aB3_+aB3_+", &"f".repeat(64)];
+    let chosen = "aB3/+aB3_/xyzaB3/+aB3_+aB3/+aB==";
+    let secrets = ["0123456789abcdef01234567", "aB3_+aB3_+aB3_+aB3_+aB3_+aB3_+", chosen, &"f".repeat(64)];
     for secret in secrets {
         let message = format!("Value '{secret}' at 'clientSecret' failed to satisfy constraint");
         for operation in OPERATIONS.iter().filter(|operation| operation.holds_secret) {
