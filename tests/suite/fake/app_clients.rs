@@ -1,7 +1,8 @@
 //! App clients and their secrets.
 //!
 //! Where the documentation is silent, this is what the fake does: an app client made with a value of the caller's own
-//! is described with it, one with two secrets is described with none; and since a secret's id has a resolution of a
+//! is described with it, one with two secrets is described with none (nor any at all, where secrets of one's own are
+//! ignored); and since a secret's id has a resolution of a
 //! second, the id of one that is added in a second which had one ends in the next free second.
 
 use serde_json::{Value, json};
@@ -20,8 +21,10 @@ const CLIENT_TOKEN_AUTH: &str = "ALLOW_CLIENT_TOKEN_AUTH";
 pub fn create(world: &mut World, ask: &Ask<'_>) -> OperationResult {
     let (id, generated) = (world.unique(LOWER, 26), world.unique(LOWER, 51));
     let (ceiling, appears) = (world.ceilings.app_clients, world.propagation.appears);
+    let ignores_own = world.ignores_own_secrets;
     let pool = world.pool_of(ask)?;
-    let value = match (ask.given("ClientSecret"), ask.flag("GenerateSecret")) {
+    let own = ask.given("ClientSecret").filter(|_| !ignores_own);
+    let value = match (own, ask.flag("GenerateSecret")) {
         (Some(_), true) => {
             return Err(ApiError::invalid("ClientSecret cannot be provided when GenerateSecret is true."));
         }
@@ -30,7 +33,7 @@ pub fn create(world: &mut World, ask: &Ask<'_>) -> OperationResult {
         (None, false) => None,
     };
     let settings = settings(ask, Members::new());
-    check(pool, &settings, value.is_some())?;
+    check(pool, &settings, value.is_some() || ignores_own)?;
     if pool.clients.len() >= ceiling {
         return Err(ApiError::new("LimitExceededException", "The maximum number of app clients is reached"));
     }
@@ -46,19 +49,19 @@ pub fn create(world: &mut World, ask: &Ask<'_>) -> OperationResult {
     if let Some(value) = value {
         keep_secret(&mut client, &id, value, ask);
     }
-    let answer = json!({ "UserPoolClient": described(&id, &client) });
+    let answer = json!({ "UserPoolClient": described(&id, &client, true) });
     pool.clients.insert(id, client);
     Ok(answer)
 }
 
 pub fn describe(world: &mut World, ask: &Ask<'_>) -> OperationResult {
-    let id = ask.text("ClientId");
-    Ok(json!({ "UserPoolClient": described(id, world.pool_of(ask)?.client(id)?) }))
+    let (id, tells) = (ask.text("ClientId"), !world.ignores_own_secrets);
+    Ok(json!({ "UserPoolClient": described(id, world.pool_of(ask)?.client(id)?, tells) }))
 }
 
 /// What is not given becomes what it is by default; the name stays.
 pub fn update(world: &mut World, ask: &Ask<'_>) -> OperationResult {
-    let id = ask.text("ClientId");
+    let (id, tells) = (ask.text("ClientId"), !world.ignores_own_secrets);
     let pool = world.pool_of(ask)?;
     let client = pool.client(id)?;
     let has_secret = !client.secrets.is_empty();
@@ -69,7 +72,7 @@ pub fn update(world: &mut World, ask: &Ask<'_>) -> OperationResult {
     let client = pool.client(id)?;
     client.settings = settings;
     client.update_time = ask.now;
-    Ok(json!({ "UserPoolClient": described(id, client) }))
+    Ok(json!({ "UserPoolClient": described(id, client, tells) }))
 }
 
 pub fn delete(world: &mut World, ask: &Ask<'_>) -> OperationResult {
@@ -250,7 +253,7 @@ fn descriptor(secret: &ClientSecret) -> Value {
     json!({ "ClientSecretId": secret.id, "ClientSecretCreateDate": seconds(secret.create_time) })
 }
 
-fn described(id: &str, client: &AppClient) -> Value {
+fn described(id: &str, client: &AppClient, tells: bool) -> Value {
     let mut answer = client.settings.clone();
     let more = json!({
         "ClientId": id,
@@ -258,7 +261,9 @@ fn described(id: &str, client: &AppClient) -> Value {
         "LastModifiedDate": seconds(client.update_time),
     });
     answer.extend(members(more));
-    if let [only] = &client.secrets[..] {
+    if let [only] = &client.secrets[..]
+        && tells
+    {
         answer.insert("ClientSecret".to_owned(), json!(only.value));
     }
     Value::Object(answer)

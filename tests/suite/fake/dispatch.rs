@@ -185,6 +185,12 @@ impl Front {
             self.complain(format!("{name}: the fake does not have it"));
             return refused(ApiError::new("UnknownOperationException", ""));
         };
+        if name.ends_with("UserPoolClientSecret") || name.ends_with("UserPoolClientSecrets") {
+            let is_unknown = self.shared.state().world.ignores_own_secrets;
+            if is_unknown {
+                return refused(ApiError::new("UnknownOperationException", ""));
+            }
+        }
         let now = self.shared.clock.now();
         let members = input.as_object().expect("a structure");
         let ask = Ask { region: &region, now, input: members };

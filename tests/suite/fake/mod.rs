@@ -201,6 +201,12 @@ impl Fake {
         self.shared.state().world.propagation = propagation;
     }
 
+    /// From now on it is no Cognito but like what stands in for it (see `peers::ministack`): it ignores the secret that an
+    /// app client is to be made with, and knows no second secrets. It tells the one that it generates once.
+    pub fn ignore_own_secrets(&self) {
+        self.shared.state().world.ignores_own_secrets = true;
+    }
+
     pub fn set_ceilings(&self, ceilings: Ceilings) {
         self.shared.state().world.ceilings = ceilings;
     }

@@ -72,6 +72,8 @@ pub struct World {
     pub secrets: BTreeMap<(String, String), Secret>,
     pub propagation: Propagation,
     pub ceilings: Ceilings,
+    /// Whether app clients get no secret but one that is generated here, and never a second one.
+    pub ignores_own_secrets: bool,
     made: u64,
 }
 

@@ -6,8 +6,8 @@
 //!   labels, with `AWSPREVIOUS` following `AWSCURRENT`; reading, deleting and restoring a secret.
 //! - wrong at Cognito: no two-secret operations (`InvalidAction`); a `ClientSecret` of one's own is ignored, and
 //!   without `GenerateSecret` the app client has none; unknown scopes, client credentials without a secret and deletion
-//!   protection are not minded; an update keeps what it is not given; a token has `origin_jti` and no `version`; a
-//!   request without a grant is `unsupported_grant_type`.
+//!   protection are not minded; an update keeps what it is not given; a token has `origin_jti` and no `version`, and
+//!   scopes that their resource server no longer defines; a request without a grant is `unsupported_grant_type`.
 //! - wrong at Secrets Manager: `CreateSecret` ignores its request token, so its version has another id and a repetition
 //!   is `ResourceExistsException`; `PutSecretValue` overwrites a version that is there; two versions can be
 //!   `AWSPENDING`; a name that is scheduled for deletion is `ResourceExistsException` and not
