@@ -1,4 +1,7 @@
 //! App clients: made with a secret of our own, changed by reading and writing back the whole.
+//!
+//! Cognito takes our secret. What does not is found out by its answer to the first creation, which is deleted again;
+//! from then on app clients are made there with a secret that the backend chooses.
 
 use std::time::Duration;
 
@@ -11,7 +14,8 @@ use zeroize::Zeroizing;
 use super::TokenSource;
 use super::cognito::{Cognito, PAGE, asking};
 use super::faults::{Asking, if_there};
-use crate::broker::ports::{AppClientSeen, AppClientSpec, Fault, PortPage, PortResult};
+use super::regions::Region;
+use crate::broker::ports::{AppClientSeen, AppClientSpec, Fault, NewAppClient, PortError, PortPage, PortResult};
 use crate::domain::client::{DEFAULT_TOKEN_VALIDITY, check_token_validity};
 use crate::domain::id::AppClientId;
 use crate::domain::pool::MadePool;
@@ -27,10 +31,50 @@ impl Cognito {
         pool: &MadePool,
         spec: &AppClientSpec,
         secret: &ClientSecret,
-    ) -> PortResult<AppClientId> {
+    ) -> PortResult<NewAppClient> {
         let asking = asking("create an app client");
         check(asking, spec)?;
         let region = self.regions.get(asking, &pool.region)?;
+        if region.assigns_secrets() {
+            return self.create_with_assigned(asking, region, pool, spec).await;
+        }
+        let (id, returned) = self.create_with(asking, region, pool, spec, Some(secret)).await?;
+        if self.is_ours(asking, pool, &id, returned, secret).await.map_err(made_already)? {
+            return Ok(NewAppClient { id, assigned: None });
+        }
+        // It would never authenticate with the secret that is in the vault.
+        self.delete_client(asking, pool, &id).await.map_err(made_already)?;
+        region.has_assigned_a_secret();
+        self.create_with_assigned(asking, region, pool, spec).await
+    }
+
+    async fn create_with_assigned(
+        &self,
+        asking: Asking,
+        region: &Region,
+        pool: &MadePool,
+        spec: &AppClientSpec,
+    ) -> PortResult<NewAppClient> {
+        let (id, returned) = self.create_with(asking, region, pool, spec, None).await?;
+        let assigned = returned.and_then(|text| ClientSecret::parse_foreign("client_secret", &text).ok());
+        if assigned.is_none() {
+            self.delete_client(asking, pool, &id).await.map_err(made_already)?;
+            let detail =
+                "the backend neither gives app clients the secret that it is told nor tells the one that it chose";
+            return Err(asking.error(Fault::Unsupported, detail));
+        }
+        Ok(NewAppClient { id, assigned })
+    }
+
+    /// Makes the app client with this secret, or with one that is generated there; with what the answer says it is.
+    async fn create_with(
+        &self,
+        asking: Asking,
+        region: &Region,
+        pool: &MadePool,
+        spec: &AppClientSpec,
+        secret: Option<&ClientSecret>,
+    ) -> PortResult<(AppClientId, Option<Zeroizing<String>>)> {
         let (validity, unit) = validity_of(spec.access_token_validity);
         let auth_flows = match self.token_source {
             TokenSource::TokenEndpoint => None,
@@ -41,7 +85,8 @@ impl Cognito {
             .create_user_pool_client()
             .user_pool_id(pool.user_pool.as_str())
             .client_name(&spec.marker)
-            .client_secret(secret.expose())
+            .set_client_secret(secret.map(|secret| secret.expose().to_owned()))
+            .set_generate_secret(secret.is_none().then_some(true))
             .allowed_o_auth_flows(OAuthFlowType::ClientCredentials)
             .allowed_o_auth_flows_user_pool_client(true)
             .set_allowed_o_auth_scopes(Some(scopes_of(spec)))
@@ -52,19 +97,38 @@ impl Cognito {
         let no_client = || asking.error(Fault::Unavailable, "CreateUserPoolClient answered without an app client");
         let mut made = answer.user_pool_client.ok_or_else(no_client)?;
         let returned = made.client_secret.take().map(Zeroizing::new);
-        let client = app_client_id(asking, made.client_id())?;
-        let is_ours = match returned {
-            Some(returned) => returned.as_str() == secret.expose(),
-            // Cognito need not repeat what it was given. Who does not know secrets of one's own has made none.
-            None => self.knows_secrets(asking, pool, &client).await,
-        };
-        if !is_ours {
-            // It would never authenticate with the secret that is in the vault.
-            self.delete_client(asking, pool, &client).await?;
-            let detail = "the backend does not give app clients the secret that it is told";
-            return Err(asking.error(Fault::Unsupported, detail));
+        Ok((app_client_id(asking, made.client_id())?, returned))
+    }
+
+    pub(super) async fn client_took(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+        secret: &ClientSecret,
+    ) -> PortResult<bool> {
+        let asking = asking("look whether an app client took its secret");
+        let mut seen = self.see_client(asking, pool, client).await?;
+        let returned = seen.client_secret.take().map(Zeroizing::new);
+        if self.regions.get(asking, &pool.region)?.assigns_secrets() {
+            return Ok(false);
         }
-        Ok(client)
+        self.is_ours(asking, pool, client, returned, secret).await
+    }
+
+    /// Whether an app client's only secret is this one, by what was returned of it.
+    async fn is_ours(
+        &self,
+        asking: Asking,
+        pool: &MadePool,
+        client: &AppClientId,
+        returned: Option<Zeroizing<String>>,
+        secret: &ClientSecret,
+    ) -> PortResult<bool> {
+        match returned {
+            Some(returned) => Ok(returned.as_str() == secret.expose()),
+            // Cognito need not repeat what it was given. Who does not know secrets of one's own has made none.
+            None => self.knows_secrets(asking, pool, client).await,
+        }
     }
 
     /// The first of that name. There is no index of names, so this may read every page.
@@ -149,6 +213,12 @@ impl Cognito {
         let no_client = || asking.error(Fault::Unavailable, "DescribeUserPoolClient answered without an app client");
         answer.user_pool_client.ok_or_else(no_client)
     }
+}
+
+/// An error that comes after an app client was made. It may still be there, so the error must not read as if nothing
+/// had happened.
+fn made_already(error: PortError) -> PortError {
+    PortError { fault: Fault::Unavailable, ..error }
 }
 
 /// What can be checked without Cognito.

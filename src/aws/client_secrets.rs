@@ -66,9 +66,17 @@ impl Cognito {
         }
     }
 
-    /// Whether the backend has operations for secrets, as far as it says.
-    pub(super) async fn knows_secrets(&self, asking: Asking, pool: &MadePool, client: &AppClientId) -> bool {
-        !matches!(self.listed_secrets(asking, pool, client).await, Err(error) if error.is(Fault::Unsupported))
+    /// Whether the backend has operations for secrets.
+    pub(super) async fn knows_secrets(
+        &self,
+        asking: Asking,
+        pool: &MadePool,
+        client: &AppClientId,
+    ) -> PortResult<bool> {
+        match self.listed_secrets(asking, pool, client).await {
+            Err(error) if error.is(Fault::Unsupported) => Ok(false),
+            outcome => outcome.map(|_| true),
+        }
     }
 
     pub(super) async fn delete_client_secret(

@@ -9,7 +9,7 @@ use super::calls::Calls;
 use super::faults::Asking;
 use super::names::{Names, Need};
 use super::regions::Regions;
-use crate::broker::ports::{AppClientSeen, AppClientSpec, Peer, PortPage, PortResult, UserPools};
+use crate::broker::ports::{AppClientSeen, AppClientSpec, NewAppClient, Peer, PortPage, PortResult, UserPools};
 use crate::domain::id::{AppClientId, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
 use crate::domain::scope::{Identifier, ResourceServer};
@@ -82,8 +82,12 @@ impl UserPools for Cognito {
         pool: &MadePool,
         spec: &AppClientSpec,
         secret: &ClientSecret,
-    ) -> PortResult<AppClientId> {
+    ) -> PortResult<NewAppClient> {
         self.create_client(pool, spec, secret).await
+    }
+
+    async fn took_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<bool> {
+        self.client_took(pool, client, secret).await
     }
 
     async fn find_app_client(&self, pool: &MadePool, marker: &str) -> PortResult<Option<AppClientId>> {

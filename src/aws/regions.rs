@@ -2,6 +2,7 @@
 //! credentials.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -21,6 +22,7 @@ pub(super) struct Region {
     pub name: String,
     pub cognito: cognito::Client,
     pub secrets: secrets::Client,
+    assigns_secrets: AtomicBool,
 }
 
 pub(super) struct Regions {
@@ -96,6 +98,17 @@ impl Regions {
 }
 
 impl Region {
+    /// Whether what stands for Cognito here has shown that it does not give app clients the secret that it is told.
+    pub fn assigns_secrets(&self) -> bool {
+        self.assigns_secrets.load(Ordering::Relaxed)
+    }
+
+    pub fn has_assigned_a_secret(&self) {
+        if !self.assigns_secrets.swap(true, Ordering::Relaxed) {
+            tracing::warn!(region = self.name, "this backend gives app clients secrets of its own choosing, not ours");
+        }
+    }
+
     fn new(base: &SdkConfig, options: &Options, name: &str) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(options.connect_timeout)
@@ -131,6 +144,7 @@ impl Region {
             name: name.to_owned(),
             cognito: cognito::Client::from_conf(cognito.build()),
             secrets: secrets::Client::from_conf(secrets.build()),
+            assigns_secrets: AtomicBool::new(false),
         }
     }
 }

@@ -3,6 +3,9 @@
 //! The secret is generated here and written to the vault before Cognito hears of it: whatever fails after that, its
 //! value is not lost. Creating an app client is the one call that cannot be repeated, so the journal says beforehand
 //! that it may have happened, and whoever finds that said looks for the app client by its name.
+//!
+//! A backend that chooses the secret itself says it once. It goes to the vault before the app client is written down;
+//! an app client that is found without that is deleted, since nobody can know its secret and nobody uses it yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +25,7 @@ use crate::domain::id::{AppClientId, ClientName, VersionId};
 use crate::domain::journal::{Journal, Progress};
 use crate::domain::pool::MadePool;
 use crate::domain::rotation::{AppClient, Candidate, Credential, HeldSecret};
+use crate::domain::secret::ClientSecret;
 
 /// Rotations remembered for a client, the latest.
 pub const MAX_ROTATIONS_KEPT: usize = 20;
@@ -71,8 +75,16 @@ impl Issuing {
             }
         };
         let app_client = match left {
-            Some(app_client) => app_client,
-            None => self.world.user_pools.create_app_client(pool, &spec, &staged.client_secret).await?,
+            Some(left) if self.is_secret_known(client, pool, &left, &staged.client_secret).await? => left,
+            Some(left) => return self.discard(journal, client, pool, &left).await,
+            None => {
+                let made = self.world.user_pools.create_app_client(pool, &spec, &staged.client_secret).await?;
+                if let Some(assigned) = made.assigned {
+                    let content = document(client, pool, Some(made.id.clone()), assigned);
+                    self.world.vault.stage(&client.secret_name, &whole_of(client, &made.id), &content).await?;
+                }
+                made.id
+            }
         };
 
         let now = self.world.now();
@@ -89,6 +101,35 @@ impl Issuing {
         Ok(Progress::More)
     }
 
+    /// Whether the vault has the secret of an app client that an earlier run made: the one that the backend chose, or
+    /// the one that it was to be made with.
+    async fn is_secret_known(
+        &self,
+        client: &Client,
+        pool: &MadePool,
+        app_client: &AppClientId,
+        drafted: &ClientSecret,
+    ) -> Result<bool> {
+        let whole = whole_of(client, app_client);
+        let assigned = self.world.vault.read(&client.secret_name, Wanted::Version(&whole)).await?;
+        Ok(assigned.is_some() || self.world.user_pools.took_secret(pool, app_client, drafted).await?)
+    }
+
+    /// Deletes an app client whose secret is lost. Nobody who saw the client before this can write it down any more.
+    async fn discard(
+        &self,
+        journal: &Journal,
+        client: &Versioned<Client>,
+        pool: &MadePool,
+        app_client: &AppClientId,
+    ) -> Result<Progress> {
+        let event = journal.cause.doing("keyward.issue/discard-app-client").event(self.world.now(), &client.name);
+        let change = Change::because(event.detail(app_client.as_str())).update(client.version, &client.value);
+        self.world.records.commit(change).await?;
+        self.world.user_pools.delete_app_client(pool, app_client).await?;
+        Ok(Progress::More)
+    }
+
     /// Deletes an app client that could not be written down because another broker was faster, unless it is the one
     /// that was written down, or may be yet.
     async fn take_back(&self, client: &Client, pool: &MadePool, app_client: &AppClientId) -> Result<()> {
@@ -96,7 +137,9 @@ impl Issuing {
         if now.is_some_and(|now| now.app_client.as_ref().is_none_or(|known| known == app_client)) {
             return Ok(());
         }
-        Ok(self.world.user_pools.delete_app_client(pool, app_client).await?)
+        self.world.user_pools.delete_app_client(pool, app_client).await?;
+        // Where the backend chose its secret, that was staged, and nobody else would take the label off.
+        Ok(self.world.vault.clear(&client.secret_name, Label::Pending, &whole_of(client, app_client)).await?)
     }
 
     async fn activate(
@@ -106,7 +149,7 @@ impl Issuing {
         pool: &MadePool,
         app_client: &AppClientId,
     ) -> Result<Progress> {
-        let whole = version_of(client, "whole");
+        let whole = whole_of(client, app_client);
         // The first version has no label once the whole one is current, and so may be gone.
         let secret = match self.world.vault.read(&client.secret_name, Wanted::Version(&whole)).await? {
             Some(document) => document.client_secret,
@@ -260,7 +303,7 @@ pub fn document(
     client: &Client,
     pool: &MadePool,
     app_client: Option<AppClientId>,
-    secret: crate::domain::secret::ClientSecret,
+    secret: ClientSecret,
 ) -> SecretDocument {
     SecretDocument {
         client_id: app_client,
@@ -277,6 +320,12 @@ pub fn version_of(client: &Client, purpose: &str) -> VersionId {
     let text = format!("keyward secret version\n{}\n{}\n{purpose}", client.name, client.uid);
     let digest = hex::encode(digest::digest(&digest::SHA256, text.as_bytes()));
     VersionId::from_digest(&digest)
+}
+
+/// The version of a client's first whole document. It hangs on the app client, since its secret may be one that this app
+/// client alone has.
+fn whole_of(client: &Client, app_client: &AppClientId) -> VersionId {
+    version_of(client, &format!("whole {app_client}"))
 }
 
 /// When the next scheduled rotation starts: a period after the last, earlier by a share of it that hangs on the name,

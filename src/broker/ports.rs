@@ -52,14 +52,22 @@ pub trait UserPools: Send + Sync {
     /// Deleting one that is gone succeeds.
     async fn delete_resource_server(&self, pool: &MadePool, identifier: &Identifier) -> PortResult<()>;
 
-    /// Makes the app client with this secret as its only one. Not idempotent: look with
-    /// [`find_app_client`](UserPools::find_app_client) first. An unknown scope is [`Fault::Refused`].
+    /// Makes the app client with this secret as its only one; or with one that the backend chose, where it does not give
+    /// app clients the secret that it is told. Not idempotent: look with
+    /// [`find_app_client`](UserPools::find_app_client) first. An unknown scope is [`Fault::Refused`]. That, and
+    /// [`Fault::LimitExceeded`], [`Fault::Throttled`], [`Fault::NotFound`] and [`Fault::Unsupported`] say that nothing is
+    /// left of it; after any other nobody knows.
     async fn create_app_client(
         &self,
         pool: &MadePool,
         spec: &AppClientSpec,
         secret: &ClientSecret,
-    ) -> PortResult<AppClientId>;
+    ) -> PortResult<NewAppClient>;
+
+    /// Whether an app client whose making nobody heard of has the secret that it was to be made with, and which is its
+    /// only one. `false` also where the backend chooses the secrets: then nobody knows the one that it has.
+    /// [`Fault::NotFound`] when there is no such app client.
+    async fn took_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<bool>;
 
     /// The app client whose name is `marker`. May be slow: Cognito has no index of names.
     async fn find_app_client(&self, pool: &MadePool, marker: &str) -> PortResult<Option<AppClientId>>;
@@ -99,6 +107,14 @@ pub struct AppClientSpec {
     pub marker: String,
     pub scopes: ScopeSet,
     pub access_token_validity: Duration,
+}
+
+/// What came of making an app client.
+#[derive(Debug)]
+pub struct NewAppClient {
+    pub id: AppClientId,
+    /// Its secret, where the backend chose it. It is said here once and never again, so whoever drops it has lost it.
+    pub assigned: Option<ClientSecret>,
 }
 
 /// An app client as it is.

@@ -4,12 +4,15 @@
 //! Creating an app client cannot be repeated, so each creation has a name of its own and is written down first, place
 //! in the pool included. Whoever finds one written down looks for what it made. One that is not found counts as lost:
 //! another follows under another name, and once it can no longer happen it is looked for a last time.
+//!
+//! Where the backend chooses the secret itself, that goes to the vault before the app client is written down, in a
+//! version that hangs on the app client's id. An app client that is found without it is condemned.
 
 use jiff::Timestamp;
 
 use super::issuing::{document, spec_of, version_of};
 use super::pools::Place;
-use super::ports::{AppClientSpec, Fault, Wanted};
+use super::ports::{AppClientSpec, Fault, NewAppClient, Wanted};
 use super::records::{Change, Versioned};
 use super::rotator::{Rotator, Scene, clear_error};
 use super::shelves::owner_key;
@@ -36,9 +39,15 @@ impl Rotator {
         if let Some(attempt) = &replacement.attempt {
             let pool = self.pools.ready(&attempt.pool, &journal.cause).await?;
             if let Some(found) = self.world.user_pools.find_app_client(&pool, &attempt.marker).await? {
+                let assigned = assigned_of(scene, candidate, &found);
+                let kept = self.world.vault.read(&scene.client.secret_name, Wanted::Version(&assigned)).await?;
+                if kept.is_none() && !self.world.user_pools.took_secret(&pool, &found, &secret).await? {
+                    return self.condemn_created(journal, scene, now, found).await;
+                }
                 // The client may have been changed since.
                 self.world.user_pools.update_app_client(&pool, &found, &spec(attempt)).await?;
-                return self.record_app_client(journal, scene, now, scene.credential.clone(), &pool, found).await;
+                let new = Registered { id: found, assigned: kept.map(|_| assigned) };
+                return self.record_app_client(journal, scene, now, scene.credential.clone(), &pool, new).await;
             }
         }
 
@@ -61,10 +70,16 @@ impl Rotator {
 
         let pool = self.pools.ready(&attempt.pool, &journal.cause).await?;
         match self.world.user_pools.create_app_client(&pool, &spec(&attempt), &secret).await {
-            Ok(id) => self.record_app_client(journal, scene, now, credential, &pool, id).await,
+            Ok(made) => {
+                let new = self.keep_assigned(scene, candidate, &pool, made).await?;
+                self.record_app_client(journal, scene, now, credential, &pool, new).await
+            }
             Err(error) => {
                 // These say that it has not happened; after any other nobody knows.
-                if matches!(error.fault, Fault::Refused | Fault::LimitExceeded | Fault::Throttled | Fault::NotFound) {
+                if matches!(
+                    error.fault,
+                    Fault::Refused | Fault::LimitExceeded | Fault::Throttled | Fault::NotFound | Fault::Unsupported
+                ) {
                     credential.value.refused();
                     let change = Change::housekeeping().update(credential.version, &credential.value);
                     self.world.records.commit(self.keep_places(change, &attempt.pool, -1).await?).await?;
@@ -72,6 +87,38 @@ impl Rotator {
                 Err(error.into())
             }
         }
+    }
+
+    /// Writes the secret down that the backend chose for a new app client, if it did. It says it only this once.
+    async fn keep_assigned(
+        &self,
+        scene: &Scene,
+        candidate: &Candidate,
+        pool: &MadePool,
+        made: NewAppClient,
+    ) -> Result<Registered> {
+        let NewAppClient { id, assigned } = made;
+        let Some(secret) = assigned else { return Ok(Registered { id, assigned: None }) };
+        let version = assigned_of(scene, candidate, &id);
+        let content = document(&scene.client, pool, Some(id.clone()), secret);
+        self.world.vault.stage(&scene.client.secret_name, &version, &content).await?;
+        Ok(Registered { id, assigned: Some(version) })
+    }
+
+    /// Gives up an app client that an earlier creation made and whose secret is lost. It is deleted once this is written
+    /// down: then nobody can record it any more.
+    async fn condemn_created(
+        &self,
+        journal: &Versioned<Journal>,
+        scene: &Scene,
+        now: Timestamp,
+        found: AppClientId,
+    ) -> Result<()> {
+        let mut credential = scene.credential.value.clone();
+        credential.condemn_created(found.clone());
+        let event = journal.cause.doing("keyward.rotation/condemn-app-client").event(now, &scene.client.name);
+        let change = Change::because(event.detail(found.as_str()));
+        self.world.records.commit(change.update(scene.credential.version, &credential)).await
     }
 
     /// Where the new app client goes: to the pool of the old one, or where there is room.
@@ -90,14 +137,15 @@ impl Rotator {
         now: Timestamp,
         mut credential: Versioned<Credential>,
         pool: &MadePool,
-        id: AppClientId,
+        new: Registered,
     ) -> Result<()> {
         let (candidate, _) = replacement_of(scene)?;
+        let Registered { id, assigned } = new;
         let secrets = self.world.user_pools.list_secrets(pool, &id).await?;
         let [secret, ..] = secrets.as_slice() else {
             return Err(Error::internal("listing a new app client's secrets", "there is none"));
         };
-        if credential.value.registered(id.clone(), secret.clone()).is_none() {
+        if credential.value.registered(id.clone(), secret.clone(), assigned).is_none() {
             return Err(Error::internal("recording a new app client", "no creation was begun"));
         }
         let rotation = self.rotation(&scene.client.name, &candidate.rotation).await?;
@@ -248,6 +296,17 @@ impl Rotator {
         let record = Pool { app_clients: u32::try_from(app_clients).unwrap_or_default(), ..seen.value.clone() };
         Ok(change.update(seen.version, &record))
     }
+}
+
+/// A candidate's app client, and the version of its secret where the backend chose that.
+struct Registered {
+    id: AppClientId,
+    assigned: Option<VersionId>,
+}
+
+/// Which version holds the secret that the backend chose for an app client.
+fn assigned_of(scene: &Scene, candidate: &Candidate, app_client: &AppClientId) -> VersionId {
+    version_of(&scene.client, &format!("{} whole {app_client}", candidate.rotation))
 }
 
 fn replacement_of(scene: &Scene) -> Result<(&Candidate, &Replacement)> {

@@ -278,14 +278,28 @@ impl Credential {
         }
     }
 
-    /// The candidate's app client is there, with this secret. `None` where no creation was begun.
-    pub fn registered(&mut self, id: AppClientId, secret: SecretId) -> Option<AppClient> {
+    /// The creation made this app client, whose secret nobody knows: it will never become current. It takes over the
+    /// creation's place. What else the creation may yet make is looked for later, as with one that was not found.
+    pub fn condemn_created(&mut self, id: AppClientId) {
+        let replacement = self.candidate.as_mut().and_then(|candidate| candidate.replacement.as_mut());
+        if let Some(attempt) = replacement.and_then(|replacement| replacement.attempt.take()) {
+            self.condemned_app_clients.insert(AppClient { pool: attempt.pool.clone(), id });
+            self.lost.push(Attempt { placed: false, ..attempt });
+        }
+    }
+
+    /// The candidate's app client is there, with this secret. Where the backend chose that, `assigned` is the version
+    /// that holds it, and so becomes current. `None` where no creation was begun.
+    pub fn registered(&mut self, id: AppClientId, secret: SecretId, assigned: Option<VersionId>) -> Option<AppClient> {
         let candidate = self.candidate.as_mut()?;
         let replacement = candidate.replacement.as_mut()?;
         let app_client = AppClient { pool: replacement.attempt.take()?.pool, id };
         replacement.app_client = Some(app_client.clone());
         candidate.secret = Some(secret);
         candidate.proved = false;
+        if let Some(assigned) = assigned {
+            candidate.version = assigned;
+        }
         Some(app_client)
     }
 

@@ -6,7 +6,8 @@
 //! [`plan`] is a pure function. The rotator observes, plans, applies the first step, and looks again; a crash at any
 //! point costs nothing but another look. Three rules make that safe:
 //!
-//! - **Stored before registered.** A value is in the vault before Cognito hears of it, so it cannot be lost.
+//! - **Stored before registered.** A value is in the vault before Cognito hears of it, so it cannot be lost. Where the
+//!   backend chooses the value, it is in the vault before its app client is recorded, and one that is not is condemned.
 //! - **Proved before promoted.** `AWSCURRENT` moves only to a secret that has fetched a token.
 //! - **Condemned before removed.** A secret is deleted at Cognito only after its id was written down as condemned, in
 //!   the record whose version every other write of a rotation checks. Two rotators may race: one of them can no

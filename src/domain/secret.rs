@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use super::error::{Error, Result};
 
 /// A client secret. Keyward's own are 24 to 64 characters of `[A-Za-z0-9_+]`, Cognito's rule for values of one's own
-/// (`AddUserPoolClientSecret`); one that was taken over may have others. Wiped from memory when dropped; `Debug` is
-/// censored; there is no `Display`.
+/// (`AddUserPoolClientSecret`); one that was taken over, or that a backend chose, may have others. Wiped from memory when
+/// dropped; `Debug` is censored; there is no `Display`.
 #[derive(Clone)]
 pub struct ClientSecret(Zeroizing<String>);
 

@@ -18,7 +18,7 @@ use super::sealing::Sealing;
 use super::signing_keys::{KeyRing, NewKey};
 use super::store::{Asking, Failure, Store, text_of};
 use super::{Distance, Options, app_clients, random, resource_servers};
-use crate::broker::ports::{AppClientSeen, AppClientSpec, Fault, Peer, PortPage, PortResult, UserPools};
+use crate::broker::ports::{AppClientSeen, AppClientSpec, Fault, NewAppClient, Peer, PortPage, PortResult, UserPools};
 use crate::domain::id::{AppClientId, Issuer, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
 use crate::domain::scope::{Identifier, ResourceServer};
@@ -194,7 +194,7 @@ impl UserPools for SqlitePools {
         pool: &MadePool,
         spec: &AppClientSpec,
         secret: &ClientSecret,
-    ) -> PortResult<AppClientId> {
+    ) -> PortResult<NewAppClient> {
         self.distance.travel().await;
         let asking = asking("create an app client");
         app_clients::check(asking, spec)?;
@@ -206,9 +206,20 @@ impl UserPools for SqlitePools {
         let change = move |tx: &Transaction<'_>| {
             require_pool(tx, &user_pool)?;
             app_clients::create(tx, &user_pool, &id, &spec, &verifier, now)?;
-            Ok(id)
+            Ok(NewAppClient { id, assigned: None })
         };
         self.store.write(asking, change).await
+    }
+
+    async fn took_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<bool> {
+        self.distance.travel().await;
+        let (user_pool, id) = (pool.user_pool.clone(), client.clone());
+        let query = move |tx: &Transaction<'_>| {
+            app_clients::require(tx, &user_pool, &id)?;
+            app_clients::load(tx, &user_pool, &id)
+        };
+        let found = self.store.read(asking("look whether an app client took its secret"), query).await?;
+        Ok(found.is_some_and(|found| found.is_authenticated_by(&self.sealing, client, secret)))
     }
 
     async fn find_app_client(&self, pool: &MadePool, marker: &str) -> PortResult<Option<AppClientId>> {

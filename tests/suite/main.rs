@@ -4,6 +4,7 @@
 
 mod adoption;
 mod architecture;
+mod assigned_secrets;
 mod audit;
 mod aws;
 mod aws_faults;

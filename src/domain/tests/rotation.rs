@@ -22,6 +22,7 @@ enum Event {
     Propagates(bool),
     Refuses(bool),
     SecondSecrets(bool),
+    Assigns(bool),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -34,6 +35,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => any::<bool>().prop_map(Event::Propagates),
         1 => any::<bool>().prop_map(Event::Refuses),
         1 => any::<bool>().prop_map(Event::SecondSecrets),
+        1 => any::<bool>().prop_map(Event::Assigns),
     ]
 }
 
@@ -42,11 +44,12 @@ proptest! {
 
     #[test]
     fn two_rotators_that_crash_and_are_superseded_anywhere_end_with_one_secret_that_authenticates(
-        (second_secrets, replace) in any::<(bool, bool)>(),
+        (second_secrets, replace, assigns) in any::<(bool, bool, bool)>(),
         events in proptest::collection::vec(event(), 0..160),
     ) {
         let mut world = World::new(replace);
         world.second_secrets = second_secrets;
+        world.assigns = assigns;
         let mut rotators = [Rotator::default(), Rotator::default()];
         for event in events {
             match event {
@@ -57,6 +60,7 @@ proptest! {
                 Event::Propagates(yes) => world.propagated = yes,
                 Event::Refuses(yes) => world.refuses = yes,
                 Event::SecondSecrets(yes) => world.second_secrets = yes,
+                Event::Assigns(yes) => world.assigns = yes,
             }
         }
         run_to_the_end(&mut world);
@@ -73,12 +77,21 @@ proptest! {
 
 #[test]
 fn a_crash_before_and_after_every_half_step_changes_nothing_about_the_end() {
-    // A second secret, a replacement, a replacement since there are no second secrets.
-    for (replace, second_secrets, least) in [(false, true, 15), (true, true, 20), (false, false, 23)] {
+    // A second secret, a replacement, a replacement since there are no second secrets; and one by an app client whose
+    // secret the backend chooses.
+    let ways = [
+        (false, true, false, 15),
+        (true, true, false, 20),
+        (false, false, false, 23),
+        (false, false, true, 22),
+        (true, false, true, 19),
+    ];
+    for (replace, second_secrets, assigns, least) in ways {
         let mut halves = 0;
         for stop_after in 0.. {
             let mut world = World::new(replace);
             world.second_secrets = second_secrets;
+            world.assigns = assigns;
             let mut rotator = Rotator::default();
             let mut done = 0;
             while done < stop_after && rotator.go(&mut world) {
@@ -91,7 +104,8 @@ fn a_crash_before_and_after_every_half_step_changes_nothing_about_the_end() {
             run_to_the_end(&mut world);
             check_the_end(&world);
         }
-        // Stage, register, prove and promote are three halves each; so is taking a label off.
+        // Stage, register, prove and promote are three halves each; so is taking a label off. A secret that the backend
+        // chose is written whole, which is two halves more of the creation and saves the three of completing it.
         assert!(halves >= least, "only {halves} points were tried");
     }
 }
@@ -198,6 +212,64 @@ fn a_creation_that_is_given_up_is_looked_for_once_it_can_no_longer_happen() {
     run_to_the_end(&mut world);
     check_the_end(&world);
     assert!(at(world.now) >= at(1000) + CONDEMNED_MEMORY, "it was looked for too early");
+}
+
+#[test]
+fn a_secret_that_the_backend_chose_is_lost_with_its_rotator_and_the_app_client_goes() {
+    let mut world = World::new(true);
+    world.assigns = true;
+    let mut rotator = Rotator::default();
+    while !matches!(rotator, Rotator::Keeping { .. }) {
+        assert!(rotator.go(&mut world));
+    }
+    assert_eq!(world.app_clients.len(), 2);
+    let mut next = Rotator::default();
+    while world.credential.condemned_app_clients.is_empty() {
+        assert!(next.go(&mut world));
+    }
+    assert_eq!(world.plan().first(), Some(&Step::RemoveAppClient(app_client(2))));
+    // It comes back to life, and cannot write down what is condemned.
+    while !matches!(rotator, Rotator::Idle) {
+        rotator.go(&mut world);
+    }
+    assert!(world.credential.condemned_app_clients.contains(&app_client(2)));
+    run_to_the_end(&mut world);
+    check_the_end(&world);
+    assert_eq!(world.credential.current.app_client, Some(app_client(4)));
+}
+
+#[test]
+fn an_app_client_that_is_made_in_place_of_one_that_somebody_else_has_condemned_is_found() {
+    let mut world = World::new(true);
+    world.assigns = true;
+    let mut rotator = Rotator::default();
+    while !matches!(rotator, Rotator::Deciding { .. }) {
+        assert!(rotator.go(&mut world));
+    }
+    let mut next = Rotator::default();
+    while world.app_clients.contains_key(&app_client(1).id) {
+        assert!(next.go(&mut world));
+    }
+    // It goes on all the same, and stops before it has told anybody.
+    assert!(rotator.go(&mut world));
+    assert!(world.app_clients.contains_key(&app_client(2).id));
+    run_to_the_end(&mut world);
+    check_the_end(&world);
+}
+
+#[test]
+fn a_secret_that_the_backend_chose_is_found_again_in_the_vault() {
+    let mut world = World::new(true);
+    world.assigns = true;
+    let mut rotator = Rotator::default();
+    while !matches!(rotator, Rotator::Keeping { .. }) {
+        assert!(rotator.go(&mut world));
+    }
+    assert!(rotator.go(&mut world));
+    // It has written the secret down and nothing else.
+    run_to_the_end(&mut world);
+    check_the_end(&world);
+    assert_eq!(world.credential.current.app_client, Some(app_client(2)), "no other was needed");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use super::*;
 
 pub const OVERLAP: Duration = Duration::from_secs(600);
+/// Of an app client without a secret.
+const NO_VALUE: u64 = u64::MAX;
 
 pub fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("in range")
@@ -45,6 +47,8 @@ pub struct World {
     pub second_secrets: bool,
     /// Whether app clients can be created.
     pub refuses: bool,
+    /// Whether the backend chooses the secrets of app clients itself.
+    pub assigns: bool,
 }
 
 pub struct Registered {
@@ -85,6 +89,7 @@ impl World {
             propagated: true,
             second_secrets: true,
             refuses: false,
+            assigns: false,
         }
     }
 
@@ -194,6 +199,21 @@ pub enum Rotator {
         seen_version: u64,
         attempt: Attempt,
     },
+    /// It has made an app client that did not take the drafted secret, and is about to make another in its place.
+    Deciding {
+        seen: Credential,
+        seen_version: u64,
+        attempt: Attempt,
+        untold: AppClientId,
+    },
+    /// It was told the secret that the backend chose for a new app client, and is about to write that to the vault.
+    Keeping {
+        seen: Credential,
+        seen_version: u64,
+        id: AppClientId,
+        secret: SecretId,
+        value: u64,
+    },
     /// It is about to start a rotation.
     Starting {
         seen: Credential,
@@ -234,6 +254,24 @@ impl Rotator {
             Rotator::Planned { seen, seen_version, step } => *self = effect(world, seen, seen_version, &step),
             Rotator::Creating { seen, seen_version, attempt } => {
                 *self = create(world, seen, seen_version, &attempt);
+            }
+            Rotator::Deciding { seen, seen_version, attempt, untold } => {
+                world.app_clients.remove(&untold);
+                // A call has an end long before this.
+                if at(world.now) < attempt.settled_time() {
+                    let value = world.next_value;
+                    world.next_value += 1;
+                    let (id, secret) = world.create(&attempt.marker, value);
+                    *self = Rotator::Keeping { seen, seen_version, id, secret, value };
+                }
+            }
+            Rotator::Keeping { mut seen, seen_version, id, secret, value } => {
+                let assigned = assigned_version(&seen, &id);
+                let content = Content { app_client: Some(id.clone()), value };
+                world.versions.entry(assigned.clone()).or_insert(content);
+                world.labels.pending = Some(assigned.clone());
+                seen.registered(id, secret, Some(assigned)).expect("begun");
+                *self = Rotator::Done { seen_version, write: Some(seen), places: 0 };
             }
             Rotator::Starting { seen, seen_version, labels, how } => {
                 let mut next = seen.clone();
@@ -284,8 +322,15 @@ fn begin_creating(
 ) -> Rotator {
     let before = replacement.attempt.as_ref();
     if let Some(found) = before.and_then(|before| world.find(&before.marker)) {
-        let secret = world.app_clients[&found].secrets[0].0.clone();
-        next.registered(found, secret).expect("begun");
+        let (secret, value) = world.app_clients[&found].secrets[0].clone();
+        let assigned = assigned_version(&next, &found);
+        if world.versions.contains_key(&assigned) {
+            next.registered(found, secret, Some(assigned)).expect("begun");
+        } else if world.versions[&replacement.draft].value == value {
+            next.registered(found, secret, None).expect("begun");
+        } else {
+            next.condemn_created(found);
+        }
         return Rotator::Done { seen_version, write: Some(next), places: 0 };
     }
     let marker = format!("{}.{}", candidate.rotation, replacement.attempts + 1);
@@ -307,10 +352,20 @@ fn create(world: &mut World, mut next: Credential, seen_version: u64, attempt: &
         return Rotator::Done { seen_version, write: Some(next), places: -1 };
     }
     let replacement = next.candidate.as_ref().and_then(|candidate| candidate.replacement.as_ref()).expect("replacing");
-    let value = world.versions[&replacement.draft].value;
-    let (id, secret) = world.create(&attempt.marker, value);
-    next.registered(id, secret).expect("begun");
+    let drafted = world.versions[&replacement.draft].value;
+    if world.assigns {
+        let (untold, _) = world.create(&attempt.marker, NO_VALUE);
+        return Rotator::Deciding { seen: next, seen_version, attempt: attempt.clone(), untold };
+    }
+    let (id, secret) = world.create(&attempt.marker, drafted);
+    next.registered(id, secret, None).expect("begun");
     Rotator::Done { seen_version, write: Some(next), places: 0 }
+}
+
+/// Which version holds the secret that the backend chose for an app client of the candidate.
+fn assigned_version(credential: &Credential, id: &AppClientId) -> VersionId {
+    let candidate = credential.candidate.as_ref().expect("a candidate");
+    version(&format!("{}-whole-{id}", candidate.rotation))
 }
 
 /// Every other step: its effect, and the record it would write.

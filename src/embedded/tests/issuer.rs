@@ -86,7 +86,7 @@ async fn either_of_two_secrets_works_and_no_other() {
 
     let stranger = AppClientId::parse("client", "0123456789abcdefghijklmnop").expect("valid");
     assert_fault(tokens.fetch(&pool, &stranger, &secret(2), &scopes(&[])).await, Fault::InvalidClient);
-    let twin = pools.create_app_client(&pool, &spec(&["orders/read"]), &secret(4)).await.expect("created");
+    let twin = pools.create_app_client(&pool, &spec(&["orders/read"]), &secret(4)).await.expect("created").id;
     assert_fault(tokens.fetch(&pool, &twin, &secret(2), &scopes(&[])).await, Fault::InvalidClient);
     pools.delete_app_client(&pool, &client).await.expect("deleted");
     assert_fault(fetch(2).await, Fault::InvalidClient);
@@ -97,7 +97,7 @@ async fn scopes_are_granted_as_cognito_grants_them() {
     let world = World::new().await;
     let (pools, tokens, pool) = (world.pools(), world.tokens(), world.pool().await);
     let both = spec(&["orders/read", "orders/write"]);
-    let client = pools.create_app_client(&pool, &both, &secret(1)).await.expect("created");
+    let client = pools.create_app_client(&pool, &both, &secret(1)).await.expect("created").id;
     let fetch = async |texts: &[&str]| tokens.fetch(&pool, &client, &secret(1), &scopes(texts)).await;
     let granted = async |texts: &[&str]| fetch(texts).await.expect("token").scopes.to_string();
     assert_eq!(granted(&[]).await, "orders/read orders/write", "asking for nothing asks for all");

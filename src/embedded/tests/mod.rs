@@ -114,7 +114,7 @@ impl World {
     }
 
     async fn client(&self, pool: &MadePool) -> AppClientId {
-        self.pools().create_app_client(pool, &spec(&["orders/read"]), &secret(1)).await.expect("app client")
+        self.pools().create_app_client(pool, &spec(&["orders/read"]), &secret(1)).await.expect("app client").id
     }
 }
 

@@ -15,6 +15,7 @@ pub async fn play(backend: &Backend, ledger: &mut Ledger) {
     let pools = &backend.pools;
     let (pool, other) = (backend.pool("contract-clients").await, backend.pool("contract-no-clients").await);
     let right = spec("acme.orders-1", &["orders/read"]);
+    let took = async |client: &AppClientId, byte: u8| pools.took_secret(&pool, client, &secret(byte)).await;
     ledger.holds("find none", pools.find_app_client(&pool, &right.marker).await, &None::<()>);
     for (step, wrong) in [
         ("an unknown scope", spec("wrong", &["orders/delete"])),
@@ -23,11 +24,15 @@ pub async fn play(backend: &Backend, ledger: &mut Ledger) {
         ("too short a life", AppClientSpec { access_token_validity: Duration::from_secs(299), ..right.clone() }),
         ("too long a life", AppClientSpec { access_token_validity: Duration::from_secs(86_401), ..right.clone() }),
     ] {
-        ledger.fails(step, pools.create_app_client(&pool, &wrong, &secret(1)).await, Fault::Refused);
+        let made = pools.create_app_client(&pool, &wrong, &secret(1)).await;
+        ledger.fails(step, made.map(drop), Fault::Refused);
     }
     ledger.holds("find none after that", pools.find_app_client(&pool, &right.marker).await, &None::<()>);
     let made = pools.create_app_client(&pool, &right, &secret(1)).await;
-    let Some(client) = ledger.goes("make an app client", made) else { return };
+    let Some(made) = ledger.goes("make an app client", made) else { return };
+    let (client, is_told) = (made.id, made.assigned.is_none());
+    ledger.holds("it took its secret, or was given one", took(&client, 1).await, &is_told);
+    ledger.holds("it took no other", took(&client, 2).await, &false);
     ledger.holds("find it", pools.find_app_client(&pool, &right.marker).await, &Some(client.clone()));
     ledger.holds("not by part of its name", pools.find_app_client(&pool, "acme.orders").await, &None::<()>);
     ledger.holds("not in another pool", pools.find_app_client(&other, &right.marker).await, &None::<()>);
@@ -39,6 +44,7 @@ pub async fn play(backend: &Backend, ledger: &mut Ledger) {
     };
     ledger.holds("describe the app client", pools.describe_app_client(&pool, &client).await, &Some(seen.clone()));
     let stranger = AppClientId::parse("client", "0123456789abcdefghijklmnop").expect("an id");
+    ledger.fails("a stranger's secret", took(&stranger, 1).await, Fault::NotFound);
     ledger.holds("describe a stranger", pools.describe_app_client(&pool, &stranger).await, &None::<()>);
 
     let changed = AppClientSpec {
@@ -68,7 +74,7 @@ pub async fn play_pages(backend: &Backend, ledger: &mut Ledger) {
     let mut made = BTreeSet::new();
     for number in 0..MANY {
         let marker = format!("many-{number}");
-        made.insert((backend.client(&pool, &marker).await.to_string(), marker));
+        made.insert((backend.client(&pool, &marker).await.0.to_string(), marker));
     }
     let (mut listed, mut after, mut pages) = (Vec::new(), None, 0);
     loop {

@@ -7,10 +7,28 @@ use keyward::domain::id::AppClientId;
 
 use super::{Backend, Ledger, secret};
 
+/// Of a backend that has no second secrets.
+pub async fn play_the_only_one(backend: &Backend, ledger: &mut Ledger) {
+    let pools = &backend.pools;
+    let pool = backend.pool("contract-one-secret").await;
+    let (client, _) = backend.client(&pool, "acme.one-secret").await;
+    let (other, _) = backend.client(&pool, "acme.other").await;
+    let Some(only) = ledger.goes("list the only secret", pools.list_secrets(&pool, &client).await) else { return };
+    ledger.is("there is one", only.len(), 1);
+    ledger.holds("list the only secret again", pools.list_secrets(&pool, &client).await, &only);
+    let others = pools.list_secrets(&pool, &other).await.map(|others| others == only);
+    ledger.holds("another app client has another", others, &false);
+    ledger.fails("delete the only one", pools.delete_secret(&pool, &client, &only[0]).await, Fault::Refused);
+    ledger.fails("add a second", pools.add_secret(&pool, &client, &secret(2)).await, Fault::Unsupported);
+    ledger.holds("it is the only one yet", pools.list_secrets(&pool, &client).await, &only);
+    let stranger = AppClientId::parse("client", "0123456789abcdefghijklmnop").expect("an id");
+    ledger.fails("list a stranger's", pools.list_secrets(&pool, &stranger).await, Fault::NotFound);
+}
+
 pub async fn play(backend: &Backend, ledger: &mut Ledger) {
     let pools = &backend.pools;
     let pool = backend.pool("contract-secrets").await;
-    let client = backend.client(&pool, "acme.secrets").await;
+    let (client, _) = backend.client(&pool, "acme.secrets").await;
     let Some(first) = ledger.goes("list the secrets", pools.list_secrets(&pool, &client).await) else { return };
     ledger.is("there is one", first.len(), 1);
     let Some(first) = first.into_iter().next() else { return };

@@ -31,6 +31,7 @@ pub struct AwsBench {
     /// Of the registry as it is now, for looking past the broker.
     pub backend: Backend,
     aws: Aws,
+    options: Options,
     file: PathBuf,
     _folder: TempDir,
 }
@@ -45,9 +46,9 @@ impl AwsBench {
         fake.enforce_quotas();
         let mut options = fake.options();
         tune(&mut options);
-        let aws = Aws::connect(options, Arc::new(Flowing::new((*clock).clone()))).await.expect("connected");
+        let aws = Aws::connect(options.clone(), Arc::new(Flowing::new((*clock).clone()))).await.expect("connected");
         let backend = Backend(ports(&aws, &file, &clock).await);
-        let bench = AwsBench { fake, clock, backend, aws, file, _folder: folder };
+        let bench = AwsBench { fake, clock, backend, aws, options, file, _folder: folder };
         let broker = bench.broker().await;
         let scope = |name: &str| ScopeDefinition { scope_name: name.to_owned(), description: name.to_owned() };
         let orders = NewResourceServer {
@@ -58,6 +59,15 @@ impl AwsBench {
         broker.catalog.put(&call(), orders, None, false).await.expect("the API is put");
         broker.stop().await;
         bench
+    }
+
+    /// Lets brokers from now on use a backend that remembers nothing, as after the start of a process. That takes longer
+    /// than the second for which AWS counts calls.
+    pub async fn reconnect(&mut self) {
+        self.clock.advance(Duration::from_secs(2));
+        let flowing = Arc::new(Flowing::new((*self.clock).clone()));
+        self.aws = Aws::connect(self.options.clone(), flowing).await.expect("connected");
+        self.backend = Backend(ports(&self.aws, &self.file, &self.clock).await);
     }
 
     /// A new one, which opens the file anew, with its background at work.

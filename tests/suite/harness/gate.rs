@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
-    AppClientSeen, AppClientSpec, ChangeSet, Fault, Label, Peer, PortError, PortPage, PortResult, Registry,
-    SecretDocument, Shelf, StoredRecord, TokenEndpoint, UserPools, Vault, Wanted,
+    AppClientSeen, AppClientSpec, ChangeSet, Fault, Label, NewAppClient, Peer, PortError, PortPage, PortResult,
+    Registry, SecretDocument, Shelf, StoredRecord, TokenEndpoint, UserPools, Vault, Wanted,
 };
 use keyward::domain::audit::NumberedEvent;
 use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -168,8 +168,12 @@ impl UserPools for Gated<dyn UserPools> {
         pool: &MadePool,
         spec: &AppClientSpec,
         secret: &ClientSecret,
-    ) -> PortResult<AppClientId> {
+    ) -> PortResult<NewAppClient> {
         self.change(POOLS, self.inner.create_app_client(pool, spec, secret)).await
+    }
+
+    async fn took_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<bool> {
+        self.read(POOLS, self.inner.took_secret(pool, client, secret)).await
     }
 
     async fn find_app_client(&self, pool: &MadePool, marker: &str) -> PortResult<Option<AppClientId>> {

@@ -41,7 +41,7 @@ impl Backend {
             scopes: ScopeSet::parse("scopes", &SCOPES).expect("scopes"),
             access_token_validity: Duration::from_secs(1_800),
         };
-        self.0.user_pools.create_app_client(pool, &spec, secret).await.expect("an app client")
+        self.0.user_pools.create_app_client(pool, &spec, secret).await.expect("an app client").id
     }
 
     /// A user pool that is not Keyward's.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
-    AppClientSeen, AppClientSpec, ChangeSet, KeySource, Label, PortPage, PortResult, PublicKey, Registry,
+    AppClientSeen, AppClientSpec, ChangeSet, KeySource, Label, NewAppClient, PortPage, PortResult, PublicKey, Registry,
     SecretDocument, Shelf, StoredRecord, TokenEndpoint, UserPools, Vault, Wanted,
 };
 use keyward::domain::audit::NumberedEvent;
@@ -100,8 +100,12 @@ impl UserPools for Road {
         pool: &MadePool,
         spec: &AppClientSpec,
         secret: &ClientSecret,
-    ) -> PortResult<AppClientId> {
+    ) -> PortResult<NewAppClient> {
         self.pass("create_app_client", self.ports.user_pools.create_app_client(pool, spec, secret)).await
+    }
+
+    async fn took_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<bool> {
+        self.pass("took_secret", self.ports.user_pools.took_secret(pool, client, secret)).await
     }
 
     async fn find_app_client(&self, pool: &MadePool, marker: &str) -> PortResult<Option<AppClientId>> {
