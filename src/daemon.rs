@@ -279,6 +279,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
     });
     Settings {
         app_clients_per_shared_pool: config.pools.app_clients_per_shared_pool,
+        shared_pools_with_room: config.pools.shared_pools_with_room,
         adopted_pools: adopted.collect(),
         // The rest of the time is for the answer, and for the last page.
         reconcile_time: config.grpc.request_timeout / 2,

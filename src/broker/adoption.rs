@@ -288,6 +288,7 @@ impl Clients {
             .put(&owner, left.map(|left| left.version))
             .create(&Journal::new(Task::IssueClient(name.clone()), call, now));
         // It has its place at Cognito already, so no limit keeps it out.
+        let _turn = self.pools.place_in_turn().await;
         change = Place::There(self.pools.pool(&client.pool).await?).keep(change, 1);
         change = self.use_scopes(change, name, &ScopeSet::default(), &client.scopes).await?;
         self.world.records.commit(receipt.file(change, name)).await

@@ -4,6 +4,7 @@
 //! leave one that nobody knows. It is ready once it is made and has the resource servers of the catalogue.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -20,12 +21,18 @@ use crate::domain::pool::{Adopted, MadePool, Pool};
 use crate::domain::scope::{Identifier, MAX_RESOURCE_SERVERS, ResourceServer};
 use crate::domain::tenant::{Tenant, UserPoolSettings};
 
+/// Shared pools with room after which no more are looked for: at five creations a second in each, far more than an
+/// account's quota lets through.
+const ENOUGH_POOLS: usize = 50;
+
 pub struct Pools {
     pub(super) world: Arc<World>,
     /// Set once the pools that the configuration names are known.
     pub(super) adopted: tokio::sync::OnceCell<()>,
     readying: Flights<PoolId, MadePool>,
     placing: Mutex<()>,
+    /// Counts the choices among shared pools, so that each goes to the next one.
+    choices: AtomicUsize,
 }
 
 /// Where something goes: a pool that is there, or one to be created with it.
@@ -55,18 +62,26 @@ impl Place {
 
 impl Pools {
     pub fn new(world: Arc<World>, tracker: tokio_util::task::TaskTracker) -> Self {
-        let (adopted, placing) = (tokio::sync::OnceCell::new(), Mutex::default());
-        Pools { world, adopted, readying: Flights::new(tracker), placing }
+        Pools {
+            world,
+            adopted: tokio::sync::OnceCell::new(),
+            readying: Flights::new(tracker),
+            placing: Mutex::default(),
+            choices: AtomicUsize::new(0),
+        }
     }
 
-    /// Held from the choice of a shared pool until it is written down: many who choose at one time would else overtake
-    /// each other at one record without end, and each begin a pool when the last place is taken.
+    /// Held from the choice of a shared pool until it is written down, and whenever else a pool's record changes: many
+    /// who do so at one time would else overtake each other at one record without end, and each begin a pool when the
+    /// last place is taken.
     pub async fn place_in_turn(&self) -> MutexGuard<'_, ()> {
         self.placing.lock().await
     }
 
-    /// A shared pool that has room: `home` if it has, else the first that has, else a new one. Reads at most every
-    /// shared pool, of which an account has 1,000 at the most unless AWS raises the quota.
+    /// A shared pool that has room: `home` if it has, else one of those that have, each in its turn, since Cognito's
+    /// quota for one pool is a part of the account's. While fewer have room than the configuration wants, it is a new
+    /// one. Reads at most every shared pool, of which an account has 1,000 at the most unless AWS raises the quota. The
+    /// caller holds its turn until the place is written down.
     pub async fn place_shared(&self, home: Option<&PoolId>) -> Result<Place> {
         if let Some(home) = home {
             let pool: Option<Versioned<Pool>> = self.world.records.get(home.as_str()).await?;
@@ -75,17 +90,21 @@ impl Pools {
             }
         }
         self.adopt().await?;
+        let mut with_room = Vec::new();
         let mut page = Page { after: None, size: 200 };
         loop {
             let listing = self.world.records.list::<Pool>("shared-", &page).await?;
-            if let Some(pool) = listing.items.into_iter().find(|pool| self.takes_more(pool)) {
-                return Ok(Place::There(pool));
-            }
+            with_room.extend(listing.items.into_iter().filter(|pool| self.takes_more(pool)));
             match listing.next {
-                Some(next) => page.after = Some(next),
-                None => return Ok(Place::New(self.unmade("shared", None, String::new())?)),
+                Some(next) if with_room.len() < ENOUGH_POOLS => page.after = Some(next),
+                _ => break,
             }
         }
+        if with_room.is_empty() || with_room.len() < self.world.settings.shared_pools_with_room {
+            return Ok(Place::New(self.unmade("shared", None, String::new())?));
+        }
+        let choice = self.choices.fetch_add(1, Ordering::Relaxed) % with_room.len();
+        Ok(Place::There(with_room.swap_remove(choice)))
     }
 
     pub fn place_dedicated(&self, tenant: &TenantId, settings: &UserPoolSettings) -> Result<Place> {
@@ -124,6 +143,7 @@ impl Pools {
         let settings = self.settings_of(&self.pool(id).await?.value).await?;
         let made = self.world.user_pools.ensure_pool(id, &settings).await?;
         settle(|| async {
+            let _turn = self.place_in_turn().await;
             let pool = self.pool(id).await?;
             if pool.made.is_some() {
                 return Ok(());
@@ -172,6 +192,7 @@ impl Pools {
             self.world.user_pools.put_resource_server(made, server).await?;
         }
         settle(|| async {
+            let _turn = self.place_in_turn().await;
             let pool = self.pool(id).await?;
             if pool.catalog_version >= target {
                 return Ok(());
@@ -195,6 +216,7 @@ impl Pools {
         there: &[Identifier],
     ) -> Result<Option<Adopted>> {
         settle(|| async {
+            let _turn = self.place_in_turn().await;
             let pool = self.pool(id).await?;
             let Some(mut adopted) = pool.adopted.clone() else { return Ok(None) };
             let new = catalog.iter().map(|server| &server.identifier).filter(|identifier| !there.contains(identifier));

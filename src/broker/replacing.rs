@@ -52,6 +52,7 @@ impl Rotator {
         }
 
         let marker = scene.client.marker_of(&candidate.rotation, replacement.attempts + 1);
+        let turn = self.pools.place_in_turn().await;
         let mut change = Change::housekeeping();
         let pool = match &replacement.attempt {
             // The place is kept already.
@@ -67,6 +68,7 @@ impl Rotator {
         credential.value.attempt(attempt.clone());
         self.world.records.commit(change.update(credential.version, &credential.value)).await?;
         credential.version += 1;
+        drop(turn);
 
         let pool = self.pools.ready(&attempt.pool, &journal.cause).await?;
         match self.world.user_pools.create_app_client(&pool, &spec(&attempt), &secret).await {
@@ -82,6 +84,7 @@ impl Rotator {
                 ) {
                     credential.value.refused();
                     let change = Change::housekeeping().update(credential.version, &credential.value);
+                    let _turn = self.pools.place_in_turn().await;
                     self.world.records.commit(self.keep_places(change, &attempt.pool, -1).await?).await?;
                 }
                 Err(error.into())
@@ -121,7 +124,7 @@ impl Rotator {
         self.world.records.commit(change.update(scene.credential.version, &credential)).await
     }
 
-    /// Where the new app client goes: to the pool of the old one, or where there is room.
+    /// Where the new app client goes: to the pool of the old one, or where there is room. The caller holds its turn.
     async fn place(&self, scene: &Scene) -> Result<Place> {
         let pool = self.pools.pool(&scene.app_client.pool).await?;
         match pool.tenant {
@@ -259,6 +262,7 @@ impl Rotator {
             replaced.retire_at(now);
             change = change.update(scene.client.version, &Client { update_time: now, ..client });
         }
+        let _turn = self.pools.place_in_turn().await;
         change = self.keep_places(change, &app_client.pool, -1).await?;
         self.world.records.commit(change.update(scene.credential.version, &credential)).await
     }
@@ -284,11 +288,12 @@ impl Rotator {
             }
             None => Change::housekeeping(),
         };
+        let _turn = self.pools.place_in_turn().await;
         let change = self.keep_places(change, &lost.pool, i64::from(found.is_some()) - i64::from(lost.placed)).await?;
         self.world.records.commit(change.update(scene.credential.version, &credential)).await
     }
 
-    /// Takes places in a pool, or gives them back.
+    /// Takes places in a pool, or gives them back. The caller holds its turn until that is written down.
     async fn keep_places(&self, change: Change, pool: &PoolId, more: i64) -> Result<Change> {
         let seen: Option<Versioned<Pool>> = self.world.records.get(pool.as_str()).await?;
         let Some(seen) = seen.filter(|_| more != 0) else { return Ok(change) };

@@ -60,6 +60,7 @@ impl Issuing {
         let window = self.world.settings.rotation.recovery_window;
         self.world.vault.schedule_deletion(&client.secret_name, window).await?;
 
+        let _turn = self.pools.place_in_turn().await;
         for (pool, places) in &belongings.places {
             if let Some(pool) = self.world.records.get::<Pool>(pool.as_str()).await? {
                 let record = Pool { app_clients: pool.app_clients.saturating_sub(*places), ..pool.value.clone() };

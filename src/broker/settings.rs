@@ -8,6 +8,8 @@ use crate::domain::id::UserPoolId;
 pub struct Settings {
     /// App clients that a shared pool takes before the next pool is used.
     pub app_clients_per_shared_pool: u32,
+    /// While fewer shared pools have room, another is made for whoever needs a place in one: 1 to 50.
+    pub shared_pools_with_room: usize,
     /// Pools that are there already and are used like shared ones, each with its Region.
     pub adopted_pools: Vec<(UserPoolId, String)>,
     /// How long one call may compare the registry with the world before it says that there is more.

@@ -50,6 +50,7 @@ impl Tenants {
         if self.world.records.get::<Tenant>(new.id.as_str()).await?.is_some() {
             return Err(Error::already_exists(new.id.name()));
         }
+        let _turn = self.pools.place_in_turn().await;
         let place = match new.isolation {
             Isolation::AppClient => self.pools.place_shared(None).await?,
             Isolation::UserPool => self.pools.place_dedicated(&new.id, &new.user_pool.clone().unwrap_or_default())?,

@@ -106,13 +106,17 @@ pub struct Callers {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pools {
-    /// How many app clients a shared pool takes before the next one is used: 1 to 10,000.
+    /// How many app clients a shared pool takes: 1 to 10,000.
     pub app_clients_per_shared_pool: u32,
+    /// How many shared pools with room there are to be: 1 to 50. Tenants go to each in turn, and so do the clients of
+    /// tenants whose own shared pool is full; while fewer have room, another is made. Cognito makes 5 app clients a
+    /// second in one pool and 15 in an account, so with 3 a fleet is onboarded as fast as the account allows.
+    pub shared_pools_with_room: usize,
 }
 
 impl Default for Pools {
     fn default() -> Self {
-        Pools { app_clients_per_shared_pool: 1_000 }
+        Pools { app_clients_per_shared_pool: 1_000, shared_pools_with_room: 1 }
     }
 }
 

@@ -46,6 +46,12 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             "A shared pool that has so many takes no more",
         )
         .within(1, 10_000),
+        Setting::new(
+            "pools.shared_pools_with_room",
+            size(pools.shared_pools_with_room),
+            "So many shared pools are kept that have room; tenants go to them in turn",
+        )
+        .within(1, 50),
         Setting::new("tokens.max_cached", count(tokens.max_cached), "Clients whose tokens are held in memory")
             .within(1, 10_000_000),
         Setting::new(

@@ -64,6 +64,8 @@ fn every_bad_key_is_named_with_its_line() {
         ("[pools]\napp_clients_per_shared_pool = 0", "2: pools.app_clients_per_shared_pool: must be 1 to 10000"),
         ("[pools]\napp_clients_per_shared_pool = -1", "2: pools.app_clients_per_shared_pool: invalid value"),
         ("pools.app_clients_per_shared_pool = 99999999999", "1: pools.app_clients_per_shared_pool: invalid value"),
+        ("[pools]\nshared_pools_with_room = 0", "2: pools.shared_pools_with_room: must be 1 to 50"),
+        ("[pools]\nshared_pools_with_room = 51", "2: pools.shared_pools_with_room: must be 1 to 50"),
         ("[tokens]\nmax_cached = 0", "2: tokens.max_cached: must be 1 to 10000000"),
         ("[tokens]\nmax_scope_sets_per_client = 101", "2: tokens.max_scope_sets_per_client: must be 1 to 100"),
         ("[tokens]\nmax_concurrent_fetches = 0", "2: tokens.max_concurrent_fetches: must be 1 to 1000"),

@@ -212,6 +212,7 @@ pub fn client_name(name: &str) -> ClientName {
 fn settings() -> Settings {
     Settings {
         app_clients_per_shared_pool: 1_000,
+        shared_pools_with_room: 1,
         adopted_pools: Vec::new(),
         reconcile_time: Duration::from_secs(15),
         secret_prefix: "keyward".to_owned(),

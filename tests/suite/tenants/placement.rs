@@ -1,18 +1,24 @@
-//! Where app clients go: shared pools are filled up to their limit, exactly, and room is used again.
+//! Where app clients go: shared pools are used in turn and filled up to their limit, exactly, and room is used again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use keyward::proto::{self, Isolation};
 use keyward::runtime::clock::SystemClock;
-use tonic::Code;
 
+use crate::harness::rotations::get_client;
 use crate::harness::{Daemon, create_tenant, new_client, new_tenant, pools};
 
 async fn daemon_with_room_for(app_clients: u32) -> Daemon {
-    let daemon =
-        Daemon::start_with(Arc::new(SystemClock), |config| config.pools.app_clients_per_shared_pool = app_clients)
-            .await;
+    daemon_with(app_clients, 1).await
+}
+
+async fn daemon_with(app_clients: u32, pools_with_room: usize) -> Daemon {
+    let edit = |config: &mut keyward::config::Config| {
+        config.pools.app_clients_per_shared_pool = app_clients;
+        config.pools.shared_pools_with_room = pools_with_room;
+    };
+    let daemon = Daemon::start_with(Arc::new(SystemClock), edit).await;
     daemon.put_orders_api().await;
     daemon
 }
@@ -93,7 +99,37 @@ async fn a_tenants_own_pool_is_not_bounded_by_the_limit_of_shared_ones() {
     daemon.stop().await;
 }
 
-/// Fifty at once are a storm on one pool's record; whoever loses too often is told to try again, and does.
+#[tokio::test]
+async fn so_many_shared_pools_as_are_wanted_have_room_and_each_has_its_turn() {
+    let daemon = daemon_with(2, 3).await;
+    let mut homes = Vec::new();
+    for n in 0..6 {
+        homes.push(daemon.create_tenant(&format!("tenant-{n}")).await.pool);
+    }
+    let three: BTreeSet<_> = homes[..3].iter().cloned().collect();
+    assert_eq!(three.len(), 3, "each of the first three has another: {homes:?}");
+    let again: BTreeSet<_> = homes[3..].iter().cloned().collect();
+    assert_eq!(again, three, "the next three take their turns");
+
+    // A tenant's clients stay together while there is room.
+    for id in ["one", "two"] {
+        assert_eq!(daemon.create_client("tenant-0", id).await.pool, homes[0]);
+    }
+    // Two have room, and three are to have: so it is a new one.
+    let elsewhere = daemon.create_client("tenant-0", "three").await.pool;
+    assert!(!three.contains(&elsewhere), "{elsewhere} of {three:?}");
+    // Now three have again, and what comes goes to each of them.
+    let mut used = BTreeSet::new();
+    for n in 6..9 {
+        used.insert(daemon.create_tenant(&format!("tenant-{n}")).await.pool);
+    }
+    let with_room: BTreeSet<_> = counts(&daemon).await.into_iter().filter(|(_, n)| *n < 2).map(|(id, _)| id).collect();
+    assert_eq!(used, with_room);
+    assert_eq!(counts(&daemon).await.len(), 4);
+    daemon.stop().await;
+}
+
+/// Nobody is told to try again, no pool is overfilled, and none is made that is not needed.
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_at_once_never_overfill_a_pool_and_counts_are_exact() {
     let daemon = daemon_with_room_for(8).await;
@@ -102,12 +138,8 @@ async fn fifty_at_once_never_overfill_a_pool_and_counts_are_exact() {
             let (mut tenants, mut clients) = (daemon.tenants(), daemon.clients());
             tokio::spawn(async move {
                 let id = format!("tenant-{n:02}");
-                while let Err(status) = tenants.create_tenant(new_tenant(&id, Isolation::AppClient)).await {
-                    assert_eq!(status.code(), Code::Aborted, "{status:?}");
-                }
-                while let Err(status) = clients.create_client(new_client(&id, "orders")).await {
-                    assert_eq!(status.code(), Code::Aborted, "{status:?}");
-                }
+                tenants.create_tenant(new_tenant(&id, Isolation::AppClient)).await.expect("a tenant");
+                clients.create_client(new_client(&id, "orders")).await.expect("a client");
             })
         })
         .collect();
@@ -115,9 +147,56 @@ async fn fifty_at_once_never_overfill_a_pool_and_counts_are_exact() {
         creation.await.expect("created");
     }
     let counts = counts(&daemon).await;
-    let filled: BTreeMap<_, _> = counts.iter().filter(|(_, count)| **count > 0).map(|(k, v)| (k.clone(), *v)).collect();
-    assert_eq!(filled, clients_by_pool(&daemon).await);
+    assert_eq!(counts, clients_by_pool(&daemon).await);
     assert_eq!(counts.values().sum::<i32>(), 50);
     assert!(counts.values().all(|count| *count <= 8), "{counts:?}");
+    assert_eq!(counts.len(), 7, "{counts:?}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_come_first_begin_one_pool_together() {
+    let daemon = daemon_with_room_for(100).await;
+    let creations: Vec<_> = (0..30)
+        .map(|n| {
+            let mut tenants = daemon.tenants();
+            tokio::spawn(async move {
+                let tenant = new_tenant(&format!("tenant-{n:02}"), Isolation::AppClient);
+                tenants.create_tenant(tenant).await.expect("a tenant");
+            })
+        })
+        .collect();
+    for creation in creations {
+        creation.await.expect("created");
+    }
+    assert_eq!(pools(&daemon.channel).await.len(), 1);
+    daemon.stop().await;
+}
+
+/// While a replacement runs a client takes two places.
+#[tokio::test(flavor = "multi_thread")]
+async fn replacements_at_one_time_take_what_room_there_is_and_begin_one_pool_together() {
+    let daemon = daemon_with_room_for(6).await;
+    daemon.create_tenant("acme").await;
+    let mut names = Vec::new();
+    for n in 0..6 {
+        names.push(daemon.create_client("acme", &format!("client-{n}")).await.name);
+    }
+    let replacements: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let mut clients = daemon.clients();
+            let request = proto::ReplaceClientRequest { name: name.clone(), ..Default::default() };
+            tokio::spawn(async move { clients.replace_client(request).await.expect("replaced") })
+        })
+        .collect();
+    for replacement in replacements {
+        replacement.await.expect("replaced");
+    }
+    for name in &names {
+        daemon.token(&get_client(&daemon.channel, name).await.name).await;
+    }
+    let counts = counts(&daemon).await;
+    assert_eq!(counts.values().copied().collect::<Vec<_>>(), [6, 6], "{counts:?}");
     daemon.stop().await;
 }
