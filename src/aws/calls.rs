@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use aws_sdk_cognitoidentityprovider::config::http::HttpResponse;
@@ -16,11 +17,30 @@ use crate::domain::id::UserPoolId;
 
 pub(super) struct Calls {
     governor: Governor,
+    /// Calls that had their turn and are not over.
+    under_way: AtomicUsize,
+}
+
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Calls {
     pub fn new(governor: Governor) -> Self {
-        Calls { governor }
+        Calls { governor, under_way: AtomicUsize::new(0) }
+    }
+
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::SeqCst)
+    }
+
+    fn begin(&self) -> UnderWay<'_> {
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        UnderWay(&self.under_way)
     }
 
     /// Makes a call of the SDK, which is known by its error. `send` does nothing before it is polled.
@@ -63,6 +83,7 @@ impl Calls {
     ) -> PortResult<Result<T, SdkError<E, HttpResponse>>> {
         let call = Call { region, category: E::OPERATION.category, operation: E::OPERATION.name, pool };
         self.governor.turn(Peer::UserPools, call).await?;
+        let _call = self.begin();
         Ok(send.await)
     }
 
@@ -74,6 +95,7 @@ impl Calls {
     ) -> PortResult<T> {
         let (operation, region) = (call.operation, call.region);
         self.governor.turn(asking.peer, call).await?;
+        let _call = self.begin();
         logged(operation, region, send).await
     }
 }

@@ -140,6 +140,7 @@ pub struct Aws {
     tokens: Arc<dyn TokenEndpoint>,
     keys: Arc<dyn KeySource>,
     vault: Arc<dyn Vault>,
+    calls: Arc<Calls>,
 }
 
 impl Aws {
@@ -164,8 +165,14 @@ impl Aws {
                 clock,
             }),
             keys: Arc::new(Jwks { http: keys_http }),
-            vault: Arc::new(SecretsManager { regions, calls, kms_key: options.kms_key }),
+            vault: Arc::new(SecretsManager { regions, calls: Arc::clone(&calls), kms_key: options.kms_key }),
+            calls,
         })
+    }
+
+    /// Calls that the quotas have let through and that are not over, key sets apart, which no quota concerns.
+    pub fn calls_under_way(&self) -> usize {
+        self.calls.under_way()
     }
 
     pub fn user_pools(&self) -> Arc<dyn UserPools> {

@@ -17,6 +17,7 @@ mod contract;
 mod crash;
 mod deployed;
 mod fake;
+mod fleet;
 mod harness;
 mod hygiene;
 mod kill;

@@ -139,7 +139,10 @@ async fn of_two_brokers_that_issue_one_client_one_wins_and_no_app_client_is_left
         let brokers = two_brokers(&bench, seed, None).await;
         let [one, other] = &brokers;
         let answers = tokio::join!(one.create_client(&client), other.create_client(&client));
-        check_one_won([answers.0.map_err(|error| error.reason()), answers.1.map_err(|error| error.reason())]);
+        check_one_won([
+            answers.0.map(drop).map_err(|error| error.reason()),
+            answers.1.map(drop).map_err(|error| error.reason()),
+        ]);
         bench.settle().await;
         for broker in brokers {
             broker.stop().await;

@@ -35,6 +35,7 @@ use quotas::Quotas;
 use world::World;
 
 pub use faults::{After, Fault};
+pub use quotas::least_time;
 pub use world::{Ceilings, Propagation};
 
 /// The Region of [`Fake::options`].
@@ -51,6 +52,8 @@ pub enum Service {
 }
 
 impl Service {
+    const ALL: [Service; 3] = [Service::Cognito, Service::SecretsManager, Service::Oauth];
+
     fn signing_name(self) -> &'static str {
         match self {
             Service::Cognito => "cognito-idp",

@@ -5,10 +5,11 @@
 //! program's idea of them is held against something.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Service;
+use super::{Call, Service};
 
 const NANOS: i128 = 1_000_000_000;
 
@@ -45,13 +46,7 @@ impl Quotas {
         if !self.is_enforced {
             return true;
         }
-        let mut buckets = Vec::new();
-        if let Some((category, rate)) = category(service, operation) {
-            buckets.push((format!("{region} {category}"), rate));
-        }
-        if let Some(pool) = pool.filter(|_| service == Service::Cognito && operation != "GetClientToken") {
-            buckets.push((format!("{pool} {operation}"), PER_OPERATION_AND_POOL));
-        }
+        let buckets = buckets(service, operation, region, pool);
         let now = now.as_nanosecond();
         let filled = |full: &BTreeMap<String, i128>, name: &str, rate: i128| {
             full.get(name).copied().unwrap_or(now).max(now) + NANOS / rate
@@ -67,6 +62,37 @@ impl Quotas {
         }
         true
     }
+}
+
+/// The shortest time that these calls, of one Region, can be spread over, and by which quota: of each category and of
+/// each operation on a pool, as many as there are by as many as there may be in a second. The second's worth that a
+/// full bucket holds is left out of account.
+pub fn least_time(calls: &[Call]) -> (Duration, String) {
+    let mut counts: BTreeMap<(String, i128), u32> = BTreeMap::new();
+    for call in calls {
+        let (service, operation) = call.action.split_once(':').expect("a service and an operation");
+        let is_named = |of: &&Service| of.signing_name() == service;
+        let service = *Service::ALL.iter().find(is_named).expect("a service");
+        for bucket in buckets(service, operation, &call.region, call.pool.as_deref()) {
+            *counts.entry(bucket).or_default() += 1;
+        }
+    }
+    let times = counts
+        .into_iter()
+        .map(|((name, rate), count)| (Duration::from_secs(1) * count / u32::try_from(rate).expect("a rate"), name));
+    times.max().expect("at least one call")
+}
+
+/// What a call takes from, each with its calls a second.
+fn buckets(service: Service, operation: &str, region: &str, pool: Option<&str>) -> Vec<(String, i128)> {
+    let mut buckets = Vec::new();
+    if let Some((category, rate)) = category(service, operation) {
+        buckets.push((format!("{region} {category}"), rate));
+    }
+    if let Some(pool) = pool.filter(|_| service == Service::Cognito && operation != "GetClientToken") {
+        buckets.push((format!("{pool} {operation}"), PER_OPERATION_AND_POOL));
+    }
+    buckets
 }
 
 /// The category's name and its calls a second; `None` for what is in no published category.

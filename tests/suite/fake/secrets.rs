@@ -115,7 +115,10 @@ pub fn delete(world: &mut World, ask: &Ask<'_>) -> OperationResult {
     let time = if is_forced { ask.now } else { ask.now + DAY * u32::try_from(days).expect("in range") };
     secret.deletion_time = Some(time);
     secret.update_time = ask.now;
-    Ok(json!({ "ARN": secret.arn, "Name": secret.name, "DeletionDate": seconds(time) }))
+    let place = (ask.region.to_owned(), secret.name.clone());
+    let answer = json!({ "ARN": secret.arn, "Name": secret.name, "DeletionDate": seconds(time) });
+    world.deletions.insert((time, place));
+    Ok(answer)
 }
 
 pub fn restore(world: &mut World, ask: &Ask<'_>) -> OperationResult {
@@ -215,15 +218,23 @@ pub fn find<'a>(world: &'a mut World, ask: &Ask<'_>) -> Result<&'a mut Secret, A
 
 fn find_any<'a>(world: &'a mut World, ask: &Ask<'_>) -> Result<&'a mut Secret, ApiError> {
     let wanted = ask.text("SecretId");
-    let is_wanted = |secret: &Secret| secret.name == wanted || secret.arn == wanted;
-    let mut here = world.secrets.iter_mut().filter(|((region, _), _)| region == ask.region);
-    let found = here.find_map(|(_, secret)| is_wanted(secret).then_some(secret));
+    // An ARN ends in the name, a hyphen and six characters.
+    let named = wanted.split(':').nth(6).and_then(|last| Some(last.rsplit_once('-')?.0));
+    let found = world.secrets.get_mut(&(ask.region.to_owned(), named.unwrap_or(wanted).to_owned()));
+    let found = found.filter(|secret| secret.name == wanted || secret.arn == wanted);
     found.ok_or_else(|| ApiError::not_found("Secrets Manager can't find the specified secret."))
 }
 
 /// Those whose time has come are gone for good.
 pub fn purge(world: &mut World, now: Timestamp) {
-    world.secrets.retain(|_, secret| secret.deletion_time.is_none_or(|time| now < time));
+    while let Some(deletion) = world.deletions.first().filter(|deletion| deletion.0 <= now).cloned() {
+        world.deletions.remove(&deletion);
+        let (_, place) = deletion;
+        // It may have been restored, and deleted again.
+        if world.secrets.get(&place).is_some_and(|secret| secret.deletion_time.is_some_and(|time| time <= now)) {
+            world.secrets.remove(&place);
+        }
+    }
 }
 
 fn settings(ask: &Ask<'_>) -> Members {

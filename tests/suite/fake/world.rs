@@ -1,6 +1,6 @@
 //! All that the fake knows: pools, app clients, secrets. One value, behind one mutex.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -70,6 +70,8 @@ pub struct World {
     pub domains: BTreeMap<(String, String), String>,
     /// By Region and name.
     pub secrets: BTreeMap<(String, String), Secret>,
+    /// When which of them may have to go, the earliest first.
+    pub deletions: BTreeSet<(Timestamp, (String, String))>,
     pub propagation: Propagation,
     pub ceilings: Ceilings,
     /// Whether app clients get no secret but one that is generated here, and never a second one.

@@ -7,19 +7,17 @@ use std::time::Duration;
 
 use keyward::aws::{Aws, Options};
 use keyward::broker::Ports;
-use keyward::broker::api::NewResourceServer;
 use keyward::broker::ports::{Clock as _, Shelf};
 use keyward::domain::client::{Client, ClientState};
 use keyward::domain::pool::Pool;
 use keyward::domain::rotation::Rotation;
-use keyward::domain::scope::{Identifier, ScopeDefinition};
 use keyward::domain::tenant::{Tenant, TenantState};
 use keyward::embedded::open_registry;
 use keyward::runtime::clock::ManualClock;
 use tempfile::TempDir;
 
 use super::backend::Backend;
-use super::brokers::{Working, call, client_name};
+use super::brokers::{Working, client_name};
 use super::flowing::Flowing;
 use super::start_time;
 use crate::fake::Fake;
@@ -50,13 +48,7 @@ impl AwsBench {
         let backend = Backend(ports(&aws, &file, &clock).await);
         let bench = AwsBench { fake, clock, backend, aws, options, file, _folder: folder };
         let broker = bench.broker().await;
-        let scope = |name: &str| ScopeDefinition { scope_name: name.to_owned(), description: name.to_owned() };
-        let orders = NewResourceServer {
-            identifier: Identifier::parse("identifier", "orders").expect("an identifier"),
-            display_name: "Orders".to_owned(),
-            scopes: vec![scope("read"), scope("write")],
-        };
-        broker.catalog.put(&call(), orders, None, false).await.expect("the API is put");
+        broker.put_orders_api().await;
         broker.stop().await;
         bench
     }

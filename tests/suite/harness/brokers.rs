@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyward::broker::api::{NewClient, NewResourceServer, NewTenant};
+use keyward::broker::api::{ClientView, NewClient, NewResourceServer, NewTenant};
 use keyward::broker::ports::Shelf;
 use keyward::broker::settings::{JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings};
 use keyward::broker::{Broker, Ports};
@@ -58,13 +58,7 @@ impl Bench {
         let bench = Bench { backend: Backend(ports), clock, file, _folder: folder };
 
         let broker = Working::open(bench.ports()).await.expect("a broker");
-        let scope = |name: &str| ScopeDefinition { scope_name: name.to_owned(), description: name.to_owned() };
-        let orders = NewResourceServer {
-            identifier: Identifier::parse("identifier", "orders").expect("an identifier"),
-            display_name: "Orders".to_owned(),
-            scopes: vec![scope("read"), scope("write")],
-        };
-        broker.catalog.put(&call(), orders, None, false).await.expect("the API is put");
+        broker.put_orders_api().await;
         broker.stop().await;
         bench
     }
@@ -150,8 +144,14 @@ impl std::ops::Deref for Working {
 impl Working {
     /// It only answers calls until it is told to [`work`](Working::work).
     pub async fn open(ports: Ports) -> Result<Self> {
+        Working::open_with(ports, |_| {}).await
+    }
+
+    pub async fn open_with(ports: Ports, edit: impl FnOnce(&mut Settings)) -> Result<Self> {
         let tracker = TaskTracker::new();
-        let broker = Arc::new(Broker::open(ports, settings(), tracker.clone()).await?);
+        let mut settings = settings();
+        edit(&mut settings);
+        let broker = Arc::new(Broker::open(ports, settings, tracker.clone()).await?);
         Ok(Working { broker, stop: CancellationToken::new(), tracker })
     }
 
@@ -167,6 +167,16 @@ impl Working {
         self.tracker.wait().await;
     }
 
+    pub async fn put_orders_api(&self) {
+        let scope = |name: &str| ScopeDefinition { scope_name: name.to_owned(), description: name.to_owned() };
+        let orders = NewResourceServer {
+            identifier: Identifier::parse("identifier", "orders").expect("an identifier"),
+            display_name: "Orders".to_owned(),
+            scopes: vec![scope("read"), scope("write")],
+        };
+        self.catalog.put(&call(), orders, None, false).await.expect("the API is put");
+    }
+
     pub async fn create_tenant(&self, id: &str, isolation: Isolation) -> Result<()> {
         let new = NewTenant {
             id: tenant_id(id),
@@ -178,7 +188,8 @@ impl Working {
         self.tenants.create(&call(), new, false).await.map(drop)
     }
 
-    pub async fn create_client(&self, name: &str) -> Result<()> {
+    /// With both scopes of the orders API and every default.
+    pub async fn create_client(&self, name: &str) -> Result<ClientView> {
         let name = client_name(name);
         let new = NewClient {
             tenant: name.tenant,
@@ -190,7 +201,7 @@ impl Working {
             rotation: None,
             secret_readers: Vec::new(),
         };
-        self.clients.create(&call(), new, false).await.map(drop)
+        self.clients.create(&call(), new, false).await
     }
 }
 

@@ -9,6 +9,7 @@ mod errors;
 pub mod flowing;
 pub mod forge;
 mod gate;
+pub mod idling;
 mod mutation;
 pub mod on_aws;
 mod outage;

@@ -1,0 +1,172 @@
+//! A broker on the AWS backend whose clock moves when, and only when, nothing is under way.
+//!
+//! Everything but SQLite and the fake runs on one thread, whose runtime says when it has nothing left to run. If then no
+//! call to AWS and none to the registry is out, whoever is not done waits for the clock, or for somebody who does: so
+//! the clock goes to the next time that anybody waits for. How long the machine takes for anything changes nothing.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use keyward::aws::{Aws, Options};
+use keyward::broker::Ports;
+use keyward::broker::ports::{ChangeSet, Clock as _, PortResult, Registry, Shelf, StoredRecord};
+use keyward::broker::settings::Settings;
+use keyward::domain::audit::NumberedEvent;
+use keyward::embedded::open_registry;
+use keyward::runtime::clock::ManualClock;
+
+use super::brokers::Working;
+use super::start_time;
+use crate::fake::Fake;
+
+/// A strict fake that enforces quotas, and the clock of whoever works on it.
+pub struct Idling {
+    pub clock: ManualClock,
+    pub fake: Fake,
+    pump: Arc<Pump>,
+    folder: tempfile::TempDir,
+}
+
+/// What has to be nothing before the clock may move.
+struct Pump {
+    clock: ManualClock,
+    aws: OnceLock<Aws>,
+    registry: Arc<AtomicUsize>,
+    is_on: AtomicBool,
+}
+
+impl Pump {
+    /// The runtime has nothing left to run.
+    fn idle(&self) {
+        let Some(aws) = self.aws.get().filter(|_| self.is_on.load(Ordering::SeqCst)) else { return };
+        if aws.calls_under_way() > 0 || self.registry.load(Ordering::SeqCst) > 0 {
+            return;
+        }
+        if let Some(next) = self.clock.next_wake() {
+            self.clock.set(next);
+        }
+    }
+}
+
+/// Runs a test on such a runtime.
+pub fn idling<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Idling) -> F + Send + 'static) {
+    let clock = ManualClock::new(start_time());
+    let (aws, registry, is_on) = (OnceLock::new(), Arc::default(), AtomicBool::new(false));
+    let pump = Arc::new(Pump { clock: clock.clone(), aws, registry, is_on });
+    let idle = pump.clone();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().on_thread_park(move || idle.idle()).build().expect("a runtime");
+    // Peers run beside what is tested, as AWS does.
+    let peers = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let fake = peers.block_on(Fake::start(Arc::new(clock.clone())));
+    fake.enforce_quotas();
+    let stage = Idling { clock, fake, pump, folder: folder() };
+    // The runtime says that it is idle without regard to the future that it blocks on: so that is to do nothing.
+    let running = runtime.spawn(async move { test(stage).await });
+    if let Err(error) = runtime.block_on(running) {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}
+
+impl Idling {
+    /// A broker at work. From now on the clock moves.
+    pub async fn broker(&self, tune: impl FnOnce(&mut Options), edit: impl FnOnce(&mut Settings)) -> Working {
+        let mut options = self.fake.options();
+        tune(&mut options);
+        let aws = Aws::connect(options, Arc::new(self.clock.clone())).await.expect("connected");
+        let registry = open_registry(self.folder.path()).await.expect("the registry");
+        let ports = Ports {
+            user_pools: aws.user_pools(),
+            token_endpoint: aws.token_endpoint(),
+            key_source: aws.key_source(),
+            vault: aws.vault(),
+            registry: Arc::new(Counted { registry, under_way: self.pump.registry.clone() }),
+            clock: Arc::new(self.clock.clone()),
+        };
+        assert!(self.pump.aws.set(aws).is_ok(), "one broker to a clock");
+        let broker = Working::open_with(ports, edit).await.expect("a broker");
+        broker.work();
+        self.pump.is_on.store(true, Ordering::SeqCst);
+        broker
+    }
+
+    /// Seconds since the start, by the clock.
+    pub fn seconds(&self) -> f64 {
+        self.clock.now().duration_since(start_time()).as_secs_f64()
+    }
+}
+
+/// In memory where the machine has files in memory: every change waits for the disk, and disks are not what is tested.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    folder.expect("a folder")
+}
+
+/// A registry that counts the calls under way.
+struct Counted {
+    registry: Arc<dyn Registry>,
+    under_way: Arc<AtomicUsize>,
+}
+
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Counted {
+    fn begin(&self) -> UnderWay<'_> {
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        UnderWay(&self.under_way)
+    }
+}
+
+#[async_trait]
+impl Registry for Counted {
+    async fn get(&self, shelf: Shelf, key: &str) -> PortResult<Option<StoredRecord>> {
+        let _call = self.begin();
+        self.registry.get(shelf, key).await
+    }
+
+    async fn scan(
+        &self,
+        shelf: Shelf,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> PortResult<Vec<StoredRecord>> {
+        let _call = self.begin();
+        self.registry.scan(shelf, prefix, after, limit).await
+    }
+
+    async fn due(&self, shelf: Shelf, limit: usize) -> PortResult<Vec<StoredRecord>> {
+        let _call = self.begin();
+        self.registry.due(shelf, limit).await
+    }
+
+    async fn commit(&self, changes: ChangeSet) -> PortResult<u64> {
+        let _call = self.begin();
+        self.registry.commit(changes).await
+    }
+
+    async fn events(&self, after: u64, limit: usize) -> PortResult<Vec<NumberedEvent>> {
+        let _call = self.begin();
+        self.registry.events(after, limit).await
+    }
+
+    async fn last_event(&self) -> PortResult<u64> {
+        let _call = self.begin();
+        self.registry.last_event().await
+    }
+
+    async fn prune_events(&self, before: Timestamp, limit: usize) -> PortResult<usize> {
+        let _call = self.begin();
+        self.registry.prune_events(before, limit).await
+    }
+}
