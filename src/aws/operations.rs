@@ -104,7 +104,7 @@ operations! {
     "CreateSecret" secrets::create_secret::CreateSecretError, SecretWrites, SECRET,
         ["secretsmanager:CreateSecret", "secretsmanager:TagResource"], "stores a client's first secret, tagged";
     "PutSecretValue" secrets::put_secret_value::PutSecretValueError, SecretWrites, SECRET,
-        ["secretsmanager:PutSecretValue"], "stores the new secret of a rotation";
+        ["secretsmanager:PutSecretValue"], "stores a client's whole document, and the new secret of a rotation";
     "UpdateSecretVersionStage" secrets::update_secret_version_stage::UpdateSecretVersionStageError, SecretWrites, PLAIN,
         ["secretsmanager:UpdateSecretVersionStage"], "moves the staging labels";
     "DeleteSecret" secrets::delete_secret::DeleteSecretError, SecretWrites, PLAIN,

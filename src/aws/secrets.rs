@@ -11,7 +11,7 @@ use super::calls::Calls;
 use super::faults::{Asking, if_there};
 use super::regions::{Region, Regions};
 use super::secret_names::{client_of, region_of};
-use super::staging::{PENDING, labels_of};
+use super::staging::labels_of;
 use crate::broker::ports::{Fault, PortResult};
 use crate::domain::id::{SecretName, VersionId};
 use crate::domain::rotation::Labels;
@@ -42,12 +42,7 @@ impl SecretsManager {
         if_there(self.calls.make(asking, &region.name, None, request.send()).await)
     }
 
-    pub(super) async fn require(
-        &self,
-        asking: Asking,
-        region: &Region,
-        name: &SecretName,
-    ) -> PortResult<DescribeSecretOutput> {
+    async fn require(&self, asking: Asking, region: &Region, name: &SecretName) -> PortResult<DescribeSecretOutput> {
         let unclear = || asking.error(Fault::Unavailable, format_args!("{name} is there and is not, for now"));
         self.see(asking, region, name).await?.ok_or_else(unclear)
     }
@@ -62,8 +57,32 @@ impl SecretsManager {
         Ok(seen.filter(|seen| seen.deleted_date().is_none()).map(|seen| labels_of(&seen)))
     }
 
+    /// The secret as it was found, restored if need be; `None` when it was not there and is made, with this version.
+    pub(super) async fn open(
+        &self,
+        asking: Asking,
+        region: &Region,
+        name: &SecretName,
+        version: &VersionId,
+        content: &str,
+    ) -> PortResult<Option<DescribeSecretOutput>> {
+        let seen = match self.see(asking, region, name).await? {
+            Some(seen) => seen,
+            None => match self.create(asking, region, name, version, content).await {
+                Ok(()) => return Ok(None),
+                Err(error) if error.is(Fault::Conflict) => self.require(asking, region, name).await?,
+                Err(error) => return Err(error),
+            },
+        };
+        if seen.deleted_date().is_some() {
+            let request = region.secrets.restore_secret().secret_id(name.as_str());
+            self.calls.make(asking, &region.name, None, request.send()).await?;
+        }
+        Ok(Some(seen))
+    }
+
     /// [`Fault::Conflict`] when somebody else was faster.
-    pub(super) async fn create(
+    async fn create(
         &self,
         asking: Asking,
         region: &Region,
@@ -79,19 +98,20 @@ impl SecretsManager {
         Ok(())
     }
 
-    /// Makes the version, unless it exists: then it keeps its content. Whether it carries `AWSPENDING` now.
-    pub(super) async fn put(
+    /// Makes the version with this label, unless it exists: then it keeps its content. Whether it carries the label now.
+    pub(super) async fn add(
         &self,
         asking: Asking,
         region: &Region,
         name: &SecretName,
         version: &VersionId,
         content: &str,
+        label: &str,
     ) -> PortResult<bool> {
         let request = region.secrets.put_secret_value().secret_id(name.as_str());
-        let request = request.client_request_token(version.as_str()).secret_string(content).version_stages(PENDING);
+        let request = request.client_request_token(version.as_str()).secret_string(content).version_stages(label);
         match self.calls.make(asking, &region.name, None, request.send()).await {
-            Ok(answer) => Ok(answer.version_stages().iter().any(|stage| stage == PENDING)),
+            Ok(answer) => Ok(answer.version_stages().iter().any(|stage| stage == label)),
             Err(error) if error.is(Fault::Conflict) => Ok(false),
             Err(error) => Err(error),
         }

@@ -23,6 +23,11 @@ pub(super) fn version_with(seen: &DescribeSecretOutput, label: &str) -> Option<V
     carriers.map(|(id, _)| id).min().and_then(|id| VersionId::parse("version", id).ok())
 }
 
+/// Whether the version is there with any label.
+pub(super) fn has_version(seen: &DescribeSecretOutput, version: &VersionId) -> bool {
+    seen.version_ids_to_stages().is_some_and(|versions| versions.contains_key(version.as_str()))
+}
+
 /// JSON in a buffer that did not grow: one that grows leaves copies of its content behind.
 pub(super) fn text_of(document: &SecretDocument) -> Option<Zeroizing<String>> {
     let id = document.client_id.as_ref().map_or(0, |id| id.as_str().len());

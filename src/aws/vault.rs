@@ -17,7 +17,7 @@ use super::faults::{Asking, if_there};
 use super::policy;
 use super::secret_names::region_of_foreign;
 use super::secrets::SecretsManager;
-use super::staging::{CURRENT, PENDING, PREVIOUS, text_of, version_with};
+use super::staging::{CURRENT, PENDING, PREVIOUS, has_version, text_of, version_with};
 use crate::broker::ports::{Fault, Label, Peer, PortError, PortPage, PortResult, SecretDocument, Vault, Wanted};
 use crate::domain::id::{SecretName, VersionId};
 use crate::domain::rotation::Labels;
@@ -38,24 +38,27 @@ impl Vault for SecretsManager {
         let asking = asking("stage a version");
         let region = self.region(asking, name)?;
         let content = text_of(document).ok_or_else(|| asking.error(Fault::Broken, "a document that is no JSON"))?;
-        let seen = match self.see(asking, region, name).await? {
-            Some(seen) => seen,
-            None => match self.create(asking, region, name, version, &content).await {
-                // It is the first version, so it is current; it is to be pending, too.
-                Ok(()) => return self.attach(asking, region, name, PENDING, version, None).await,
-                Err(error) if error.is(Fault::Conflict) => self.require(asking, region, name).await?,
-                Err(error) => return Err(error),
-            },
+        let Some(seen) = self.open(asking, region, name, version, &content).await? else {
+            // It is the first version, so it is current; it is to be pending, too.
+            return self.attach(asking, region, name, PENDING, version, None).await;
         };
-        if seen.deleted_date().is_some() {
-            let request = region.secrets.restore_secret().secret_id(name.as_str());
-            self.calls.make(asking, &region.name, None, request.send()).await?;
-        }
         let holder = version_with(&seen, PENDING);
-        if holder.as_ref() == Some(version) || self.put(asking, region, name, version, &content).await? {
+        if holder.as_ref() == Some(version) || self.add(asking, region, name, version, &content, PENDING).await? {
             return Ok(());
         }
         self.attach(asking, region, name, PENDING, version, holder.as_ref()).await
+    }
+
+    async fn put(&self, name: &SecretName, version: &VersionId, document: &SecretDocument) -> PortResult<()> {
+        let asking = asking("put a version");
+        let region = self.region(asking, name)?;
+        let content = text_of(document).ok_or_else(|| asking.error(Fault::Broken, "a document that is no JSON"))?;
+        let seen = self.open(asking, region, name, version, &content).await?;
+        // One without a label is not seen, but Secrets Manager knows it and does nothing.
+        if seen.is_some_and(|seen| !has_version(&seen, version)) {
+            self.add(asking, region, name, version, &content, CURRENT).await?;
+        }
+        Ok(())
     }
 
     async fn labels(&self, name: &SecretName) -> PortResult<Option<Labels>> {

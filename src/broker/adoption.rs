@@ -130,7 +130,7 @@ impl Clients {
                 return Err(Error::already_exists(&name));
             }
             let draft = document(&client, &made, client.app_client.clone(), secret);
-            self.world.vault.stage(&client.secret_name, &version_of(&client, "first"), &draft).await?;
+            self.world.vault.put(&client.secret_name, &version_of(&client, "first"), &draft).await?;
             if let Err(error) = settle(|| self.try_import(call, &client, &made)).await {
                 self.take_back(&client, &error).await;
                 return Err(error);

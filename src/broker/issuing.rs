@@ -62,7 +62,7 @@ impl Issuing {
     ) -> Result<Progress> {
         let first = version_of(client, "first");
         let draft = document(client, pool, None, new_secret()?);
-        self.world.vault.stage(&client.secret_name, &first, &draft).await?;
+        self.world.vault.put(&client.secret_name, &first, &draft).await?;
         let staged = self.read(client, &first).await?;
 
         let spec = spec_of(client);
@@ -156,8 +156,8 @@ impl Issuing {
             None => self.read(client, &version_of(client, "first")).await?.client_secret,
         };
         let content = document(client, pool, Some(app_client.clone()), secret.clone());
-        self.world.vault.stage(&client.secret_name, &whole, &content).await?;
-        self.make_current(client, &whole).await?;
+        self.world.vault.put(&client.secret_name, &whole, &content).await?;
+        self.leave_current(client, &whole).await?;
 
         set_readers(&self.world, client).await?;
         if client.imported {
@@ -207,8 +207,8 @@ impl Issuing {
         Ok(Progress::Done)
     }
 
-    /// Moves `AWSCURRENT` to `version` from wherever it is: the draft, or what a deleted client of this name left.
-    async fn make_current(&self, client: &Client, version: &VersionId) -> Result<()> {
+    /// Leaves `AWSCURRENT` on `version` and no other label: not the draft's, nor what a deleted client of this name left.
+    async fn leave_current(&self, client: &Client, version: &VersionId) -> Result<()> {
         let name = &client.secret_name;
         let mut labels = self.world.vault.labels(name).await?.unwrap_or_default();
         if let Some(current) = labels.current.filter(|current| current != version) {
@@ -219,7 +219,9 @@ impl Issuing {
         if let Some(previous) = labels.previous {
             self.world.vault.clear(name, Label::Previous, &previous).await?;
         }
-        self.world.vault.clear(name, Label::Pending, version).await?;
+        if let Some(pending) = labels.pending {
+            self.world.vault.clear(name, Label::Pending, &pending).await?;
+        }
         Ok(())
     }
 

@@ -172,6 +172,11 @@ pub trait Vault: Send + Sync {
     /// value stands. The first version of a secret gets `AWSCURRENT` too, as in Secrets Manager.
     async fn stage(&self, name: &SecretName, version: &VersionId, document: &SecretDocument) -> PortResult<()>;
 
+    /// Makes `version` exist, with `AWSCURRENT` on it if it is new and `AWSPREVIOUS` on the one that had it; and the
+    /// secret itself as [`stage`](Vault::stage) does. A version that exists is left as it is, and so are the labels:
+    /// repeating this moves nothing back. It compares with nothing, so it is for names whose secret is of nobody yet.
+    async fn put(&self, name: &SecretName, version: &VersionId, document: &SecretDocument) -> PortResult<()>;
+
     /// Where the labels are; `None` when there is no such secret, or it is scheduled for deletion.
     async fn labels(&self, name: &SecretName) -> PortResult<Option<Labels>>;
 

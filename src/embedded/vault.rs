@@ -48,6 +48,19 @@ impl SqliteVault {
     pub fn new(store: Arc<Store>, sealing: Arc<Sealing>, distance: Distance) -> Self {
         SqliteVault { store, sealing, distance }
     }
+
+    /// Before it is known whether it is needed, so that no clear content waits in the writer's queue.
+    fn seal(
+        &self,
+        asking: Asking,
+        name: &SecretName,
+        version: &VersionId,
+        document: &SecretDocument,
+    ) -> PortResult<Vec<u8>> {
+        serialize(document)
+            .and_then(|content| self.sealing.vault.seal(place(name, version), content).ok())
+            .ok_or_else(|| asking.error(Fault::Broken, "the document cannot be sealed"))
+    }
 }
 
 const fn asking(doing: &'static str) -> Asking {
@@ -59,20 +72,29 @@ impl Vault for SqliteVault {
     async fn stage(&self, name: &SecretName, version: &VersionId, document: &SecretDocument) -> PortResult<()> {
         self.distance.travel().await;
         let asking = asking("stage a version");
-        // Sealed before it is known whether it is needed, so that no clear content waits in the writer's queue.
-        let sealed = serialize(document)
-            .and_then(|content| self.sealing.vault.seal(place(name, version), content).ok())
-            .ok_or_else(|| asking.error(Fault::Broken, "the document cannot be sealed"))?;
+        let sealed = self.seal(asking, name, version, document)?;
         let (name, version, now) = (name.clone(), version.clone(), self.distance.now());
         let change = move |tx: &Transaction<'_>| {
-            purge(tx, now)?;
-            let sql = "INSERT INTO secrets (name) VALUES (?1) ON CONFLICT DO UPDATE SET deletion_time = NULL";
-            tx.prepare_cached(sql)?.execute([name.as_str()])?;
-            let sql = "INSERT INTO versions (secret, id, sealed, create_time) VALUES (?1, ?2, ?3, ?4)
-                       ON CONFLICT DO NOTHING";
-            tx.prepare_cached(sql)?.execute(params![name.as_str(), version.as_str(), sealed, text_of(now)])?;
+            add(tx, &name, &version, &sealed, now)?;
             attach(tx, &name, PENDING, &version)?;
             if labelled(tx, &name, CURRENT)?.is_none() {
+                attach(tx, &name, CURRENT, &version)?;
+            }
+            prune(tx, &name)
+        };
+        self.store.write(asking, change).await
+    }
+
+    async fn put(&self, name: &SecretName, version: &VersionId, document: &SecretDocument) -> PortResult<()> {
+        self.distance.travel().await;
+        let asking = asking("put a version");
+        let sealed = self.seal(asking, name, version, document)?;
+        let (name, version, now) = (name.clone(), version.clone(), self.distance.now());
+        let change = move |tx: &Transaction<'_>| {
+            if add(tx, &name, &version, &sealed, now)? {
+                if let Some(current) = labelled(tx, &name, CURRENT)? {
+                    attach(tx, &name, PREVIOUS, &current)?;
+                }
                 attach(tx, &name, CURRENT, &version)?;
             }
             prune(tx, &name)
@@ -228,6 +250,23 @@ fn serialize(document: &SecretDocument) -> Option<Vec<u8>> {
     let mut content = Zeroizing::new(Vec::with_capacity(256 + 6 * (id + text)));
     serde_json::to_writer(&mut *content, document).ok()?;
     Some(std::mem::take(&mut *content))
+}
+
+/// Whether the version is new. Makes or restores its secret if need be.
+fn add(
+    tx: &Transaction<'_>,
+    name: &SecretName,
+    version: &VersionId,
+    sealed: &[u8],
+    now: Timestamp,
+) -> Result<bool, Failure> {
+    purge(tx, now)?;
+    let sql = "INSERT INTO secrets (name) VALUES (?1) ON CONFLICT DO UPDATE SET deletion_time = NULL";
+    tx.prepare_cached(sql)?.execute([name.as_str()])?;
+    let sql = "INSERT INTO versions (secret, id, sealed, create_time) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT DO NOTHING";
+    let row = params![name.as_str(), version.as_str(), sealed, text_of(now)];
+    Ok(tx.prepare_cached(sql)?.execute(row)? > 0)
 }
 
 fn is_visible(tx: &Transaction<'_>, name: &SecretName) -> rusqlite::Result<bool> {

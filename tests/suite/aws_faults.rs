@@ -34,7 +34,7 @@ const TURNS: [Fault; 6] =
 
 #[tokio::test]
 async fn onboarding_in_a_shared_pool_survives_a_fault_at_any_call() {
-    onboarding_survives_a_fault_at_any_call("onboarding, shared", Isolation::AppClient, 14).await;
+    onboarding_survives_a_fault_at_any_call("onboarding, shared", Isolation::AppClient, 13).await;
 }
 
 #[tokio::test]

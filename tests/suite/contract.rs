@@ -97,6 +97,7 @@ async fn the_aws_backend_keeps_the_contract_of_the_vault_on_moto_but_for_what_is
     let mut ledger = Ledger::default();
     let backend = Backend::peer(&peer).await;
     vault::play(&backend, &mut ledger).await;
+    vault::play_put(&backend, &mut ledger).await;
     vault::play_the_rest(&backend, &mut ledger).await;
     ledger.check(MOTO);
 }
@@ -112,6 +113,7 @@ async fn play_all(backend: &Backend, ledger: &mut Ledger) {
     tokens::play_two_secrets(backend, ledger).await;
     tokens::play_keys(backend, ledger).await;
     vault::play(backend, ledger).await;
+    vault::play_put(backend, ledger).await;
     vault::play_deletion(backend, ledger).await;
     vault::play_the_rest(backend, ledger).await;
 }

@@ -27,11 +27,11 @@ const CALLS: [(&str, usize); 9] = [
     ("cognito-idp:ListUserPoolClientSecrets", 1),
     ("oauth2:Token", 1),
     ("secretsmanager:CreateSecret", 1),
-    ("secretsmanager:DescribeSecret", 4),
+    ("secretsmanager:DescribeSecret", 3),
     ("secretsmanager:GetResourcePolicy", 1),
     ("secretsmanager:GetSecretValue", 3),
     ("secretsmanager:PutSecretValue", 1),
-    ("secretsmanager:UpdateSecretVersionStage", 4),
+    ("secretsmanager:UpdateSecretVersionStage", 1),
 ];
 
 #[test]

@@ -54,6 +54,29 @@ pub async fn play(backend: &Backend, ledger: &mut Ledger) {
     ledger.holds("current stays then", labels().await, &on(2, Some(3), None));
 }
 
+/// What is of nobody yet is made current without comparing.
+pub async fn play_put(backend: &Backend, ledger: &mut Ledger) {
+    let (vault, name) = (&backend.vault, name("contract/put"));
+    let labels = async || vault.labels(&name).await.map(places);
+    let current = async || vault.read(&name, Wanted::Current).await.map(shown);
+    ledger.holds("put the first", vault.put(&name, &version(1), &document(1)).await, &());
+    ledger.holds("the first is current", labels().await, &on(1, None, None));
+    ledger.holds("put the first again", vault.put(&name, &version(1), &document(9)).await, &());
+    ledger.holds("the first put stands", current().await, &shown(Some(document(1))));
+    ledger.holds("put the second", vault.put(&name, &version(2), &document(2)).await, &());
+    ledger.holds("the first put is previous", labels().await, &on(2, None, Some(1)));
+    ledger.holds("the second put is read", current().await, &shown(Some(document(2))));
+    ledger.holds("put the first late", vault.put(&name, &version(1), &document(1)).await, &());
+    ledger.holds("that moves nothing back", labels().await, &on(2, None, Some(1)));
+    ledger.holds("clear the first put", vault.clear(&name, Label::Previous, &version(1)).await, &());
+    ledger.holds("put the first later", vault.put(&name, &version(1), &document(1)).await, &());
+    ledger.holds("that moves nothing either, after a put", labels().await, &on(2, None, None));
+    ledger.holds("stage beside what was put", vault.stage(&name, &version(3), &document(3)).await, &());
+    ledger.holds("it is pending there", labels().await, &on(2, Some(3), None));
+    ledger.holds("put what is staged", vault.put(&name, &version(3), &document(3)).await, &());
+    ledger.holds("that makes nothing current", labels().await, &on(2, Some(3), None));
+}
+
 /// For a backend whose time can be moved.
 pub async fn play_deletion(backend: &Backend, ledger: &mut Ledger) {
     let (vault, name) = (&backend.vault, name("contract/deleted"));
@@ -86,6 +109,10 @@ pub async fn play_deletion(backend: &Backend, ledger: &mut Ledger) {
     ledger.holds("delete it at once", vault.schedule_deletion(&name, Duration::ZERO).await, &());
     ledger.holds("stage after that", vault.stage(&name, &version(4), &document(4)).await, &());
     ledger.holds("it is new again", labels().await, &on(4, Some(4), None));
+
+    vault.schedule_deletion(&name, 7 * DAY).await.expect("scheduled");
+    ledger.holds("put brings it back", vault.put(&name, &version(5), &document(5)).await, &());
+    ledger.holds("with what is put as the current one", labels().await, &on(5, Some(4), Some(4)));
 }
 
 pub async fn play_the_rest(backend: &Backend, ledger: &mut Ledger) {

@@ -240,6 +240,10 @@ impl Vault for Gated<dyn Vault> {
         self.change(Peer::Vault, self.inner.stage(name, version, document)).await
     }
 
+    async fn put(&self, name: &SecretName, version: &VersionId, document: &SecretDocument) -> PortResult<()> {
+        self.change(Peer::Vault, self.inner.put(name, version, document)).await
+    }
+
     async fn labels(&self, name: &SecretName) -> PortResult<Option<Labels>> {
         self.read(Peer::Vault, self.inner.labels(name)).await
     }

@@ -119,6 +119,10 @@ impl Vault for VaultOfOthers {
         self.own.stage(name, version, document).await
     }
 
+    async fn put(&self, name: &SecretName, version: &VersionId, document: &SecretDocument) -> PortResult<()> {
+        self.own.put(name, version, document).await
+    }
+
     async fn labels(&self, name: &SecretName) -> PortResult<Option<Labels>> {
         self.own.labels(name).await
     }

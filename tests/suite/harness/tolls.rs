@@ -171,6 +171,10 @@ impl Vault for Road {
         self.pass("stage", self.ports.vault.stage(name, version, document)).await
     }
 
+    async fn put(&self, name: &SecretName, version: &VersionId, document: &SecretDocument) -> PortResult<()> {
+        self.pass("put", self.ports.vault.put(name, version, document)).await
+    }
+
     async fn labels(&self, name: &SecretName) -> PortResult<Option<Labels>> {
         self.pass("labels", self.ports.vault.labels(name)).await
     }

@@ -90,7 +90,7 @@ async fn an_app_client_that_was_just_made_is_no_orphan() {
 async fn a_secret_that_an_import_has_just_stored_is_no_orphan() {
     let (daemon, backend, stop, pool) = start().await;
     let app_client = backend.app_client(&backend.made(&pool).await, "legacy", &secret(1)).await;
-    stop.at("stage");
+    stop.at("put");
     let importing = async {
         let request = import("tenants/acme/clients/orders", &pool, &app_client, secret(1).expose());
         daemon.clients().import_client(request).await.expect("imported").into_inner()
