@@ -238,6 +238,11 @@ impl Rotator {
     /// Starts the scheduled rotations that are due, and says when the next one is.
     pub async fn start_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         const BATCH: usize = 64;
+        // Mostly none is due, and this is asked after every change.
+        match self.world.records.due::<Client>(1).await?.first() {
+            Some((due_time, _)) if *due_time <= now => {}
+            next => return Ok(next.map(|(due_time, _)| *due_time)),
+        }
         let batch = self.world.records.due::<Client>(BATCH).await?;
         let full = batch.len() == BATCH;
         for (due_time, client) in batch {
