@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use keyward::domain::client::ClientState;
 use keyward::domain::tenant::Isolation;
-
 use tokio::task::JoinSet;
 
 use crate::fake::{Call, least_time};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use keyward::aws::{Aws, Options};
 use keyward::broker::Ports;
 use keyward::broker::ports::{ChangeSet, Clock as _, PortResult, Registry, Shelf, StoredRecord};
@@ -21,6 +21,9 @@ use keyward::runtime::clock::ManualClock;
 use super::brokers::Working;
 use super::start_time;
 use crate::fake::Fake;
+
+/// No test needs more time than this by the clock.
+const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 
 /// A strict fake that enforces quotas, and the clock of whoever works on it.
 pub struct Idling {
@@ -46,6 +49,8 @@ impl Pump {
             return;
         }
         if let Some(next) = self.clock.next_wake() {
+            // A broker never stops to look around, so a test that hangs shows in this alone.
+            assert!(next.duration_since(start_time()) < LONGEST, "nothing is under way, and yet the test does not end");
             self.clock.set(next);
         }
     }
