@@ -1,11 +1,11 @@
 //! Secrets with versions and staging labels in SQLite, sealed: Secrets Manager in small.
 //!
-//! Labels move as in Secrets Manager. `AWSCURRENT` is given to the first version of a secret and from then on only
-//! moves by compare-and-swap; versions without a label are kept for a while (the newest [`MAX_UNLABELLED`]). A secret
-//! scheduled for deletion cannot be seen; staging restores it, with the versions and labels it had. A version staged
-//! then gets `AWSPENDING` only, so that `AWSCURRENT` may be on a version whose app client is long gone: whoever gives
-//! a name to something new has to promote. A secret whose window is over is gone, by the clock, and is taken out of
-//! the file by the next write.
+//! Labels move as in Secrets Manager. `AWSCURRENT` is given to the first version of a secret and from then on moves by
+//! compare-and-swap, or to a version that is put; versions without a label are kept for a while (the newest
+//! [`MAX_UNLABELLED`]). A secret scheduled for deletion cannot be seen; staging and putting restore it, with the versions
+//! and labels it had. A version staged then gets `AWSPENDING` only, so that `AWSCURRENT` may be on a version whose app
+//! client is long gone: whoever gives a name to something new has to put it, or to promote. A secret whose window is over
+//! is gone, by the clock, and is taken out of the file by the next write.
 //!
 //! Nothing here knows what a document means, and none is ever in an error. Fails with Broken when one does not open.
 
