@@ -1,22 +1,25 @@
-//! The one way to AWS: a call waits for its turn, is made once, and leaves a line in the log.
+//! The one way to AWS: a call waits for its turn, is made once, ends in time, and leaves a line in the log.
 
 use std::error::Error;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aws_sdk_cognitoidentityprovider::config::http::HttpResponse;
 use aws_sdk_cognitoidentityprovider::error::{ProvideErrorMetadata, SdkError};
 use tracing::debug;
 
 use super::faults::{Asking, port_error};
-use super::governor::{Call, Category, Governor};
+use super::governor::{Call, Category, Governor, later};
 use super::operations::Listed;
-use crate::broker::ports::{Peer, PortResult};
+use crate::broker::ports::{Clock, Fault, Peer, PortResult};
 use crate::domain::id::UserPoolId;
 
 pub(super) struct Calls {
     governor: Governor,
+    clock: Arc<dyn Clock>,
+    longest_call: Duration,
     /// Calls that had their turn and are not over.
     under_way: AtomicUsize,
 }
@@ -30,8 +33,9 @@ impl Drop for UnderWay<'_> {
 }
 
 impl Calls {
-    pub fn new(governor: Governor) -> Self {
-        Calls { governor, under_way: AtomicUsize::new(0) }
+    /// No call takes longer than `longest_call`, its wait for a turn apart.
+    pub fn new(governor: Governor, clock: Arc<dyn Clock>, longest_call: Duration) -> Self {
+        Calls { governor, clock, longest_call, under_way: AtomicUsize::new(0) }
     }
 
     pub fn under_way(&self) -> usize {
@@ -96,7 +100,26 @@ impl Calls {
         let (operation, region) = (call.operation, call.region);
         self.governor.turn(asking.peer, call).await?;
         let _call = self.begin();
-        logged(operation, region, send).await
+        logged(operation, region, self.in_time(asking, operation, region, send)).await
+    }
+
+    /// Gives a call up that has no answer in time by the broker's clock. SDK and HTTP client have the same limit by the
+    /// machine's timers, which hold where that clock is set back.
+    async fn in_time<T>(
+        &self,
+        asking: Asking,
+        operation: &str,
+        region: &str,
+        send: impl Future<Output = PortResult<T>> + Send,
+    ) -> PortResult<T> {
+        let deadline = later(self.clock.now(), self.longest_call);
+        tokio::select! {
+            biased;
+            outcome = send => outcome,
+            () = self.clock.sleep_until(deadline) => {
+                Err(asking.error(Fault::Unavailable, format_args!("{operation} in {region}: no answer in time")))
+            }
+        }
     }
 }
 

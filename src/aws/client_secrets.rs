@@ -1,7 +1,7 @@
 //! The two secrets of an app client: added with values of our own, listed without, deleted by id.
 //!
-//! A backend that lacks the three operations has one secret for each app client. It is listed under an id of our
-//! making, and nothing can be added to it.
+//! A backend that lacks the three operations has one secret for each app client. It is listed as
+//! [`SecretId::unlisted`], and nothing can be added to it. The operations may come later, or go.
 
 use aws_sdk_cognitoidentityprovider::types::ClientSecretDescriptorType;
 use zeroize::Zeroizing;
@@ -137,7 +137,7 @@ pub(super) fn oldest_first(asking: Asking, mut listed: Vec<ClientSecretDescripto
 }
 
 fn only_secret(asking: Asking, client: &AppClientId) -> PortResult<SecretId> {
-    SecretId::parse("secret", &format!("{client}--0")).map_err(|error| asking.error(Fault::Refused, error.message()))
+    SecretId::unlisted(client).map_err(|error| asking.error(Fault::Refused, error.message()))
 }
 
 fn secret_id(asking: Asking, secret: &ClientSecretDescriptorType) -> PortResult<SecretId> {

@@ -162,7 +162,7 @@ fn limiter(quota: Quota, clock: &Arc<dyn Clock>) -> Limiter {
     RateLimiter::direct_with_clock(quota, WallClock(clock.clone()))
 }
 
-fn later(time: Timestamp, wait: Duration) -> Timestamp {
+pub(super) fn later(time: Timestamp, wait: Duration) -> Timestamp {
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
     time.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }

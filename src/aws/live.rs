@@ -82,7 +82,8 @@ pub async fn try_out(options: Options, wanted: Wanted, clock: Arc<dyn Clock>) ->
     super::http::client(&options, &options.endpoints.token)?;
     let regions = Regions::connect(&options).await;
     // However short `quota_wait` is: nobody else waits here.
-    let calls = Calls::new(Governor::new(&options.quotas, PATIENCE, clock));
+    let governor = Governor::new(&options.quotas, PATIENCE, clock.clone());
+    let calls = Calls::new(governor, clock, options.call_timeout);
     let mut findings = Vec::new();
     if !has_credentials(&regions, &mut findings).await {
         findings.push(Finding::not_tried("everything else", "there are no credentials to try it with"));

@@ -149,7 +149,8 @@ impl Aws {
         let (tokens_http, keys_http) =
             (http::client(&options, &options.endpoints.token)?, http::client(&options, &options.endpoints.jwks)?);
         let regions = Arc::new(Regions::connect(&options).await);
-        let calls = Arc::new(Calls::new(Governor::new(&options.quotas, options.quota_wait, Arc::clone(&clock))));
+        let governor = Governor::new(&options.quotas, options.quota_wait, Arc::clone(&clock));
+        let calls = Arc::new(Calls::new(governor, Arc::clone(&clock), options.call_timeout));
         Ok(Aws {
             pools: Arc::new(Cognito {
                 regions: Arc::clone(&regions),

@@ -92,8 +92,8 @@ pub trait UserPools: Send + Sync {
     /// [`Fault::Unsupported`].
     async fn add_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<SecretId>;
 
-    /// Ids of the app client's secrets, oldest first. Never their values. A backend without second secrets gives an id of
-    /// its own making for the one there is, always the same for one app client.
+    /// Ids of the app client's secrets, oldest first. Never their values. A backend that lists none gives
+    /// [`SecretId::unlisted`] for the one there is.
     async fn list_secrets(&self, pool: &MadePool, client: &AppClientId) -> PortResult<Vec<SecretId>>;
 
     /// Deleting one that is gone succeeds; deleting the last one is [`Fault::Refused`].

@@ -84,6 +84,7 @@ impl Rotator {
         let Some(app_client) = credential.current.app_client.clone() else { return Ok(None) };
         let Some(pool) = self.pools.made(&app_client.pool).await? else { return Ok(None) };
         let secrets = self.world.user_pools.list_secrets(&pool, &app_client.id).await?;
+        credential.value.recognise(&secrets);
         let labels = self.world.vault.labels(&client.secret_name).await?.unwrap_or_default();
         Ok(Some(Scene { client, credential, app_client, pool, observed: Observed { secrets, labels } }))
     }

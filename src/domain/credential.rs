@@ -126,6 +126,9 @@ impl Candidate {
     pub fn replace_instead(&mut self, whole: VersionId) {
         let draft = std::mem::replace(&mut self.version, whole);
         self.replacement = Some(Replacement::new(draft, false));
+        // That of the old app client, if it was registered while there were second secrets, goes with it.
+        self.secret = None;
+        self.proved = false;
     }
 }
 
@@ -139,7 +142,8 @@ impl Attempt {
 /// What Cognito and Secrets Manager say now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
-    /// The secrets of the current app client at Cognito, by id.
+    /// The secrets of the current app client at Cognito, by id, the oldest first; [`SecretId::unlisted`] where Cognito lists
+    /// none.
     pub secrets: Vec<SecretId>,
     pub labels: Labels,
 }
@@ -183,6 +187,20 @@ impl Credential {
         let previous = self.previous.iter_mut().map(|previous| &mut previous.held);
         for held in previous.chain([&mut self.current]) {
             held.app_client.get_or_insert_with(|| own.clone());
+        }
+    }
+
+    /// Learns the id of the current secret where it was written down while the backend listed none. It was the only one
+    /// then, so it is the oldest of those that are listed now.
+    pub fn recognise(&mut self, listed: &[SecretId]) {
+        let candidate = self.candidate.as_ref().and_then(|candidate| candidate.secret.as_ref());
+        let is_ours = |id: &&SecretId| {
+            !id.is_unlisted() && !self.condemned.contains_key(*id) && candidate.is_none_or(|candidate| candidate != *id)
+        };
+        if self.current.secret.is_unlisted()
+            && let Some(oldest) = listed.first().filter(is_ours)
+        {
+            self.current.secret = oldest.clone();
         }
     }
 

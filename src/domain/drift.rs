@@ -97,7 +97,9 @@ pub const KIND: &str = "kind";
 
 /// Every difference of one client that is in use, in the order in which they are to be mended.
 pub fn compare(registered: &Registered<'_>, seen: &Seen) -> Vec<Drift> {
-    let Registered { client, credential, .. } = registered;
+    let Registered { client, .. } = registered;
+    let mut credential = registered.credential.clone();
+    credential.recognise(&seen.secrets);
     let id = client.app_client.as_ref().map_or("", |id| id.as_str());
     let drift = |kind, external_id: &str, detail: &str| Drift::new(kind, &client.name, external_id, detail);
     let changed =
@@ -145,7 +147,8 @@ pub fn compare(registered: &Registered<'_>, seen: &Seen) -> Vec<Drift> {
     let may_be_ours = credential.candidate.as_ref().is_some_and(|candidate| candidate.secret.is_none());
     // It is also what removes those that are condemned.
     let is_going = |secret: &SecretId| registered.is_rotating && credential.condemned.contains_key(secret);
-    let is_foreign = |secret: &&SecretId| !may_be_ours && !credential.keeps(secret) && !is_going(secret);
+    let is_known = |secret: &SecretId| secret.is_unlisted() || credential.keeps(secret) || is_going(secret);
+    let is_foreign = |secret: &&SecretId| !may_be_ours && !is_known(secret);
     for secret in seen.secrets.iter().filter(is_foreign) {
         let detail = "the app client has a secret that Keyward did not add; whoever did can act as the client";
         drifts.push(drift(DriftKind::ForeignSecret, secret.as_str(), detail));

@@ -120,6 +120,19 @@ text!(
     |text| if (1..=512).contains(&text.len()) { Ok(()) } else { Err("must be 1 to 512 characters") }
 );
 
+impl SecretId {
+    /// Stands for the one secret of an app client where the backend lists none: `<app client id>--0`, since Cognito gives
+    /// no secret the epoch 0.
+    pub fn unlisted(of: &AppClientId) -> Result<Self> {
+        SecretId::parse("secret", &format!("{of}--0"))
+    }
+
+    /// Whether it stands for a secret whose id nobody knows.
+    pub fn is_unlisted(&self) -> bool {
+        self.as_str().ends_with("--0")
+    }
+}
+
 fn resource_id(text: &str) -> Result<(), &'static str> {
     const RULE: &str = "must match [a-z][a-z0-9-]{1,61}[a-z0-9]";
     let bytes = text.as_bytes();

@@ -106,7 +106,9 @@ pub fn plan(now: Timestamp, credential: &Credential, observed: &Observed) -> Vec
 
     // A stray holds one of two slots. The last secret cannot be deleted: it goes once the candidate is there.
     let is_last = observed.secrets.len() == 1;
-    for secret in observed.secrets.iter().filter(|secret| !is_last && !credential.keeps(secret)) {
+    // What stands for a secret that is not listed may stand for the current one.
+    let is_stray = |secret: &&SecretId| !is_last && !secret.is_unlisted() && !credential.keeps(secret);
+    for secret in observed.secrets.iter().filter(is_stray) {
         remove(secret, &mut steps, &mut gone);
     }
 

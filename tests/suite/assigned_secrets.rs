@@ -46,7 +46,7 @@ async fn what_the_first_creation_has_shown_is_remembered_until_the_process_ends(
     assert_eq!(creations_of(&bench, "two").await, [1, 0], "it is known");
     bench.reconnect().await;
     assert_eq!(creations_of(&bench, "three").await, [2, 1], "it is found out again");
-    let cognito = AwsBench::new(|_| {}).await;
+    let cognito = AwsBench::new().await;
     let broker = cognito.broker().await;
     broker.create_tenant("acme", Isolation::AppClient).await.expect("a tenant");
     broker.stop().await;
@@ -256,7 +256,7 @@ async fn fail_at(bench: &mut AwsBench, act: Act, point: usize, fault: Fault) -> 
 }
 
 async fn bench() -> AwsBench {
-    let bench = AwsBench::new(|_| {}).await;
+    let bench = AwsBench::new().await;
     bench.fake.ignore_own_secrets();
     bench
 }

@@ -4,3 +4,4 @@
 mod life;
 mod peers;
 mod region;
+mod second_secrets;

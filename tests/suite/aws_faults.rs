@@ -1,205 +1,262 @@
 //! AWS fails at any call of any operation, in every way that it can, and then the broker is started anew: nothing is
 //! lost, and nothing is left.
 //!
-//! All faults at all calls would take long (`KEYWARD_TEST_ALL_FAULTS=1` does it). So, but for short operations, the fault that says least, a lost answer, is tried at every call, and the
-//! others take turns: the call's number says whose turn it is. The token endpoint's own way of throttling is tried at
-//! every fetch.
+//! A point is an operation, a call of it, and what goes wrong at that call. [`sweep`] tries them one by one, each from the
+//! same beginning; the output says how many there were.
 
-use std::collections::BTreeMap;
+mod sweep;
+
 use std::time::Duration;
 
-use keyward::broker::api::RotationRequest;
-use keyward::broker::ports::Shelf;
+use keyward::broker::api::{NewImport, RotationRequest, SecretSource};
+use keyward::broker::ports::{AppClientSpec, Shelf};
 use keyward::domain::client::Client;
+use keyward::domain::id::AppClientId;
+use keyward::domain::pool::Pool;
 use keyward::domain::rotation::{Rotation, RotationState};
+use keyward::domain::scope::ScopeSet;
+use keyward::domain::secret::ClientSecret;
 use keyward::domain::tenant::{Isolation, Tenant};
 
-use crate::fake::{After, Fault};
-use crate::harness::aws_bench::AwsBench;
+use crate::harness::SCOPES;
+use crate::harness::aws_bench::{AwsBench, FOREIGN};
 use crate::harness::backend::key;
 use crate::harness::brokers::{Working, call, client_name, tenant_id};
+use sweep::{Operation, sweep};
 
+const TENANT: &str = "acme";
+const CLIENT: &str = "tenants/acme/clients/checkout";
+/// Of another tenant, whom nothing of this concerns.
+const BYSTANDER: &str = "tenants/bigco/clients/checkout";
 const OVERLAP: Duration = Duration::from_secs(60);
-/// A call that hangs is given up after this, by the system's time.
-const CALL_TIMEOUT: Duration = Duration::from_millis(150);
+const SHARED: Isolation = Isolation::AppClient;
+const DEDICATED: Isolation = Isolation::UserPool;
 
-/// Operations of so few calls have every fault at every call.
-const SHORT: usize = 5;
-/// Set, it has every fault tried at every call of all operations, which takes minutes.
-const WHOLE: &str = "KEYWARD_TEST_ALL_FAULTS";
-
-/// Those that take turns.
-const TURNS: [Fault; 6] =
-    [Fault::Throttled, Fault::Status(500), Fault::ResetBefore, Fault::ResetAfter, Fault::TornBody, Fault::Hang];
-
-#[tokio::test]
-async fn onboarding_in_a_shared_pool_survives_a_fault_at_any_call() {
-    onboarding_survives_a_fault_at_any_call("onboarding, shared", Isolation::AppClient, 13).await;
+#[test]
+fn onboarding_in_a_shared_pool_survives_a_fault_at_any_call() {
+    onboarding("onboarding, first in a shared pool", SHARED, 14);
 }
 
-#[tokio::test]
-async fn onboarding_with_a_pool_of_its_own_survives_a_fault_at_any_call() {
-    onboarding_survives_a_fault_at_any_call("onboarding, dedicated", Isolation::UserPool, 20).await;
+#[test]
+fn onboarding_with_a_pool_of_its_own_survives_a_fault_at_any_call() {
+    onboarding("onboarding, dedicated pool", DEDICATED, 20);
 }
 
-async fn onboarding_survives_a_fault_at_any_call(name: &str, isolation: Isolation, at_least: usize) {
-    let prepare = async |_: &Working, _: &str| {};
-    let act = async |_: &AwsBench, broker: &Working, id: &str| {
-        let tenant = broker.create_tenant(id, isolation).await.is_ok();
-        (tenant, broker.create_client(&client_of(id)).await.is_ok())
+/// The tenant and its first client.
+fn onboarding(name: &'static str, isolation: Isolation, calls: usize) {
+    let act = async |_: &AwsBench, broker: &Working| {
+        let tenant = broker.create_tenant(TENANT, isolation).await.is_ok();
+        (tenant, broker.create_client(CLIENT).await.is_ok())
     };
-    let check = async |bench: &AwsBench, id: &str, (tenant, client): (bool, bool)| {
-        let key = key(&client_of(id));
-        assert!(!tenant || bench.backend.record::<Tenant>(Shelf::Tenant, id).await.is_some(), "{id} was answered");
-        assert!(!client || bench.backend.record::<Client>(Shelf::Client, &key).await.is_some(), "{id} was answered");
+    let check = async |bench: &AwsBench, (tenant, client): (bool, bool)| {
+        assert!(!tenant || tenant_is_there(bench).await, "the tenant was answered");
+        assert!(!client || client_is_there(bench).await, "the client was answered");
     };
-    fail_everywhere(name, at_least, prepare, act, check).await;
+    sweep(&Operation::new(name, calls), async |_, _| {}, act, check);
 }
 
-#[tokio::test]
-async fn a_rotation_survives_a_fault_at_any_call_until_its_overlap_is_over() {
-    let act = async |bench: &AwsBench, broker: &Working, id: &str| {
-        let request =
-            RotationRequest { immediate: false, overlap: Some(OVERLAP), reason: String::new(), replace: false };
-        let started = broker.rotations.rotate(&call(), &client_name(&client_of(id)), request, false).await.is_ok();
+#[test]
+fn issuing_in_a_shared_pool_survives_a_fault_at_any_call() {
+    issuing("issuing, shared", SHARED);
+}
+
+#[test]
+fn issuing_in_a_pool_of_its_own_survives_a_fault_at_any_call() {
+    issuing("issuing, dedicated", DEDICATED);
+}
+
+/// A client beside others.
+fn issuing(name: &'static str, isolation: Isolation) {
+    let prepare = async |_: &AwsBench, broker: &Working| {
+        bystander(broker).await;
+        broker.create_tenant(TENANT, isolation).await.expect("a tenant");
+    };
+    let act = async |_: &AwsBench, broker: &Working| broker.create_client(CLIENT).await.is_ok();
+    let check = async |bench: &AwsBench, answered: bool| {
+        assert!(!answered || client_is_there(bench).await, "it was answered");
+    };
+    sweep(&Operation::new(name, 8), prepare, act, check);
+}
+
+#[test]
+fn an_import_survives_a_fault_at_any_call() {
+    let prepare = async |bench: &AwsBench, broker: &Working| {
+        with_client(broker, SHARED).await;
+        let (pool, spec) = (the_pool(bench).await, foreign_spec());
+        let made = pool.made.expect("made");
+        let ports = &bench.backend.0;
+        ports.user_pools.create_app_client(&made, &spec, &foreign_secret()).await.expect("an app client of others");
+    };
+    let act = async |bench: &AwsBench, broker: &Working| {
+        let app_clients = bench.fake.inventory().app_clients;
+        let foreign = app_clients.into_iter().find(|client| client.name == FOREIGN).expect("made").id;
+        let name = client_name(IMPORTED);
+        let new = NewImport {
+            tenant: name.tenant,
+            id: name.client,
+            pool: the_pool(bench).await.id,
+            app_client: AppClientId::parse("app_client", &foreign).expect("an id"),
+            secret: SecretSource::Given(foreign_secret()),
+            display_name: String::new(),
+            labels: Default::default(),
+            scopes: None,
+            access_token_validity: Some(Duration::from_secs(600)),
+            rotation: None,
+            secret_readers: Vec::new(),
+        };
+        broker.clients.import(&call(), new, false).await.is_ok()
+    };
+    let check = async |bench: &AwsBench, answered: bool| {
+        let client: Option<Client> = bench.backend.record(Shelf::Client, &key(IMPORTED)).await;
+        assert!(!answered || client.is_some(), "it was answered");
+    };
+    sweep(&Operation { leaves_orphans: true, ..Operation::new("import, shared", 12) }, prepare, act, check);
+}
+
+const IMPORTED: &str = "tenants/acme/clients/legacy";
+
+fn foreign_spec() -> AppClientSpec {
+    AppClientSpec {
+        marker: FOREIGN.to_owned(),
+        scopes: ScopeSet::parse("scopes", &SCOPES).expect("scopes"),
+        access_token_validity: Duration::from_secs(3_600),
+    }
+}
+
+fn foreign_secret() -> ClientSecret {
+    ClientSecret::parse("secret", "a1b2c3d4e5f6a1b2c3d4e5f6").expect("a secret")
+}
+
+/// The first, which is the only shared one.
+async fn the_pool(bench: &AwsBench) -> Pool {
+    bench.backend.records(Shelf::Pool).await.into_iter().next().expect("a pool")
+}
+
+#[test]
+fn a_rotation_with_overlap_in_a_shared_pool_survives_a_fault_at_any_call() {
+    rotation("rotation with overlap, shared", SHARED, overlapping(false), 28);
+}
+
+#[test]
+fn a_rotation_with_overlap_in_a_pool_of_its_own_survives_a_fault_at_any_call() {
+    rotation("rotation with overlap, dedicated", DEDICATED, overlapping(false), 28);
+}
+
+#[test]
+fn an_immediate_rotation_in_a_shared_pool_survives_a_fault_at_any_call() {
+    rotation("immediate rotation, shared", SHARED, immediate(false), 24);
+}
+
+#[test]
+fn an_immediate_rotation_in_a_pool_of_its_own_survives_a_fault_at_any_call() {
+    rotation("immediate rotation, dedicated", DEDICATED, immediate(false), 24);
+}
+
+#[test]
+fn a_replacement_with_overlap_in_a_shared_pool_survives_a_fault_at_any_call() {
+    rotation("replacement with overlap, shared", SHARED, overlapping(true), 30);
+}
+
+#[test]
+fn a_replacement_with_overlap_in_a_pool_of_its_own_survives_a_fault_at_any_call() {
+    rotation("replacement with overlap, dedicated", DEDICATED, overlapping(true), 30);
+}
+
+#[test]
+fn an_immediate_replacement_survives_a_fault_at_any_call() {
+    rotation("immediate replacement, shared", SHARED, immediate(true), 30);
+}
+
+fn overlapping(replace: bool) -> RotationRequest {
+    RotationRequest { immediate: false, overlap: Some(OVERLAP), reason: String::new(), replace }
+}
+
+fn immediate(replace: bool) -> RotationRequest {
+    RotationRequest { immediate: true, overlap: None, reason: String::new(), replace }
+}
+
+/// From its beginning to the end of its overlap.
+fn rotation(name: &'static str, isolation: Isolation, request: RotationRequest, calls: usize) {
+    let prepare = async |_: &AwsBench, broker: &Working| with_client(broker, isolation).await;
+    let act = async |bench: &AwsBench, broker: &Working| {
+        let started = broker.rotations.rotate(&call(), &client_name(CLIENT), request.clone(), false).await.is_ok();
         bench.clock.advance(OVERLAP);
         started
     };
-    fail_everywhere("rotation with overlap", 28, with_client, act, a_rotation_is_over).await;
-}
-
-#[tokio::test]
-async fn a_replacement_survives_a_fault_at_any_call_until_its_overlap_is_over() {
-    let act = async |bench: &AwsBench, broker: &Working, id: &str| {
-        let request =
-            RotationRequest { immediate: false, overlap: Some(OVERLAP), reason: String::new(), replace: true };
-        let started = broker.rotations.rotate(&call(), &client_name(&client_of(id)), request, false).await.is_ok();
-        bench.clock.advance(OVERLAP);
-        started
+    let check = async |bench: &AwsBench, answered: bool| {
+        let rotations: Vec<Rotation> = bench.backend.records(Shelf::Rotation).await;
+        assert!(!answered || rotations.len() == 1, "it was answered");
+        // Every fault comes once, so nothing is reason enough to give up.
+        assert!(rotations.iter().all(|rotation| rotation.state == RotationState::Succeeded), "{rotations:?}");
+        assert!(client_is_there(bench).await, "the client is lost");
     };
-    fail_everywhere("replacement", 30, with_client, act, a_rotation_is_over).await;
+    sweep(&Operation { serves: Some(CLIENT), ..Operation::new(name, calls) }, prepare, act, check);
 }
 
-#[tokio::test]
-async fn deleting_a_client_survives_a_fault_at_any_call() {
-    let act = async |_: &AwsBench, broker: &Working, id: &str| {
-        broker.clients.delete(&call(), &client_name(&client_of(id)), None).await.is_ok()
+#[test]
+fn deleting_a_client_in_a_shared_pool_survives_a_fault_at_any_call() {
+    deletion_of_a_client("deletion of a client, shared", SHARED);
+}
+
+#[test]
+fn deleting_a_client_in_a_pool_of_its_own_survives_a_fault_at_any_call() {
+    deletion_of_a_client("deletion of a client, dedicated", DEDICATED);
+}
+
+fn deletion_of_a_client(name: &'static str, isolation: Isolation) {
+    let prepare = async |_: &AwsBench, broker: &Working| with_client(broker, isolation).await;
+    let act =
+        async |_: &AwsBench, broker: &Working| broker.clients.delete(&call(), &client_name(CLIENT), None).await.is_ok();
+    let check = async |bench: &AwsBench, answered: bool| {
+        assert!(!answered || !client_is_there(bench).await, "it was answered");
     };
-    let check = async |bench: &AwsBench, id: &str, answered: bool| {
-        let gone = bench.backend.record::<Client>(Shelf::Client, &key(&client_of(id))).await.is_none();
-        assert!(!answered || gone, "{id} was answered");
+    sweep(&Operation::new(name, 2), prepare, act, check);
+}
+
+#[test]
+fn deleting_a_tenant_in_a_shared_pool_survives_a_fault_at_any_call() {
+    offboarding("offboarding, shared", SHARED, 4);
+}
+
+#[test]
+fn deleting_a_tenant_with_a_pool_of_its_own_survives_a_fault_at_any_call() {
+    offboarding("offboarding, dedicated", DEDICATED, 7);
+}
+
+/// The tenant has two clients.
+fn offboarding(name: &'static str, isolation: Isolation, calls: usize) {
+    let prepare = async |_: &AwsBench, broker: &Working| {
+        with_client(broker, isolation).await;
+        broker.create_client("tenants/acme/clients/billing").await.expect("another client");
     };
-    fail_everywhere("deletion of a client", 2, with_client, act, check).await;
-}
-
-#[tokio::test]
-async fn deleting_a_tenant_survives_a_fault_at_any_call() {
-    let prepare = async |broker: &Working, id: &str| {
-        broker.create_tenant(id, Isolation::UserPool).await.expect("a tenant");
-        broker.create_client(&client_of(id)).await.expect("a client");
+    let act = async |_: &AwsBench, broker: &Working| {
+        broker.tenants.delete(&call(), &tenant_id(TENANT), None, false).await.is_ok()
     };
-    let act = async |_: &AwsBench, broker: &Working, id: &str| {
-        broker.tenants.delete(&call(), &tenant_id(id), None, false).await.is_ok()
+    let check = async |bench: &AwsBench, answered: bool| {
+        let is_there = tenant_is_there(bench).await;
+        assert!(!answered || !is_there, "it was answered");
+        let clients: Vec<Client> = bench.backend.records(Shelf::Client).await;
+        let left = clients.iter().filter(|client| client.name.tenant.as_str() == TENANT).count();
+        assert_eq!(left, if is_there { 2 } else { 0 }, "all of it or nothing");
     };
-    let check = async |bench: &AwsBench, id: &str, answered: bool| {
-        let tenant = bench.backend.record::<Tenant>(Shelf::Tenant, id).await;
-        assert!(!answered || tenant.is_none(), "{id} was answered");
-    };
-    fail_everywhere("deletion of a tenant", 5, prepare, act, check).await;
+    sweep(&Operation::new(name, calls), prepare, act, check);
 }
 
-async fn with_client(broker: &Working, id: &str) {
-    broker.create_tenant(id, Isolation::AppClient).await.expect("a tenant");
-    broker.create_client(&client_of(id)).await.expect("a client");
+async fn with_client(broker: &Working, isolation: Isolation) {
+    bystander(broker).await;
+    broker.create_tenant(TENANT, isolation).await.expect("a tenant");
+    broker.create_client(CLIENT).await.expect("a client");
 }
 
-/// One that was started has succeeded, since every fault of a sweep comes once.
-async fn a_rotation_is_over(bench: &AwsBench, id: &str, answered: bool) {
-    let rotations: Vec<Rotation> = bench.backend.records(Shelf::Rotation).await;
-    let newest = rotations.iter().rev().find(|rotation| rotation.name.client.tenant.as_str() == id);
-    assert!(!answered || newest.is_some(), "{id} was answered");
-    assert!(newest.is_none_or(|rotation| rotation.state == RotationState::Succeeded), "{newest:?}");
-    let key = key(&client_of(id));
-    assert!(bench.backend.record::<Client>(Shelf::Client, &key).await.is_some(), "{id} has lost its client");
+async fn bystander(broker: &Working) {
+    broker.create_tenant("bigco", SHARED).await.expect("another tenant");
+    broker.create_client(BYSTANDER).await.expect("its client");
 }
 
-/// The three sweeps of an operation, and how many points each fault was tried at.
-async fn fail_everywhere<T>(
-    operation: &str,
-    at_least: usize,
-    prepare: impl AsyncFn(&Working, &str),
-    act: impl AsyncFn(&AwsBench, &Working, &str) -> T,
-    check: impl AsyncFn(&AwsBench, &str, T),
-) {
-    let mut tried: BTreeMap<String, usize> = BTreeMap::new();
-    let (mut all, mut fetches) = (0, 0);
-    let is_whole = at_least <= SHORT || std::env::var_os(WHOLE).is_some();
-    let turns = if is_whole { TURNS.len() } else { 1 };
-    let mut sweeps = vec![(vec![Fault::LostAnswer], None), (vec![Fault::RateExceeded], Some("Token"))];
-    for turn in 0..turns {
-        let mut faults = TURNS.to_vec();
-        faults.rotate_left(turn);
-        sweeps.push((faults, None));
-    }
-    for (faults, only) in sweeps {
-        let mut bench = AwsBench::new(|options| options.call_timeout = CALL_TIMEOUT).await;
-        for point in 0.. {
-            // What is checked grows with what is there.
-            if point % 16 == 15 {
-                bench = AwsBench::new(|options| options.call_timeout = CALL_TIMEOUT).await;
-            }
-            let (id, fault) = (format!("tenant-{point}"), faults[point % faults.len()]);
-            if !fail_at(&bench, &id, point, fault, only, &prepare, &act, &check).await {
-                break;
-            }
-            *tried.entry(format!("{fault:?}")).or_default() += 1;
-            match only {
-                None => all += 1,
-                Some(_) => fetches += 1,
-            }
-        }
-    }
-    println!("{operation}: {tried:?}");
-    assert!(all >= (1 + turns) * at_least, "{operation}: only {all} points, and {fetches} fetches");
+async fn tenant_is_there(bench: &AwsBench) -> bool {
+    bench.backend.record::<Tenant>(Shelf::Tenant, TENANT).await.is_some()
 }
 
-/// Whether the fault was met.
-#[expect(clippy::too_many_arguments, reason = "the three that differ by operation are passed on as they are")]
-async fn fail_at<T>(
-    bench: &AwsBench,
-    id: &str,
-    point: usize,
-    fault: Fault,
-    only: Option<&str>,
-    prepare: &impl AsyncFn(&Working, &str),
-    act: &impl AsyncFn(&AwsBench, &Working, &str) -> T,
-    check: &impl AsyncFn(&AwsBench, &str, T),
-) -> bool {
-    let broker = bench.broker().await;
-    prepare(&broker, id).await;
-    bench.settle(|| false).await;
-    bench.fake.forget_calls();
-    let after = After::calls(point);
-    bench.fake.fail(only.map_or(after.clone(), |operation| after.of(operation)), fault);
-    let is_met = || {
-        let counts = |action: &str| only.is_none_or(|operation| action.ends_with(operation));
-        bench.fake.calls().iter().filter(|call| counts(&call.action)).count() > point
-    };
-    let answered = act(bench, &broker, id).await;
-    bench.settle(is_met).await;
-    broker.stop().await;
-    let met = is_met();
-    bench.fake.heal();
-
-    let next = bench.broker().await;
-    bench.settle(|| false).await;
-    next.stop().await;
-    bench.check(&[&client_of(id)]).await;
-    check(bench, id, answered).await;
-    assert_eq!(bench.fake.throttled(), 0, "{fault:?} at {point}");
-    met
-}
-
-fn client_of(tenant: &str) -> String {
-    format!("tenants/{tenant}/clients/checkout")
+async fn client_is_there(bench: &AwsBench) -> bool {
+    bench.backend.record::<Client>(Shelf::Client, &key(CLIENT)).await.is_some()
 }

@@ -59,7 +59,7 @@ proptest! {
                 Event::TimePasses(seconds) => world.now += seconds,
                 Event::Propagates(yes) => world.propagated = yes,
                 Event::Refuses(yes) => world.refuses = yes,
-                Event::SecondSecrets(yes) => world.second_secrets = yes,
+                Event::SecondSecrets(yes) => world.set_second_secrets(yes),
                 Event::Assigns(yes) => world.assigns = yes,
             }
         }
@@ -285,6 +285,21 @@ fn the_secret_of_a_new_app_client_is_kept_though_its_id_be_that_of_the_old_one()
     let steps = plan(at(world.now + 1000), &world.credential, &world.observe());
     assert_eq!(steps.first(), Some(&Step::RemoveAppClient(app_client(0))));
     assert!(!steps.iter().any(|step| matches!(step, Step::Condemn(_) | Step::Remove(_))), "{steps:?}");
+}
+
+#[test]
+fn the_secret_that_is_served_is_known_again_under_the_id_that_the_backend_lists_for_it_now() {
+    let mut world = World::new(false);
+    let own = app_client(0).id;
+    let listed = secret_id(&own, 1000);
+    world.credential.current.secret = SecretId::unlisted(&own).expect("valid");
+    world.now = 1500;
+    let stray = world.add_secret(&own, 99).expect("there is room");
+    let steps = world.plan();
+    assert_eq!(steps[..2], [Step::Condemn(stray.clone()), Step::Remove(stray)], "{steps:?}");
+    assert!(steps.contains(&Step::Remove(listed)), "it is retired in the end");
+    run_to_the_end(&mut world);
+    check_the_end(&world);
 }
 
 #[test]

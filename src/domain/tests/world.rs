@@ -95,13 +95,32 @@ impl World {
 
     pub fn observe(&self) -> Observed {
         let current = self.credential.current.app_client.as_ref().expect("known");
-        let secrets = self.app_clients.get(&current.id).map(|registered| registered.secrets.as_slice());
-        let ids = secrets.unwrap_or_default().iter().map(|(id, _)| id.clone());
-        Observed { secrets: ids.collect(), labels: self.labels.clone() }
+        Observed { secrets: self.listed(&current.id), labels: self.labels.clone() }
+    }
+
+    /// As the backend lists them: an app client without second secrets has one whose id is not told.
+    fn listed(&self, app_client: &AppClientId) -> Vec<SecretId> {
+        match self.app_clients.get(app_client) {
+            None => Vec::new(),
+            Some(_) if !self.second_secrets => vec![SecretId::unlisted(app_client).expect("valid")],
+            Some(registered) => registered.secrets.iter().map(|(id, _)| id.clone()).collect(),
+        }
+    }
+
+    /// The credential as a rotator reads it.
+    fn read(&self) -> Credential {
+        let mut credential = self.credential.clone();
+        credential.recognise(&self.observe().secrets);
+        credential
+    }
+
+    /// The operations for second secrets come and go, but go only while nobody has two.
+    pub fn set_second_secrets(&mut self, yes: bool) {
+        self.second_secrets = yes || self.app_clients.values().any(|registered| registered.secrets.len() > 1);
     }
 
     pub fn plan(&self) -> Vec<Step> {
-        plan(at(self.now), &self.credential, &self.observe())
+        plan(at(self.now), &self.read(), &self.observe())
     }
 
     fn authenticates(&self, version: &VersionId) -> bool {
@@ -136,15 +155,15 @@ impl World {
         Some(secret_id(app_client, epoch))
     }
 
-    fn create(&mut self, marker: &str, value: u64) -> (AppClientId, SecretId) {
+    fn create(&mut self, marker: &str, value: u64) -> AppClientId {
         let id = app_client(self.next_app_client).id;
         self.next_app_client += 1;
         let secret = secret_id(&id, self.now);
-        let registered = Registered { marker: marker.to_owned(), secrets: vec![(secret.clone(), value)] };
+        let registered = Registered { marker: marker.to_owned(), secrets: vec![(secret, value)] };
         let taken = self.app_clients.values().any(|other| other.marker == marker);
         assert!(!taken, "two app clients of the name {marker}");
         self.app_clients.insert(id.clone(), registered);
-        (id, secret)
+        id
     }
 
     fn find(&self, marker: &str) -> Option<AppClientId> {
@@ -237,7 +256,7 @@ pub struct Started {
 
 impl Rotator {
     pub fn starting(world: &World, how: Started) -> Self {
-        let (seen, seen_version) = (world.credential.clone(), world.credential_version);
+        let (seen, seen_version) = (world.read(), world.credential_version);
         Rotator::Starting { seen, seen_version, labels: world.labels.clone(), how }
     }
 
@@ -247,7 +266,7 @@ impl Rotator {
             Rotator::Idle => match world.plan().into_iter().next() {
                 None | Some(Step::Wait(_)) => return false,
                 Some(step) => {
-                    let (seen, seen_version) = (world.credential.clone(), world.credential_version);
+                    let (seen, seen_version) = (world.read(), world.credential_version);
                     *self = Rotator::Planned { seen, seen_version, step };
                 }
             },
@@ -261,7 +280,8 @@ impl Rotator {
                 if at(world.now) < attempt.settled_time() {
                     let value = world.next_value;
                     world.next_value += 1;
-                    let (id, secret) = world.create(&attempt.marker, value);
+                    let id = world.create(&attempt.marker, value);
+                    let secret = world.listed(&id)[0].clone();
                     *self = Rotator::Keeping { seen, seen_version, id, secret, value };
                 }
             }
@@ -322,7 +342,8 @@ fn begin_creating(
 ) -> Rotator {
     let before = replacement.attempt.as_ref();
     if let Some(found) = before.and_then(|before| world.find(&before.marker)) {
-        let (secret, value) = world.app_clients[&found].secrets[0].clone();
+        let value = world.app_clients[&found].secrets[0].1;
+        let secret = world.listed(&found)[0].clone();
         let assigned = assigned_version(&next, &found);
         if world.versions.contains_key(&assigned) {
             next.registered(found, secret, Some(assigned)).expect("begun");
@@ -354,10 +375,11 @@ fn create(world: &mut World, mut next: Credential, seen_version: u64, attempt: &
     let replacement = next.candidate.as_ref().and_then(|candidate| candidate.replacement.as_ref()).expect("replacing");
     let drafted = world.versions[&replacement.draft].value;
     if world.assigns {
-        let (untold, _) = world.create(&attempt.marker, NO_VALUE);
+        let untold = world.create(&attempt.marker, NO_VALUE);
         return Rotator::Deciding { seen: next, seen_version, attempt: attempt.clone(), untold };
     }
-    let (id, secret) = world.create(&attempt.marker, drafted);
+    let id = world.create(&attempt.marker, drafted);
+    let secret = world.listed(&id)[0].clone();
     next.registered(id, secret, None).expect("begun");
     Rotator::Done { seen_version, write: Some(next), places: 0 }
 }
@@ -486,11 +508,13 @@ pub fn run_to_the_end(world: &mut World) {
 }
 
 pub fn check_the_end(world: &World) {
-    let current = &world.credential.current;
+    let credential = world.read();
+    let current = &credential.current;
     let ids: Vec<_> = world.app_clients.keys().collect();
     assert_eq!(ids, current.app_client.iter().map(|own| &own.id).collect::<Vec<_>>(), "an app client was left behind");
     let secrets: Vec<_> = world.app_clients.values().flat_map(|it| it.secrets.iter().map(|(id, _)| id)).collect();
-    assert_eq!(secrets, [&current.secret], "a secret was left behind");
+    assert_eq!(secrets.len(), 1, "a secret was left behind");
+    assert!(current.secret.is_unlisted() || secrets == [&current.secret], "{secrets:?} is not {current:?}");
     assert_eq!(world.places, 1, "a place was lost or left behind");
     assert_eq!(world.labels.current.as_ref(), Some(&current.version));
     assert_eq!((&world.labels.pending, &world.labels.previous), (&None, &None), "a label was left behind");
@@ -499,5 +523,5 @@ pub fn check_the_end(world: &World) {
     let ended = world.finished.len() as u32 + world.abandoned + world.superseded;
     assert_eq!(ended, world.started, "each rotation ends once");
     let later = at(world.now + 1_000_000);
-    assert_eq!(plan(later, &world.credential, &world.observe()), vec![], "planning again finds something to do");
+    assert_eq!(plan(later, &credential, &world.observe()), vec![], "planning again finds something to do");
 }

@@ -14,6 +14,9 @@ use super::tokens::{self, Grant};
 use super::world::{ApiError, Ask, OperationResult, World};
 use super::{Call, Outcome, Service, Shared, app_clients, resource_servers, secrets, signing, user_pools, versions};
 
+/// What an operation may call an error of the service's own: app clients', secrets of app clients, Secrets Manager's.
+const INTERNAL_ERRORS: [&str; 3] = ["InternalErrorException", "InternalServerException", "InternalServiceError"];
+
 type Operation = fn(&mut World, &Ask<'_>) -> OperationResult;
 
 /// Everything that the fake can do; what AWS has beyond it is a complaint.
@@ -148,6 +151,14 @@ impl Front {
             Fault::RateExceeded => tokens::json_answer(400, &json!({ "error": "Rate exceeded" })),
             Fault::Error(error) if service == Service::Oauth => tokens::refusal(error),
             Fault::Error(error) => self.refusal(service, name, &ApiError::new(error, "as it was ordered")),
+            Fault::Internal if service == Service::Oauth => {
+                tokens::json_answer(500, &json!({ "error": "server_error" }))
+            }
+            Fault::Internal => {
+                let declares = |error: &&&str| Model::of(service).declares(name, error);
+                let error = INTERNAL_ERRORS.iter().find(declares).unwrap_or(&INTERNAL_ERRORS[0]);
+                self.refusal(service, name, &ApiError::new(error, "as it was ordered"))
+            }
             Fault::Status(status) => {
                 let headers = vec![("content-type", "text/html".to_owned())];
                 Answer { status, headers, body: b"<html><body>The service is not well</body></html>".to_vec() }
@@ -195,9 +206,13 @@ impl Front {
         let members = input.as_object().expect("a structure");
         let ask = Ask { region: &region, now, input: members };
         let result = {
-            let world = &mut self.shared.state().world;
-            secrets::purge(world, now);
-            operation(world, &ask)
+            let state = &mut *self.shared.state();
+            secrets::purge(&mut state.world, now);
+            let result = operation(&mut state.world, &ask);
+            if let Some(dead) = state.watched.as_ref().and_then(|watched| watched.complaint(&state.world, now)) {
+                state.complaints.push(format!("after {name}: {dead}"));
+            }
+            result
         };
         match result {
             Err(error) => refused(error),

@@ -1,6 +1,7 @@
 //! What goes wrong, on command: which call of which operation, and how.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
@@ -13,6 +14,8 @@ pub enum Fault {
     RateExceeded,
     /// This error, by its name, which must be one that the operation may answer with.
     Error(&'static str),
+    /// An error of the service's own, by the name that the operation has for it.
+    Internal,
     /// This HTTP status with a page of a proxy in between.
     Status(u16),
     /// No answer, and no effect either, until [`release`](Faults::release)d; then all goes on. A caller that gave up
@@ -71,11 +74,18 @@ pub struct Faults {
     orders: Mutex<Vec<(After, Fault)>>,
     released: watch::Sender<u64>,
     hanging: watch::Sender<usize>,
+    /// How many calls have met one.
+    met: AtomicUsize,
 }
 
 impl Faults {
     pub fn new() -> Self {
-        Faults { orders: Mutex::default(), released: watch::Sender::new(0), hanging: watch::Sender::new(0) }
+        Faults {
+            orders: Mutex::default(),
+            released: watch::Sender::new(0),
+            hanging: watch::Sender::new(0),
+            met: AtomicUsize::new(0),
+        }
     }
 
     pub fn order(&self, after: After, fault: Fault) {
@@ -84,6 +94,11 @@ impl Faults {
 
     pub fn clear(&self) {
         self.orders.lock().expect("the orders").clear();
+    }
+
+    /// How many calls have met a fault.
+    pub fn met(&self) -> usize {
+        self.met.load(Ordering::SeqCst)
     }
 
     /// Counts a call; the fault that it meets, the one ordered first of several.
@@ -99,6 +114,7 @@ impl Faults {
                 met = Some(*fault);
             }
         }
+        self.met.fetch_add(usize::from(met.is_some()), Ordering::SeqCst);
         met
     }
 
@@ -111,6 +127,15 @@ impl Faults {
     pub async fn wait_for_hanging(&self, count: usize) {
         // The sender lives as long as `self`, so that waiting cannot fail.
         let _ = self.hanging.subscribe().wait_for(|hanging| *hanging >= count).await;
+    }
+
+    pub fn hanging(&self) -> usize {
+        *self.hanging.borrow()
+    }
+
+    /// Returns once no call hangs.
+    pub async fn wait_for_none_hanging(&self) {
+        let _ = self.hanging.subscribe().wait_for(|hanging| *hanging == 0).await;
     }
 
     pub async fn hang(&self) {

@@ -19,6 +19,7 @@ mod tests;
 mod tokens;
 mod user_pools;
 mod versions;
+mod watched;
 mod world;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,7 @@ use dispatch::Front;
 use faults::Faults;
 use http::Server;
 use quotas::Quotas;
+use watched::Watched;
 use world::World;
 
 pub use faults::{After, Fault};
@@ -81,6 +83,7 @@ struct State {
     quotas: Quotas,
     calls: Vec<Call>,
     complaints: Vec<String>,
+    watched: Option<Watched>,
 }
 
 impl Shared {
@@ -89,6 +92,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// All that the fake knows at one moment.
+#[derive(Clone)]
+pub struct Image(World);
 
 /// A call as it came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,6 +204,40 @@ impl Fake {
     /// Returns once at least `count` calls hang.
     pub async fn wait_for_hanging(&self, count: usize) {
         self.shared.faults.wait_for_hanging(count).await;
+    }
+
+    /// How many calls hang now.
+    pub fn hanging(&self) -> usize {
+        self.shared.faults.hanging()
+    }
+
+    /// Returns once no call hangs.
+    pub async fn wait_for_none_hanging(&self) {
+        self.shared.faults.wait_for_none_hanging().await;
+    }
+
+    /// How many calls have met a fault, since the fake was started.
+    pub fn faults_met(&self) -> usize {
+        self.shared.faults.met()
+    }
+
+    pub fn image(&self) -> Image {
+        Image(self.shared.state().world.clone())
+    }
+
+    /// Becomes as it was then, with no quota used, no call made and no fault ordered.
+    pub fn restore(&self, image: &Image) {
+        self.heal();
+        let state = &mut *self.shared.state();
+        state.world = image.0.clone();
+        state.quotas.refill();
+        state.calls.clear();
+        state.watched = None;
+    }
+
+    /// From now on it is a complaint if after any call the secret under `AWSCURRENT` of this name does not authenticate.
+    pub fn watch(&self, secret: &str) {
+        self.shared.state().watched = Some(Watched(secret.to_owned()));
     }
 
     /// From now on changes take a while to be seen by the token endpoint.

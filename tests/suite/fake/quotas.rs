@@ -30,6 +30,12 @@ impl Quotas {
         self.is_enforced = true;
     }
 
+    /// As if nothing had been asked for yet.
+    pub fn refill(&mut self) {
+        self.full.clear();
+        self.throttled = 0;
+    }
+
     pub fn throttled(&self) -> usize {
         self.throttled
     }

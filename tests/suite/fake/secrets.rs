@@ -11,6 +11,7 @@ use super::world::{ACCOUNT, ApiError, Ask, MIXED, Members, OperationResult, Worl
 
 const DAY: Duration = Duration::from_secs(86_400);
 
+#[derive(Clone)]
 pub struct Secret {
     pub arn: String,
     pub name: String,
@@ -28,6 +29,7 @@ pub struct Secret {
 /// `SecretString` or `SecretBinary`, and its value.
 pub type Content = (String, String);
 
+#[derive(Clone)]
 pub struct Version {
     pub content: Content,
     pub labels: BTreeSet<String>,

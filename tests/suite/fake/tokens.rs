@@ -108,7 +108,7 @@ pub fn json_answer(status: u16, body: &Value) -> Answer {
 }
 
 /// The app client as the token endpoint sees it: one deleted lately may still be there.
-fn find<'a>(world: &'a World, id: &str, now: Timestamp) -> Option<(&'a Pool, &'a AppClient)> {
+pub fn find<'a>(world: &'a World, id: &str, now: Timestamp) -> Option<(&'a Pool, &'a AppClient)> {
     let pool = world.pool_of_client(id)?;
     let ghost = || pool.ghosts.get(id).filter(|(_, until)| now < *until).map(|(client, _)| client);
     Some((pool, pool.clients.get(id).or_else(ghost)?))

@@ -62,7 +62,7 @@ impl Ask<'_> {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct World {
     /// By id.
     pub pools: BTreeMap<String, Pool>,
@@ -102,6 +102,7 @@ impl Default for Ceilings {
     }
 }
 
+#[derive(Clone)]
 pub struct Pool {
     pub id: String,
     pub region: String,

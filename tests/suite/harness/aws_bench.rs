@@ -1,11 +1,12 @@
 //! Brokers on the AWS backend without a daemon around them, and what must hold of the fake when they are done.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyward::aws::{Aws, Options};
+use jiff::Timestamp;
+use keyward::aws::Aws;
 use keyward::broker::Ports;
 use keyward::broker::ports::{Clock as _, Shelf};
 use keyward::domain::client::{Client, ClientState};
@@ -20,53 +21,81 @@ use super::backend::Backend;
 use super::brokers::{Working, client_name};
 use super::flowing::Flowing;
 use super::start_time;
-use crate::fake::Fake;
+use crate::fake::{self, Fake};
+
+/// The name of app clients that others made.
+pub const FOREIGN: &str = "legacy";
 
 /// A registry file, a fake, and a clock that waits under quotas move.
 pub struct AwsBench {
-    pub fake: Fake,
+    pub fake: Arc<Fake>,
     pub clock: Arc<ManualClock>,
     /// Of the registry as it is now, for looking past the broker.
     pub backend: Backend,
     aws: Aws,
-    options: Options,
-    file: PathBuf,
-    _folder: TempDir,
+    folder: Arc<TempDir>,
+}
+
+/// Registry and fake at one moment.
+pub struct Image {
+    world: fake::Image,
+    time: Timestamp,
+    /// By name.
+    files: Vec<(OsString, Vec<u8>)>,
 }
 
 impl AwsBench {
     /// With the orders API in the catalogue.
-    pub async fn new(tune: impl FnOnce(&mut Options)) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("keyward.db");
+    pub async fn new() -> Self {
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
         let clock = Arc::new(ManualClock::new(start_time()));
-        let fake = Fake::start(clock.clone()).await;
+        let fake = Arc::new(Fake::start(clock.clone()).await);
         fake.enforce_quotas();
-        let mut options = fake.options();
-        tune(&mut options);
-        let aws = Aws::connect(options.clone(), Arc::new(Flowing::new((*clock).clone()))).await.expect("connected");
-        let backend = Backend(ports(&aws, &file, &clock).await);
-        let bench = AwsBench { fake, clock, backend, aws, options, file, _folder: folder };
-        let broker = bench.broker().await;
+        let aws = AwsBench::connect(&fake, &clock).await;
+        let bench = AwsBench::open(fake, aws, clock, folder).await;
+        bench.put_orders_api().await;
+        bench
+    }
+
+    pub async fn connect(fake: &Fake, clock: &ManualClock) -> Aws {
+        let flowing = Arc::new(Flowing::new(clock.clone()));
+        Aws::connect(fake.options(), flowing).await.expect("connected")
+    }
+
+    /// On what is there already.
+    pub async fn open(fake: Arc<Fake>, aws: Aws, clock: Arc<ManualClock>, folder: Arc<TempDir>) -> Self {
+        let backend = Backend(ports(&aws, &folder, &clock).await);
+        AwsBench { fake, clock, backend, aws, folder }
+    }
+
+    pub async fn put_orders_api(&self) {
+        let broker = self.broker().await;
         broker.put_orders_api().await;
         broker.stop().await;
-        bench
     }
 
     /// Lets brokers from now on use a backend that remembers nothing, as after the start of a process. That takes longer
     /// than the second for which AWS counts calls.
     pub async fn reconnect(&mut self) {
         self.clock.advance(Duration::from_secs(2));
-        let flowing = Arc::new(Flowing::new((*self.clock).clone()));
-        self.aws = Aws::connect(self.options.clone(), flowing).await.expect("connected");
-        self.backend = Backend(ports(&self.aws, &self.file, &self.clock).await);
+        self.aws = AwsBench::connect(&self.fake, &self.clock).await;
+        self.backend = Backend(ports(&self.aws, &self.folder, &self.clock).await);
     }
 
     /// A new one, which opens the file anew, with its background at work.
     pub async fn broker(&self) -> Working {
-        let broker = Working::open(ports(&self.aws, &self.file, &self.clock).await).await.expect("a broker");
+        let broker = Working::open(ports(&self.aws, &self.folder, &self.clock).await).await.expect("a broker");
         broker.work();
         broker
+    }
+
+    /// What there is, while nobody works on it.
+    pub fn image(&self) -> Image {
+        let files = std::fs::read_dir(self.folder.path()).expect("the folder").map(|entry| {
+            let entry = entry.expect("an entry");
+            (entry.file_name(), std::fs::read(entry.path()).expect("a file"))
+        });
+        Image { world: self.fake.image(), time: self.clock.now(), files: files.collect() }
     }
 
     /// Moves the clock to whatever is due next until every journal is struck out, or until `enough`.
@@ -75,6 +104,11 @@ impl AwsBench {
         for _ in 0..10_000 {
             if enough() {
                 return;
+            }
+            // It is given up when its time is over.
+            if self.fake.hanging() > 0 {
+                self.clock.advance(self.fake.options().call_timeout);
+                self.fake.wait_for_none_hanging().await;
             }
             let Some(next) = self.backend.journals().await.into_iter().map(|journal| journal.due_time).min() else {
                 return;
@@ -103,13 +137,20 @@ impl AwsBench {
             assert_eq!(usize::try_from(pool.app_clients), Ok(there), "{pool:?}");
         }
 
-        let inventory = self.fake.inventory();
+        let mut inventory = self.fake.inventory();
         let made = pools.iter().filter_map(|pool| pool.made.as_ref()).map(|made| made.user_pool.to_string());
         let kept = inventory.user_pools.into_iter().map(|(id, _)| id);
         assert_eq!(sorted(kept), sorted(made), "user pools");
-        let known = clients.iter().map(|client| client.app_client.as_ref().expect("made").to_string());
+        let known: Vec<_> =
+            clients.iter().map(|client| client.app_client.as_ref().expect("made").to_string()).collect();
+        // One that is not Keyward's is nobody's business until it is taken over.
+        inventory.app_clients.retain(|client| client.name != FOREIGN || known.contains(&client.id));
         assert!(inventory.app_clients.iter().all(|client| client.secrets.len() == 1), "{:?}", inventory.app_clients);
-        assert_eq!(sorted(inventory.app_clients.into_iter().map(|client| client.id)), sorted(known), "app clients");
+        assert_eq!(
+            sorted(inventory.app_clients.into_iter().map(|client| client.id)),
+            sorted(known.into_iter()),
+            "app clients"
+        );
         let known = clients.iter().map(|client| client.secret_name.to_string());
         assert_eq!(sorted(inventory.secrets.into_iter()), sorted(known), "secrets");
         for name in names {
@@ -120,13 +161,26 @@ impl AwsBench {
     }
 }
 
-async fn ports(aws: &Aws, file: &std::path::Path, clock: &Arc<ManualClock>) -> Ports {
+impl Image {
+    /// Brings the fake and the clock back to then, and the registry into a folder of its own.
+    pub fn restore(&self, fake: &Fake, clock: &ManualClock) -> Arc<TempDir> {
+        fake.restore(&self.world);
+        clock.set(self.time);
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, content) in &self.files {
+            std::fs::write(folder.path().join(name), content).expect("a file");
+        }
+        Arc::new(folder)
+    }
+}
+
+async fn ports(aws: &Aws, folder: &TempDir, clock: &Arc<ManualClock>) -> Ports {
     Ports {
         user_pools: aws.user_pools(),
         token_endpoint: aws.token_endpoint(),
         key_source: aws.key_source(),
         vault: aws.vault(),
-        registry: open_registry(file).await.expect("the registry"),
+        registry: open_registry(&folder.path().join("keyward.db")).await.expect("the registry"),
         clock: clock.clone(),
     }
 }

@@ -1,0 +1,241 @@
+//! Tries everything that can go wrong at every call of an operation.
+//!
+//! The fake lives on a runtime of its own; every broker has another, which ends with it. So a broker that is killed is
+//! gone with all that it had under way, and the next one has nothing but the registry file and what AWS says.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keyward::aws::Aws;
+use keyward::broker::ports::Shelf;
+use keyward::domain::client::Client;
+use keyward::domain::scope::ScopeSet;
+use keyward::runtime::clock::ManualClock;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::fake::{After, Fake, Fault, Propagation};
+use crate::harness::aws_bench::{AwsBench, Image};
+use crate::harness::brokers::{Working, call};
+use crate::harness::start_time;
+
+/// What is tried.
+pub struct Operation {
+    pub name: &'static str,
+    /// It makes at least so many calls, so that the sweep does not shrink to nothing unnoticed.
+    pub calls: usize,
+    /// The client, if there is one, whose current secret authenticates all the time.
+    pub serves: Option<&'static str>,
+    /// Whether a crash may leave what only a reconciliation takes away.
+    pub leaves_orphans: bool,
+}
+
+impl Operation {
+    pub fn new(name: &'static str, calls: usize) -> Self {
+        Operation { name, calls, serves: None, leaves_orphans: false }
+    }
+}
+
+/// What goes wrong at a call, and how the broker ends then.
+#[derive(Clone, Copy)]
+struct Trouble {
+    name: &'static str,
+    fault: Fault,
+    /// Only calls of this operation of AWS.
+    of: Option<&'static str>,
+    /// The broker is killed when it meets the fault. Else it sees what comes of the fault, and is stopped.
+    kills: bool,
+    /// Whether changes take a while to be seen by the token endpoint.
+    is_slow: bool,
+}
+
+impl Trouble {
+    const fn of(name: &'static str, fault: Fault) -> Self {
+        Trouble { name, fault, of: None, kills: false, is_slow: false }
+    }
+}
+
+/// Every fault of the fake.
+const TROUBLES: [Trouble; 15] = [
+    Trouble::of("throttled", Fault::Throttled),
+    Trouble::of("internal", Fault::Internal),
+    Trouble::of("http 500", Fault::Status(500)),
+    Trouble::of("http 503", Fault::Status(503)),
+    Trouble::of("hang", Fault::Hang),
+    Trouble::of("done, hang", Fault::HangAfter),
+    Trouble::of("reset", Fault::ResetBefore),
+    Trouble::of("done, reset", Fault::ResetAfter),
+    Trouble::of("done, torn", Fault::TornBody),
+    Trouble::of("done, lost", Fault::LostAnswer),
+    Trouble { kills: true, ..Trouble::of("killed", Fault::Hang) },
+    Trouble { kills: true, ..Trouble::of("done, killed", Fault::HangAfter) },
+    Trouble { is_slow: true, ..Trouble::of("slow, lost", Fault::LostAnswer) },
+    Trouble { of: Some("Token"), ..Trouble::of("400 rate", Fault::RateExceeded) },
+    Trouble { of: Some("Token"), ..Trouble::of("bad client", Fault::Error("invalid_client")) },
+];
+
+/// Less than a call may take, so that a hang does not hide it.
+const SLOW: Propagation = Propagation { appears: Duration::from_secs(4), lingers: Duration::from_secs(4) };
+/// How long the daemon is away when it is started anew.
+const AWAY: Duration = Duration::from_secs(1);
+/// No operation makes so many calls.
+const BOUND: usize = 500;
+
+/// From what `prepare` leaves, `act` is tried once for each trouble at each call, and `check` looks at the end, with what
+/// `act` has answered unless it was cut short.
+pub fn sweep<T>(
+    operation: &Operation,
+    prepare: impl AsyncFn(&AwsBench, &Working),
+    act: impl AsyncFn(&AwsBench, &Working) -> T,
+    check: impl AsyncFn(&AwsBench, T),
+) {
+    let start = Instant::now();
+    let stage = Stage::set();
+    let image = stage.prepare(prepare);
+    let (mut row, mut points) = (String::new(), 0);
+    for trouble in &TROUBLES {
+        let mut tried = 0;
+        while stage.fail(operation, &image, trouble, tried, &act, &check) {
+            tried += 1;
+            assert!(tried < BOUND, "{} does not end", operation.name);
+        }
+        let at_least = if trouble.of.is_some() { 0 } else { operation.calls };
+        assert!(tried >= at_least, "{}, {}: only {tried} points", operation.name, trouble.name);
+        points += tried;
+        row += &format!(" {tried:>w$}", w = trouble.name.len());
+    }
+    tell(&format!("{:<36}{row} {points:>6} {:>6.1} s", operation.name, start.elapsed().as_secs_f64()));
+}
+
+/// Says it in the test's output, whether the test fails or not.
+fn tell(row: &str) {
+    static HEAD: std::sync::Once = std::sync::Once::new();
+    let mut out = std::io::stdout().lock();
+    HEAD.call_once(|| {
+        let names: Vec<_> = TROUBLES.iter().map(|trouble| trouble.name).collect();
+        let _ = writeln!(out, "\n{:<36} {} points", "points tried", names.join(" "));
+    });
+    let _ = writeln!(out, "{row}");
+}
+
+struct Stage {
+    fake: Arc<Fake>,
+    clock: Arc<ManualClock>,
+    /// Some hundred milliseconds' work. All that it remembers is how often it has called.
+    aws: Aws,
+    _runtime: Runtime,
+}
+
+impl Stage {
+    fn set() -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let clock = Arc::new(ManualClock::new(start_time()));
+        let fake = Arc::new(runtime.block_on(Fake::start(clock.clone())));
+        fake.enforce_quotas();
+        let aws = runtime.block_on(AwsBench::connect(&fake, &clock));
+        Stage { fake, clock, aws, _runtime: runtime }
+    }
+
+    fn prepare(&self, prepare: impl AsyncFn(&AwsBench, &Working)) -> Image {
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+        self.live(&folder, async |bench| {
+            bench.put_orders_api().await;
+            let broker = bench.broker().await;
+            prepare(bench, &broker).await;
+            bench.settle(|| false).await;
+            broker.stop().await;
+            self.clock.advance(AWAY);
+            bench.image()
+        })
+    }
+
+    /// What is done on a runtime that ends with it.
+    fn live<T>(&self, folder: &Arc<TempDir>, life: impl AsyncFnOnce(&AwsBench) -> T) -> T {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let bench = AwsBench::open(self.fake.clone(), self.aws.clone(), self.clock.clone(), folder.clone()).await;
+            life(&bench).await
+        })
+    }
+
+    /// Whether the operation came to that call.
+    fn fail<T>(
+        &self,
+        operation: &Operation,
+        image: &Image,
+        trouble: &Trouble,
+        point: usize,
+        act: &impl AsyncFn(&AwsBench, &Working) -> T,
+        check: &impl AsyncFn(&AwsBench, T),
+    ) -> bool {
+        let folder = image.restore(&self.fake, &self.clock);
+        if trouble.is_slow {
+            self.fake.propagate(SLOW);
+        }
+        if let Some(client) = operation.serves {
+            self.fake.watch(&format!("keyward/{client}"));
+        }
+        let before = self.fake.faults_met();
+        let is_met = || self.fake.faults_met() > before;
+        let after = After::calls(point);
+        self.fake.fail(trouble.of.map_or(after.clone(), |of| after.of(of)), trouble.fault);
+        let answered = self.live(&folder, async |bench| {
+            let broker = bench.broker().await;
+            let life = async {
+                let answered = act(bench, &broker).await;
+                bench.settle(is_met).await;
+                answered
+            };
+            let answered = tokio::select! {
+                biased;
+                () = self.wait_for_the_end(trouble) => return None,
+                answered = life => answered,
+            };
+            broker.stop().await;
+            Some(answered)
+        });
+        let met = is_met();
+        self.fake.heal();
+        self.clock.advance(AWAY);
+        let words = format!("{}, {} at call {point}", operation.name, trouble.name);
+        self.live(&folder, async |bench| {
+            self.check(bench, operation, &words).await;
+            if let Some(answered) = answered {
+                check(bench, answered).await;
+            }
+        });
+        met
+    }
+
+    /// Returns when the broker is to die. One that only waits too long for an answer is helped out of that.
+    async fn wait_for_the_end(&self, trouble: &Trouble) {
+        loop {
+            self.fake.wait_for_hanging(1).await;
+            if trouble.kills {
+                return;
+            }
+            self.clock.advance(self.fake.options().call_timeout);
+            self.fake.wait_for_none_hanging().await;
+        }
+    }
+
+    /// The next broker finishes what there is to finish, finds nothing to mend, and serves every client.
+    async fn check(&self, bench: &AwsBench, operation: &Operation, point: &str) {
+        let broker = bench.broker().await;
+        bench.settle(|| false).await;
+        let found = broker.reconciling.reconcile(&call(), None, true).await.expect("compared");
+        assert!(!found.truncated && found.drifts.iter().all(|drift| drift.mended), "{point}: {found:?}");
+        assert!(operation.leaves_orphans || found.drifts.is_empty(), "{point}: {found:?}");
+        let clients: Vec<Client> = bench.backend.records(Shelf::Client).await;
+        for client in &clients {
+            let token = broker.tokens.get(&client.name, &ScopeSet::default(), Duration::ZERO).await;
+            assert!(token.is_ok(), "{point}: {} gets {token:?}", client.name);
+        }
+        broker.stop().await;
+        let names: Vec<_> = clients.iter().map(|client| client.name.to_string()).collect();
+        bench.check(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        assert_eq!(self.fake.complaints(), Vec::<String>::new(), "{point}");
+        assert_eq!(self.fake.throttled(), 0, "{point}");
+    }
+}
