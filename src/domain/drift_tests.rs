@@ -168,3 +168,16 @@ fn settings_of_a_pool_are_compared_but_for_its_region_and_the_tags_of_others() {
     let fields: Vec<_> = compare_settings(&wanted, &seen).into_iter().map(|(field, _)| field).collect();
     assert_eq!(fields, ["user_pool.deletion_protection", "user_pool.tags"]);
 }
+
+#[test]
+fn an_id_that_stands_for_a_secret_is_no_difference_whether_it_is_registered_or_seen() {
+    let unlisted = SecretId::unlisted(&AppClientId::parse("id", "app").expect("valid")).expect("valid");
+    let mut registered = credential();
+    let seen = Seen { secrets: vec![unlisted.clone()], ..as_registered() };
+    assert_eq!(differences(&registered, false, &seen), []);
+    registered.current.secret = unlisted;
+    assert_eq!(differences(&registered, false, &as_registered()), []);
+    let seen = Seen { secrets: vec![secret(1), secret(2)], ..as_registered() };
+    let foreign = (DriftKind::ForeignSecret, "app--2".to_owned(), "");
+    assert_eq!(differences(&registered, false, &seen), [foreign], "what came after it is not the broker's");
+}

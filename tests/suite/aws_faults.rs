@@ -52,7 +52,7 @@ fn onboarding(name: &'static str, isolation: Isolation, calls: usize) {
         assert!(!tenant || tenant_is_there(bench).await, "the tenant was answered");
         assert!(!client || client_is_there(bench).await, "the client was answered");
     };
-    sweep(&Operation::new(name, calls), async |_, _| {}, act, check);
+    sweep(&Operation::new(name, calls, 1), async |_, _| {}, act, check);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn issuing(name: &'static str, isolation: Isolation) {
     let check = async |bench: &AwsBench, answered: bool| {
         assert!(!answered || client_is_there(bench).await, "it was answered");
     };
-    sweep(&Operation::new(name, 8), prepare, act, check);
+    sweep(&Operation::new(name, 8, 1), prepare, act, check);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn an_import_survives_a_fault_at_any_call() {
         let client: Option<Client> = bench.backend.record(Shelf::Client, &key(IMPORTED)).await;
         assert!(!answered || client.is_some(), "it was answered");
     };
-    sweep(&Operation { leaves_orphans: true, ..Operation::new("import, shared", 12) }, prepare, act, check);
+    sweep(&Operation { leaves_orphans: true, ..Operation::new("import, shared", 12, 2) }, prepare, act, check);
 }
 
 const IMPORTED: &str = "tenants/acme/clients/legacy";
@@ -190,7 +190,7 @@ fn rotation(name: &'static str, isolation: Isolation, request: RotationRequest, 
         assert!(rotations.iter().all(|rotation| rotation.state == RotationState::Succeeded), "{rotations:?}");
         assert!(client_is_there(bench).await, "the client is lost");
     };
-    sweep(&Operation { serves: Some(CLIENT), ..Operation::new(name, calls) }, prepare, act, check);
+    sweep(&Operation { serves: Some(CLIENT), ..Operation::new(name, calls, 1) }, prepare, act, check);
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn deletion_of_a_client(name: &'static str, isolation: Isolation) {
     let check = async |bench: &AwsBench, answered: bool| {
         assert!(!answered || !client_is_there(bench).await, "it was answered");
     };
-    sweep(&Operation::new(name, 2), prepare, act, check);
+    sweep(&Operation::new(name, 2, 0), prepare, act, check);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn offboarding(name: &'static str, isolation: Isolation, calls: usize) {
         let left = clients.iter().filter(|client| client.name.tenant.as_str() == TENANT).count();
         assert_eq!(left, if is_there { 2 } else { 0 }, "all of it or nothing");
     };
-    sweep(&Operation::new(name, calls), prepare, act, check);
+    sweep(&Operation::new(name, calls, 0), prepare, act, check);
 }
 
 async fn with_client(broker: &Working, isolation: Isolation) {

@@ -166,12 +166,17 @@ impl Image {
     pub fn restore(&self, fake: &Fake, clock: &ManualClock) -> Arc<TempDir> {
         fake.restore(&self.world);
         clock.set(self.time);
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = memory_folder();
         for (name, content) in &self.files {
             std::fs::write(folder.path().join(name), content).expect("a file");
         }
         Arc::new(folder)
     }
+}
+
+/// Where the system has it, in memory: no power fails in a test, and every write would wait for the disk.
+pub fn memory_folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder")
 }
 
 async fn ports(aws: &Aws, folder: &TempDir, clock: &Arc<ManualClock>) -> Ports {
