@@ -85,7 +85,7 @@ const TROUBLES: [Trouble; 15] = [
 const EVERYWHERE: &str = "done, lost";
 /// How many troubles take turns, and how many of them come at one call.
 const TAKE_TURNS: usize = 13;
-const AT_A_TIME: usize = 2;
+const AT_A_TIME: usize = 1;
 /// Set, it has everything tried everywhere.
 const WHOLE: &str = "KEYWARD_TEST_ALL_FAULTS";
 
@@ -105,9 +105,12 @@ pub fn sweep<T>(
     let start = Instant::now();
     let stage = Stage::set();
     let image = stage.prepare(prepare);
+    let (usual, slow) = (stage.calls(&image, false, &act), stage.calls(&image, true, &act));
     let (mut row, mut points) = (String::new(), 0);
     for (number, trouble) in TROUBLES.iter().enumerate() {
-        let calls = stage.calls(&image, trouble, &act);
+        let made = if trouble.is_slow { &slow } else { &usual };
+        let is_of = |action: &&String| trouble.of.is_none_or(|of| action.ends_with(of));
+        let calls = made.iter().filter(is_of).count();
         let takes_turns = calls >= TAKE_TURNS && trouble.of.is_none() && trouble.name != EVERYWHERE;
         let is_whole = !takes_turns || std::env::var_os(WHOLE).is_some();
         let has_its_turn = |call: &usize| is_whole || (call + number) % TAKE_TURNS < AT_A_TIME;
@@ -174,23 +177,22 @@ impl Stage {
         })
     }
 
-    /// How many calls the operation makes when all goes well, of those that the trouble is about.
-    fn calls<T>(&self, image: &Image, trouble: &Trouble, act: &impl AsyncFn(&AwsBench, &Working) -> T) -> usize {
-        let folder = self.begin(image, trouble);
+    /// The calls that the operation makes when all goes well.
+    fn calls<T>(&self, image: &Image, is_slow: bool, act: &impl AsyncFn(&AwsBench, &Working) -> T) -> Vec<String> {
+        let folder = self.begin(image, is_slow);
         self.live(&folder, async |bench| {
             let broker = bench.broker().await;
             act(bench, &broker).await;
             bench.settle(|| false).await;
             broker.stop().await;
         });
-        let calls = self.fake.calls();
-        calls.iter().filter(|call| trouble.of.is_none_or(|of| call.action.ends_with(of))).count()
+        self.fake.calls().into_iter().map(|call| call.action).collect()
     }
 
     /// Goes back to the image; the folder of the registry.
-    fn begin(&self, image: &Image, trouble: &Trouble) -> Arc<TempDir> {
+    fn begin(&self, image: &Image, is_slow: bool) -> Arc<TempDir> {
         let folder = image.restore(&self.fake, &self.clock);
-        self.fake.propagate(if trouble.is_slow { SLOW } else { Propagation::default() });
+        self.fake.propagate(if is_slow { SLOW } else { Propagation::default() });
         folder
     }
 
@@ -204,7 +206,7 @@ impl Stage {
         act: &impl AsyncFn(&AwsBench, &Working) -> T,
         check: &impl AsyncFn(&AwsBench, T),
     ) -> bool {
-        let folder = self.begin(image, trouble);
+        let folder = self.begin(image, trouble.is_slow);
         if let Some(client) = operation.serves {
             self.fake.watch(&format!("keyward/{client}"));
         }
