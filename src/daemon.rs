@@ -25,11 +25,13 @@ use crate::aws::{self, Aws, ConnectError};
 use crate::broker::ports::Clock;
 use crate::broker::settings::{JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings};
 use crate::broker::{Broker, Ports};
+use crate::callers::Callers;
 use crate::config::{self, Backend, Config, ConfigError, MasterKeySource};
 use crate::domain::error::Error;
 use crate::domain::id::UserPoolId;
 use crate::embedded::{self, Embedded, MasterKey, MasterKeyError, OpenError, Options};
-use crate::grpc::{self, Callers, Front, Limits};
+use crate::grpc::{self, Front, Limits};
+use crate::permission::Permissions;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::shutdown::{Drained, drain};
 
@@ -105,7 +107,8 @@ pub async fn start_through(
         shutdown: draining.clone(),
         tasks: tracker.clone(),
         limits: Limits { message_bytes: config.grpc.max_message_bytes, call_duration: config.grpc.request_timeout },
-        callers: Callers::Operator("dev".into()),
+        callers: Arc::new(Callers::everybody_is_operator("dev")),
+        permissions: Arc::new(Permissions::operators_only()),
     };
     let health_service = HealthService::from_health_reporter(health.clone());
     let routes = grpc::routes(front, tonic_health::pb::health_server::HealthServer::new(health_service))?;

@@ -5,11 +5,14 @@
 
 pub mod aws;
 pub mod broker;
+pub mod callers;
 pub mod config;
 pub mod daemon;
 pub mod domain;
 pub mod embedded;
 pub mod grpc;
+pub mod net;
+pub mod permission;
 pub mod proto;
 pub mod runtime;
 pub mod tour;

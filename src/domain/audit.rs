@@ -6,25 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use super::caller::Principal;
 use super::id::RequestId;
-
-/// Who did it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Principal {
-    /// A person or program with an operator's rights, by name.
-    Operator(Arc<str>),
-    /// The broker by itself: schedules, journals finished after a crash.
-    Keyward,
-}
-
-impl fmt::Display for Principal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Principal::Operator(name) => write!(f, "operator:{name}"),
-            Principal::Keyward => f.write_str("keyward"),
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {

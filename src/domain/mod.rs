@@ -1,9 +1,10 @@
 //! The rules of the trade: what a valid name is, what a scope covers, what is left of a rotation, what makes a token
 //! believable.
 //!
-//! Nothing here does I/O, waits, reads a clock or knows who calls: `now` is an argument.
+//! Nothing here does I/O, waits or reads a clock: `now` is an argument.
 
 pub mod audit;
+pub mod caller;
 pub mod claims;
 pub mod client;
 pub mod credential;

@@ -12,6 +12,8 @@ pub enum Kind {
     /// The request is fine, the state of the thing it names is not.
     FailedPrecondition,
     OutOfRange,
+    /// Who calls was not proven.
+    Unauthenticated,
     /// Somebody else changed the thing in between: read it again, then retry.
     Aborted,
     PermissionDenied,
@@ -34,6 +36,7 @@ impl Kind {
             | Kind::AlreadyExists
             | Kind::FailedPrecondition
             | Kind::OutOfRange
+            | Kind::Unauthenticated
             | Kind::PermissionDenied
             | Kind::Unimplemented
             | Kind::Internal => false,
@@ -74,6 +77,7 @@ pub enum Reason {
     QuotaExceeded,
     ScopeSetsExhausted,
     Throttled,
+    RateLimited,
     Overloaded,
     UpstreamUnavailable,
     VaultUnavailable,
@@ -81,6 +85,9 @@ pub enum Reason {
     KeysUnavailable,
     AuditUnavailable,
     ShuttingDown,
+    CredentialsMissing,
+    CredentialsInvalid,
+    CredentialsAmbiguous,
     PermissionDenied,
     NotOffered,
     Internal,
@@ -118,6 +125,7 @@ impl Reason {
         Reason::QuotaExceeded,
         Reason::ScopeSetsExhausted,
         Reason::Throttled,
+        Reason::RateLimited,
         Reason::Overloaded,
         Reason::UpstreamUnavailable,
         Reason::VaultUnavailable,
@@ -125,6 +133,9 @@ impl Reason {
         Reason::KeysUnavailable,
         Reason::AuditUnavailable,
         Reason::ShuttingDown,
+        Reason::CredentialsMissing,
+        Reason::CredentialsInvalid,
+        Reason::CredentialsAmbiguous,
         Reason::PermissionDenied,
         Reason::NotOffered,
         Reason::Internal,
@@ -156,15 +167,20 @@ impl Reason {
             | Reason::SecretAmbiguous
             | Reason::BackendRefused => Kind::FailedPrecondition,
             Reason::SequenceUnknown => Kind::OutOfRange,
-            Reason::QuotaExceeded | Reason::ScopeSetsExhausted | Reason::Throttled | Reason::Overloaded => {
-                Kind::ResourceExhausted
-            }
+            Reason::QuotaExceeded
+            | Reason::ScopeSetsExhausted
+            | Reason::Throttled
+            | Reason::RateLimited
+            | Reason::Overloaded => Kind::ResourceExhausted,
             Reason::UpstreamUnavailable
             | Reason::VaultUnavailable
             | Reason::RegistryUnavailable
             | Reason::KeysUnavailable
             | Reason::AuditUnavailable
             | Reason::ShuttingDown => Kind::Unavailable,
+            Reason::CredentialsMissing | Reason::CredentialsInvalid | Reason::CredentialsAmbiguous => {
+                Kind::Unauthenticated
+            }
             Reason::PermissionDenied => Kind::PermissionDenied,
             Reason::NotOffered => Kind::Unimplemented,
             Reason::Internal => Kind::Internal,
@@ -175,7 +191,10 @@ impl Reason {
     pub fn is_denial(self) -> bool {
         matches!(
             self,
-            Reason::PermissionDenied
+            Reason::CredentialsMissing
+                | Reason::CredentialsInvalid
+                | Reason::CredentialsAmbiguous
+                | Reason::PermissionDenied
                 | Reason::RevealDisabled
                 | Reason::TenantSuspended
                 | Reason::ScopeNotAllowed
@@ -214,6 +233,7 @@ impl Reason {
             Reason::QuotaExceeded => "QUOTA_EXCEEDED",
             Reason::ScopeSetsExhausted => "SCOPE_SETS_EXHAUSTED",
             Reason::Throttled => "THROTTLED",
+            Reason::RateLimited => "RATE_LIMITED",
             Reason::Overloaded => "OVERLOADED",
             Reason::UpstreamUnavailable => "UPSTREAM_UNAVAILABLE",
             Reason::VaultUnavailable => "VAULT_UNAVAILABLE",
@@ -221,6 +241,9 @@ impl Reason {
             Reason::KeysUnavailable => "KEYS_UNAVAILABLE",
             Reason::AuditUnavailable => "AUDIT_UNAVAILABLE",
             Reason::ShuttingDown => "SHUTTING_DOWN",
+            Reason::CredentialsMissing => "CREDENTIALS_MISSING",
+            Reason::CredentialsInvalid => "CREDENTIALS_INVALID",
+            Reason::CredentialsAmbiguous => "CREDENTIALS_AMBIGUOUS",
             Reason::PermissionDenied => "PERMISSION_DENIED",
             Reason::NotOffered => "NOT_OFFERED",
             Reason::Internal => "INTERNAL",

@@ -6,15 +6,17 @@ use std::time::Instant;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tonic::metadata::MetadataMap;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Extensions, Request, Response, Status};
 use tracing::{Instrument as _, Span};
 
 use super::Front;
-use super::caller::CALL_ID_HEADER;
+use super::caller::{CALL_ID_HEADER, authorization, call_id};
 use super::requests::Asked;
 use super::status::{code, code_name, log_cause, shutting_down, status};
 use crate::domain::audit::Call;
+use crate::domain::caller::{Ask, Caller, Principal, Target};
 use crate::domain::error::{Error, Reason, Result};
+use crate::net::{Connection, Source};
 
 /// A stream of answers. It ends with its first error.
 pub type Answers<A> = BoxStream<'static, Result<A, Status>>;
@@ -35,12 +37,12 @@ impl Front {
         W: FnOnce(Arc<Front>, Call, M) -> F,
         F: Future<Output = Result<A>> + Send + 'static,
     {
-        let (metadata, _, mut message) = request.into_parts();
-        let (mut call, span) = self.begin(M::METHOD, metadata);
+        let (metadata, extensions, mut message) = request.into_parts();
+        let (mut call, span, permitted) = self.begin(metadata, &extensions, &message).await;
         let work = async {
             let end = End::of(&call, Span::current());
             let resource = message.resource();
-            let answer = match message.take_promise() {
+            let answer = match permitted.and_then(|_| message.take_promise()) {
                 Ok(request) => {
                     call.request = request;
                     let work = work(self.clone(), call.clone(), message);
@@ -82,24 +84,31 @@ impl Front {
         A: Send + 'static,
         W: FnOnce(M) -> Result<BoxStream<'static, Result<T>>>,
     {
-        let (metadata, _, message) = request.into_parts();
-        let (call, span) = self.begin(M::METHOD, metadata);
+        let (metadata, extensions, message) = request.into_parts();
+        let (call, span, permitted) = self.begin(metadata, &extensions, &message).await;
         let (end, resource) = (End::of(&call, span.clone()), message.resource());
-        match work(message) {
+        match permitted.and_then(|_| work(message)) {
             Ok(items) => Ok(self.follow(call, span, end, resource, items.map(move |i| i.map(encode)).boxed())),
             Err(error) => Err(self.refuse(&call, &resource, error, end).instrument(span).await),
         }
     }
 
     /// Answers a stream of requests with a stream of answers, which ends when the broker drains.
-    pub(super) fn converse<M: Asked, A: Send + 'static>(
+    pub(super) async fn converse<M: Asked, A: Send + 'static>(
         self: &Arc<Self>,
         metadata: MetadataMap,
+        extensions: &Extensions,
         answers: impl FnOnce(&Call) -> BoxStream<'static, Result<A>>,
-    ) -> Response<Answers<A>> {
-        let (call, span) = self.begin(M::METHOD, metadata);
-        let (end, answers) = (End::of(&call, span.clone()), answers(&call));
-        self.follow(call, span, end, String::new(), answers)
+    ) -> Result<Response<Answers<A>>, Status> {
+        let (call, span, permitted) = self.begin(metadata, extensions, &M::default()).await;
+        let end = End::of(&call, span.clone());
+        match permitted {
+            Ok(_) => {
+                let answers = answers(&call);
+                Ok(self.follow(call, span, end, String::new(), answers))
+            }
+            Err(error) => Err(self.refuse(&call, "", error, end).instrument(span).await),
+        }
     }
 
     /// Carries a task through to its end, whatever becomes of whoever waits for it.
@@ -108,10 +117,40 @@ impl Front {
         ended.unwrap_or_else(|lost| Err(Error::internal("carrying out a call", lost)))
     }
 
-    fn begin(&self, method: &'static str, metadata: MetadataMap) -> (Call, Span) {
-        let call = self.callers.call(method, &metadata.into_headers());
-        let span = tracing::info_span!("call", method, call_id = &*call.call_id, principal = %call.principal);
-        (call, span)
+    /// Who calls, under which id, and whether they may.
+    async fn begin<M: Asked>(
+        &self,
+        metadata: MetadataMap,
+        extensions: &Extensions,
+        message: &M,
+    ) -> (Call, Span, Result<Arc<Caller>>) {
+        let headers = metadata.into_headers();
+        let connection = extensions.get::<Connection>();
+        let permitted = match self.callers.resolve(connection, &authorization(&headers)).await {
+            Ok(caller) => {
+                self.permit(&caller, connection, message).map(|()| caller.clone()).map_err(|e| (Some(caller), e))
+            }
+            Err(error) => Err((None, error)),
+        };
+        let principal = match &permitted {
+            Ok(caller) | Err((Some(caller), _)) => caller.principal.clone(),
+            Err((None, _)) => Principal::Anonymous,
+        };
+        let call_id = call_id(headers.get(CALL_ID_HEADER));
+        let call = Call { principal, method: Arc::from(M::METHOD), call_id, request: None };
+        let span =
+            tracing::info_span!("call", method = M::METHOD, call_id = &*call.call_id, principal = %call.principal);
+        (call, span, permitted.map_err(|(_, error)| error))
+    }
+
+    fn permit<M: Asked>(&self, caller: &Caller, connection: Option<&Connection>, message: &M) -> Result<()> {
+        let source = match connection.map(Connection::source) {
+            Some(Source::Tcp(address)) => Some(address.ip()),
+            Some(Source::Unix { .. }) | None => None,
+        };
+        let (_, action) = M::METHOD.split_once('/').unwrap_or_default();
+        let target = Target::of(&message.resource());
+        self.permissions.decide(&Ask { caller, action, target, scopes: message.scopes(), source })
     }
 
     fn follow<A: Send + 'static>(

@@ -1,30 +1,16 @@
-//! Who calls, and under which id: the domain's [`Call`] from a request's metadata.
+//! What a call's metadata says about its caller: the call's id, and the credentials.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 
 use tonic::codegen::http::{HeaderMap, HeaderValue};
 
-use crate::domain::audit::{Call, Principal};
-
 /// The header in which a caller may give a call's id, and in which every answer carries it.
 pub const CALL_ID_HEADER: &str = "x-request-id";
 
-/// How callers are told apart.
-#[derive(Clone, Debug)]
-pub enum Callers {
-    /// They are not: everybody is the operator of this name. For a listener that only its operator can reach.
-    Operator(Arc<str>),
-}
-
-impl Callers {
-    /// The call that a request begins.
-    pub fn call(&self, method: &'static str, headers: &HeaderMap) -> Call {
-        let principal = match self {
-            Callers::Operator(name) => Principal::Operator(name.clone()),
-        };
-        Call { principal, method: Arc::from(method), call_id: call_id(headers.get(CALL_ID_HEADER)), request: None }
-    }
+/// The values of all `authorization` headers of a call.
+pub fn authorization(headers: &HeaderMap) -> Vec<&[u8]> {
+    headers.get_all("authorization").iter().map(HeaderValue::as_bytes).collect()
 }
 
 /// The caller's own id where it is 1 to 64 characters of `[A-Za-z0-9._-]`, otherwise a new one of 16 hexadecimal
@@ -55,12 +41,5 @@ mod tests {
             assert!(made.bytes().all(|b| b.is_ascii_hexdigit()));
         }
         assert_ne!(call_id(None), call_id(None));
-    }
-
-    #[test]
-    fn everybody_is_the_one_operator() {
-        let call = Callers::Operator(Arc::from("dev")).call("keyward.v1.TokenService/GetToken", &HeaderMap::new());
-        assert_eq!(call.principal.to_string(), "operator:dev");
-        assert_eq!(&*call.method, "keyward.v1.TokenService/GetToken");
     }
 }

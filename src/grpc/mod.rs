@@ -31,7 +31,9 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 use crate::broker::Broker;
+use crate::callers::Callers;
 use crate::domain::error::{Error, Reason};
+use crate::permission::Permissions;
 use crate::proto;
 use crate::proto::audit_service_server::AuditServiceServer;
 use crate::proto::catalog_service_server::CatalogServiceServer;
@@ -40,7 +42,7 @@ use crate::proto::tenant_service_server::TenantServiceServer;
 use crate::proto::token_service_server::TokenServiceServer;
 use crate::proto::verification_service_server::VerificationServiceServer;
 
-pub use caller::{CALL_ID_HEADER, Callers};
+pub use caller::CALL_ID_HEADER;
 pub use limits::Limits;
 
 /// What every service needs.
@@ -51,7 +53,8 @@ pub struct Front {
     /// Changes under way, whose callers may have given up. To be waited for once the server has stopped.
     pub tasks: TaskTracker,
     pub limits: Limits,
-    pub callers: Callers,
+    pub callers: Arc<Callers>,
+    pub permissions: Arc<Permissions>,
 }
 
 /// One service of the contract over the front that all of them share.

@@ -25,6 +25,11 @@ pub trait Asked: prost::Message + Default + 'static {
         String::new()
     }
 
+    /// The scopes that are asked for, as the caller wrote them; none where the method has none.
+    fn scopes(&self) -> &[String] {
+        &[]
+    }
+
     /// Takes `request_id` out. Reads have none.
     fn take_request_id(&mut self) -> String {
         String::new()

@@ -26,6 +26,7 @@ pub fn code(kind: Kind) -> Code {
         Kind::FailedPrecondition => Code::FailedPrecondition,
         Kind::OutOfRange => Code::OutOfRange,
         Kind::Aborted => Code::Aborted,
+        Kind::Unauthenticated => Code::Unauthenticated,
         Kind::PermissionDenied => Code::PermissionDenied,
         Kind::ResourceExhausted => Code::ResourceExhausted,
         Kind::Unavailable => Code::Unavailable,
@@ -59,7 +60,8 @@ pub fn code_name(code: Code) -> &'static str {
 
 /// How long to wait before asking again; `None` when waiting does not help.
 pub fn retry_delay(error: &Error) -> Option<Duration> {
-    let helps = error.kind() == Kind::Unavailable || matches!(error.reason(), Reason::Throttled | Reason::Overloaded);
+    let helps = error.kind() == Kind::Unavailable
+        || matches!(error.reason(), Reason::Throttled | Reason::RateLimited | Reason::Overloaded);
     error.retry_delay().or(helps.then_some(RETRY_DELAY))
 }
 

@@ -40,7 +40,8 @@ async fn front() -> (tempfile::TempDir, Front) {
         shutdown: CancellationToken::new(),
         tasks: TaskTracker::new(),
         limits: Limits::default(),
-        callers: Callers::Operator(Arc::from("dev")),
+        callers: Arc::new(Callers::everybody_is_operator("dev")),
+        permissions: Arc::new(Permissions::operators_only()),
     };
     (folder, front)
 }

@@ -42,7 +42,7 @@ impl VerificationService for Service {
         &self,
         request: Request<Streaming<VerifyTokensRequest>>,
     ) -> Result<Response<Self::VerifyTokensStream>, Status> {
-        let (metadata, _, questions) = request.into_parts();
+        let (metadata, extensions, questions) = request.into_parts();
         let front = self.0.clone();
         let answers = |call: &Call| {
             let call_id = call.call_id.clone();
@@ -54,7 +54,7 @@ impl VerificationService for Service {
                 .filter_map(std::future::ready)
                 .boxed()
         };
-        Ok(self.0.converse::<VerifyTokensRequest, _>(metadata, answers))
+        self.0.converse::<VerifyTokensRequest, _>(metadata, &extensions, answers).await
     }
 
     type WatchTrustStream = Answers<WatchTrustResponse>;

@@ -1,0 +1,44 @@
+//! Connections in: who may connect, how long they may take, what they have proven before the first call.
+//!
+//! It knows no tenants and no methods.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What is known of a connection once it stands. Cheap to clone; each request carries one among its extensions.
+#[derive(Clone, Debug)]
+pub struct Connection(Arc<Proven>);
+
+#[derive(Debug)]
+struct Proven {
+    source: Source,
+    certificates: Vec<Vec<u8>>,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Tcp(SocketAddr),
+    /// A Unix socket, with what the kernel says of the process at its other end.
+    Unix {
+        uid: u32,
+        gid: u32,
+        pid: Option<i32>,
+    },
+}
+
+impl Connection {
+    /// `certificates` are the client's, in DER, its own first, already verified against the CA; none where it gave none.
+    pub fn new(source: Source, certificates: Vec<Vec<u8>>) -> Self {
+        Connection(Arc::new(Proven { source, certificates }))
+    }
+
+    pub fn source(&self) -> Source {
+        self.0.source
+    }
+
+    /// The client's verified certificates in DER, its own first.
+    pub fn certificates(&self) -> &[Vec<u8>] {
+        &self.0.certificates
+    }
+}
