@@ -17,6 +17,7 @@ mod flights;
 mod issuing;
 mod journals;
 mod keys;
+mod logins;
 mod onboarding;
 mod orphans;
 mod outcomes;
@@ -45,6 +46,7 @@ use tokio_util::task::TaskTracker;
 pub use audit::Audit;
 pub use catalog::Catalog;
 pub use clients::Clients;
+pub use logins::Logins;
 pub use reconciling::Reconciling;
 pub use revocations::Revocations;
 pub use rotations::Rotations;
@@ -69,6 +71,7 @@ pub struct Broker {
     pub rotations: Arc<Rotations>,
     pub tokens: Arc<Tokens>,
     pub verifier: Arc<Verifier>,
+    pub logins: Arc<Logins>,
     pub revocations: Arc<Revocations>,
     pub catalog: Arc<Catalog>,
     pub audit: Arc<Audit>,
@@ -96,6 +99,7 @@ impl Broker {
             reconciling: Arc::new(Reconciling::new(world.clone(), pools.clone(), rotator.clone(), journals.clone())),
             pools,
             rotations: Arc::new(Rotations::new(world.clone(), rotator, journals.clone())),
+            logins: Arc::new(Logins::new(world.clone(), tracker.clone())?),
             tokens: Arc::new(Tokens::new(world.clone(), tracker)),
             revocations: Arc::new(Revocations::new(world.clone(), verifier.clone())),
             verifier,

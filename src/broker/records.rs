@@ -2,7 +2,7 @@
 //!
 //! - A [`Change`] is made from an audit event, so nothing changes without one.
 //! - Every write says which version it saw; whoever comes second fails with CONCURRENT_CHANGE and has changed nothing.
-//! - Tenants, clients, owners, issuers, pools and revoked tokens are read through bounded views in memory. A commit
+//! - Tenants, clients, credentials, owners, issuers, pools and revoked tokens are read through bounded views in memory. A commit
 //!   drops what it touches, before it is answered: a caller who has been told of a change sees it.
 
 use std::collections::HashMap;
@@ -21,6 +21,7 @@ use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::TenantId;
 use crate::domain::pool::Pool;
 use crate::domain::revocation::RevokedToken;
+use crate::domain::rotation::Credential;
 use crate::domain::tenant::Tenant;
 
 /// What is kept on a shelf of its own.
@@ -61,6 +62,7 @@ pub struct Records {
     registry: Arc<dyn Registry>,
     tenants: View<Tenant>,
     clients: View<Client>,
+    credentials: View<Credential>,
     owners: View<Owner>,
     issuers: View<IssuerPool>,
     pools: View<Pool>,
@@ -80,6 +82,7 @@ impl Records {
             registry,
             tenants: View::new(max_cached),
             clients: View::new(max_cached),
+            credentials: View::new(max_cached),
             owners: View::new(max_cached),
             issuers: View::new(max_cached),
             pools: View::new(max_cached),
@@ -151,6 +154,7 @@ impl Records {
             match shelf {
                 Shelf::Tenant => self.tenants.forget(key),
                 Shelf::Client => self.clients.forget(key),
+                Shelf::Credential => self.credentials.forget(key),
                 Shelf::Owner => self.owners.forget(key),
                 Shelf::Issuer => self.issuers.forget(key),
                 Shelf::Pool => self.pools.forget(key),
@@ -274,6 +278,12 @@ impl Viewed for Tenant {
 impl Viewed for Client {
     fn view(records: &Records) -> &View<Self> {
         &records.clients
+    }
+}
+
+impl Viewed for Credential {
+    fn view(records: &Records) -> &View<Self> {
+        &records.credentials
     }
 }
 

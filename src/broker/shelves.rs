@@ -204,9 +204,14 @@ pub fn rotation_prefix(client: &ClientName) -> String {
     format!("{}/", client_key(client))
 }
 
-/// A space cannot be part of an issuer that is a URL, nor of an app client id.
 pub fn owner_key(issuer: &Issuer, app_client: &AppClientId) -> String {
-    format!("{issuer} {app_client}")
+    format!("{}{issuer}", owner_prefix(app_client))
+}
+
+/// The start of the keys of whoever owns an app client of this id, whatever its issuer: one, since Cognito's ids are
+/// unique. A space cannot be part of an issuer that is a URL, nor of an app client id.
+pub fn owner_prefix(app_client: &AppClientId) -> String {
+    format!("{app_client} ")
 }
 
 pub fn use_key(scope: &Scope, client: &ClientName) -> String {

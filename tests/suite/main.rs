@@ -22,6 +22,7 @@ mod harness;
 mod hygiene;
 mod kill;
 mod lists;
+mod logins;
 mod operations;
 mod peers;
 mod readme;

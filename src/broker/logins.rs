@@ -1,0 +1,132 @@
+//! Telling whether somebody has a client's own app client id and secret: the credential of RFC 6749, section 2.3.1, that the
+//! client would show to the token endpoint, shown to the broker instead.
+//!
+//! No copy of a secret is kept for it. What is held in memory is a keyed digest, under a key that this process made for
+//! nothing else, of each secret that authenticates at Cognito now: the current one, the one on its way out, the one on its
+//! way in. It holds for one version of the client's credential record, so the step of a rotation that takes a secret out
+//! of that record takes it out of here, and a wrong secret costs the vault nothing.
+//!
+//! It must never say yes to a secret that Cognito would refuse, once this broker has recorded that; nor tell by its
+//! answer, or by how long comparing takes, what was wrong. It fails when registry or vault cannot be read: then nobody
+//! knows.
+
+use std::sync::Arc;
+
+use aws_lc_rs::{constant_time, hmac};
+use tokio_util::task::TaskTracker;
+
+use super::api::Page;
+use super::flights::Flights;
+use super::ports::Wanted;
+use super::records::Versioned;
+use super::shelves::{client_key, owner_prefix};
+use super::world::World;
+use crate::domain::client::{Client, Owner};
+use crate::domain::error::{Error, Result};
+use crate::domain::id::{AppClientId, ClientName};
+use crate::domain::rotation::{Candidate, Credential};
+use crate::domain::secret::ClientSecret;
+
+pub struct Logins {
+    world: Arc<World>,
+    /// What is known of an app client id, also that it is nobody's.
+    held: moka::sync::Cache<AppClientId, Option<Arc<Login>>>,
+    readings: Flights<AppClientId, Option<Arc<Login>>>,
+    key: hmac::Key,
+}
+
+/// Who has an app client id, and what their secrets digest to.
+struct Login {
+    client: ClientName,
+    client_uid: String,
+    credential_version: u64,
+    digests: Vec<hmac::Tag>,
+}
+
+impl Logins {
+    /// Fails when there is no randomness.
+    pub fn new(world: Arc<World>, tracker: TaskTracker) -> Result<Self> {
+        let mut bytes = zeroize::Zeroizing::new([0; 32]);
+        aws_lc_rs::rand::fill(bytes.as_mut_slice()).map_err(|e| Error::internal("making a key for digests", e))?;
+        let held = moka::sync::Cache::new(world.settings.tokens.max_cached);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, bytes.as_slice());
+        Ok(Logins { held, readings: Flights::new(tracker), key, world })
+    }
+
+    /// The client whose app client id and secret these are; `None` for everything else, whatever is wrong with it.
+    ///
+    /// Fails with UNAVAILABLE when the registry or the vault cannot be read.
+    pub async fn check(self: &Arc<Self>, app_client: &str, secret: &str) -> Result<Option<ClientName>> {
+        let (Ok(app_client), Ok(secret)) =
+            (AppClientId::parse("client_id", app_client), ClientSecret::parse_foreign("client_secret", secret))
+        else {
+            return Ok(None);
+        };
+        let login = match self.held.get(&app_client) {
+            Some(Some(login)) if self.is_current(&login).await? => Some(login),
+            _ => self.read(&app_client).await?,
+        };
+        let Some(login) = login else { return Ok(None) };
+        let given = hmac::sign(&self.key, secret.expose().as_bytes());
+        // Every one of them is compared.
+        let fits = login.digests.iter().fold(false, |fits, digest| {
+            constant_time::verify_slices_are_equal(digest.as_ref(), given.as_ref()).is_ok() | fits
+        });
+        Ok(fits.then(|| login.client.clone()))
+    }
+
+    /// Whether nothing has changed since the secrets were read.
+    async fn is_current(&self, login: &Login) -> Result<bool> {
+        let key = client_key(&login.client);
+        let client = self.world.records.view::<Client>(&key).await?;
+        let credential = self.world.records.view::<Credential>(&key).await?;
+        Ok(client.is_some_and(|client| client.uid == login.client_uid)
+            && credential.is_some_and(|credential| credential.version == login.credential_version))
+    }
+
+    /// Reads it anew; one reading serves all who ask meanwhile.
+    async fn read(self: &Arc<Self>, app_client: &AppClientId) -> Result<Option<Arc<Login>>> {
+        let (this, wanted) = (self.clone(), app_client.clone());
+        let reading = self.readings.join(app_client.clone(), move || async move { this.look_up(&wanted).await });
+        let login = reading.await?;
+        match &login {
+            Some(_) => self.held.insert(app_client.clone(), login.clone()),
+            // It may be issued the next moment.
+            None => self.held.invalidate(app_client),
+        }
+        Ok(login)
+    }
+
+    async fn look_up(&self, app_client: &AppClientId) -> Result<Option<Arc<Login>>> {
+        let page = Page { after: None, size: 2 };
+        let owners = self.world.records.list::<Owner>(&owner_prefix(app_client), &page).await?;
+        // Cognito's ids are unique; of two owners nobody could say which is meant.
+        let [owner] = owners.items.as_slice() else { return Ok(None) };
+        if owner.revoked || owner.purge_time.is_some() {
+            return Ok(None);
+        }
+        let key = client_key(&owner.client);
+        let credential: Option<Versioned<Credential>> = self.world.records.get(&key).await?;
+        let client: Option<Versioned<Client>> = self.world.records.get(&key).await?;
+        let (Some(credential), Some(client)) = (credential, client) else { return Ok(None) };
+        if client.uid != owner.client_uid {
+            return Ok(None);
+        }
+        let registered = |candidate: &&Candidate| candidate.secret.is_some();
+        let versions = std::iter::once(&credential.current.version)
+            .chain(credential.previous.as_ref().map(|previous| &previous.held.version))
+            .chain(credential.candidate.as_ref().filter(registered).map(|candidate| &candidate.version));
+        let mut digests = Vec::new();
+        for version in versions {
+            let document = self.world.vault.read(&client.secret_name, Wanted::Version(version)).await?;
+            let document = document.filter(|document| document.client_id.as_ref() == Some(app_client));
+            digests.extend(document.map(|it| hmac::sign(&self.key, it.client_secret.expose().as_bytes())));
+        }
+        Ok(Some(Arc::new(Login {
+            client: client.name.clone(),
+            client_uid: client.uid.clone(),
+            credential_version: credential.version,
+            digests,
+        })))
+    }
+}
