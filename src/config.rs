@@ -6,6 +6,7 @@
 
 mod aws;
 mod error;
+mod permission;
 mod sections;
 mod setting;
 mod settings;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 pub use aws::{Aws, AwsEndpoints, AwsQuotas, TokenSource};
 pub use error::ConfigError;
 use error::Document;
+pub use permission::Permission;
 pub use sections::{
     Audit, Backend, Callers, Embedded, Grpc, Journal, Log, MasterKeySource, Pools, Rotation, Secrets, Shutdown, Tokens,
     Verification,
@@ -43,6 +45,7 @@ pub struct Config {
     pub embedded: Embedded,
     pub aws: Aws,
     pub callers: Callers,
+    pub permission: Permission,
     pub pools: Pools,
     pub tokens: Tokens,
     pub verification: Verification,
@@ -64,6 +67,7 @@ impl Default for Config {
             embedded: Embedded::default(),
             aws: Aws::default(),
             callers: Callers::default(),
+            permission: Permission::default(),
             pools: Pools::default(),
             tokens: Tokens::default(),
             verification: Verification::default(),
@@ -165,6 +169,10 @@ impl Config {
             let why = "must be set to true: everyone who can connect to the loopback address acts as an operator, \
                        since this version does not authenticate callers";
             return Some(("callers.trust_loopback", why.to_owned()));
+        }
+        if self.permission.replace_defaults && self.permission.policies.is_none() {
+            let why = "must be false where permission.policies names none: nobody could do anything";
+            return Some(("permission.replace_defaults", why.to_owned()));
         }
         if self.backend == Backend::Aws && self.aws.region.is_empty() {
             return Some(("aws.region", "must be set: the Region of the broker's pools and secrets".to_owned()));

@@ -31,7 +31,7 @@ use crate::domain::error::Error;
 use crate::domain::id::UserPoolId;
 use crate::embedded::{self, Embedded, MasterKey, MasterKeyError, OpenError, Options};
 use crate::grpc::{self, Front, Limits};
-use crate::permission::Permissions;
+use crate::permission::{Origin, Permissions, PolicyError};
 use crate::runtime::readiness::Readiness;
 use crate::runtime::shutdown::{Drained, drain};
 
@@ -42,6 +42,8 @@ pub use live::{Finding, Verdict, try_out};
 pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error("permission.policies: {0}")]
+    Policies(#[from] PolicyError),
     #[error("the data folder {folder}: {source}")]
     DataFolder { folder: PathBuf, source: std::io::Error },
     #[error("another keyward works on the data folder {0}; a folder has one broker")]
@@ -87,6 +89,18 @@ pub async fn start_through(
     clock: Arc<dyn Clock>,
     through: impl FnOnce(Ports) -> Ports,
 ) -> Result<Running, StartError> {
+    start_for(config, clock, Callers::everybody_is_operator("dev"), through).await
+}
+
+/// Like [`start_through`], with callers told apart by `callers` and not as the configuration says. For tests of what a
+/// caller may do.
+pub async fn start_for(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    callers: Callers,
+    through: impl FnOnce(Ports) -> Ports,
+) -> Result<Running, StartError> {
+    let permissions = Arc::new(permissions(&config)?);
     let readiness = Readiness::new();
     let starting = readiness.hold("storage");
 
@@ -107,8 +121,8 @@ pub async fn start_through(
         shutdown: draining.clone(),
         tasks: tracker.clone(),
         limits: Limits { message_bytes: config.grpc.max_message_bytes, call_duration: config.grpc.request_timeout },
-        callers: Arc::new(Callers::everybody_is_operator("dev")),
-        permissions: Arc::new(Permissions::operators_only()),
+        callers: Arc::new(callers),
+        permissions: permissions.clone(),
     };
     let health_service = HealthService::from_health_reporter(health.clone());
     let routes = grpc::routes(front, tonic_health::pb::health_server::HealthServer::new(health_service))?;
@@ -118,6 +132,7 @@ pub async fn start_through(
         let stopping = stopping.clone();
         async move { broker.work(stopping).await }
     });
+    tracker.spawn(permissions.follow(config.permission.reload_interval, stopping.clone()));
     drop(starting);
     announce(&health, ServingStatus::Serving).await;
     Ok(Running { local_addr, readiness, health, draining, stopping, tracker, server, config, _data_lock: data_lock })
@@ -156,6 +171,12 @@ impl Running {
         self.stopping.cancel();
         calls.and(drain(self.tracker, deadline).await)
     }
+}
+
+/// The policies that the configuration names, read and checked.
+pub fn permissions(config: &Config) -> Result<Permissions, StartError> {
+    let config::Permission { policies, replace_defaults, .. } = &config.permission;
+    Ok(Permissions::open(Origin { path: policies.clone(), replace_defaults: *replace_defaults })?)
 }
 
 /// Two brokers on one file would each trust memories that the other makes false.

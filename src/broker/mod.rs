@@ -17,6 +17,7 @@ mod flights;
 mod issuing;
 mod journals;
 mod keys;
+mod known;
 mod logins;
 mod onboarding;
 mod orphans;
@@ -76,6 +77,7 @@ pub struct Broker {
     pub catalog: Arc<Catalog>,
     pub audit: Arc<Audit>,
     pub reconciling: Arc<Reconciling>,
+    world: Arc<World>,
     pools: Arc<Pools>,
     journals: Arc<Journals>,
 }
@@ -104,7 +106,8 @@ impl Broker {
             revocations: Arc::new(Revocations::new(world.clone(), verifier.clone())),
             verifier,
             catalog: Arc::new(Catalog::new(world.clone(), journals.clone())),
-            audit: Arc::new(Audit::new(world)),
+            audit: Arc::new(Audit::new(world.clone())),
+            world,
             journals,
         })
     }

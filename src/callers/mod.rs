@@ -18,7 +18,13 @@ pub struct Callers {
 impl Callers {
     /// Nobody is told apart: everybody is an operator of this name. For a listener that only its operator can reach.
     pub fn everybody_is_operator(name: &str) -> Self {
-        Callers { everybody: Some(Arc::new(Caller::operator(name))) }
+        Callers::everybody_is(Caller::operator(name))
+    }
+
+    /// Nobody is told apart: everybody is this caller, whatever they bring along. No configuration leads here: it is for
+    /// tests of what one caller may do.
+    pub fn everybody_is(caller: Caller) -> Self {
+        Callers { everybody: Some(Arc::new(caller)) }
     }
 
     /// The caller of one call. `authorization` are the values of all its `authorization` headers.

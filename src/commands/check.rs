@@ -8,6 +8,7 @@ use keyward::daemon::{self, Verdict};
 use keyward::runtime::clock::SystemClock;
 
 use super::Outcome;
+use super::asking::Asking;
 
 /// Check a configuration file and print what is in force.
 ///
@@ -19,10 +20,14 @@ use super::Outcome;
 /// on AWS credentials, endpoints, each permission and the adopted pools. One line for each: ok, missing (what is wrong
 /// and what mends it), or not tried (why). Nothing is changed: a write is tried on what does not exist. Exit code 1 if
 /// anything is missing.
+///
+/// With --as it says whether a caller may do something, and which policies say so. Exit code 1 if it may not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  keyward check --config keyward.toml\n  \
                         keyward check --config keyward.toml > full.toml    write every key out\n  \
-                        keyward check --config keyward.toml --live         try what it needs")]
+                        keyward check --config keyward.toml --live         try what it needs\n  \
+                        keyward check --config keyward.toml --as spiffe://example.org/orders --of tenants/acme \\\n    \
+                        --action GetToken --on tenants/acme/clients/orders      say whether it may")]
 pub(super) struct Args {
     /// The configuration, in TOML
     #[arg(long, value_name = "FILE")]
@@ -30,10 +35,16 @@ pub(super) struct Args {
     /// Try what a broker with this configuration needs, and change nothing
     #[arg(long)]
     live: bool,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     let config = Config::load(&args.config)?;
+    if let Some(outcome) = args.asking.explain(&config)? {
+        return Ok(outcome);
+    }
+    daemon::permissions(&config)?;
     let source = config.master_key_source().map_err(|error| error.in_file(&args.config))?;
     if let Some(MasterKeySource::File(path)) = &source {
         super::home::check_key_file(path).map_err(|error| error.in_file(&args.config))?;

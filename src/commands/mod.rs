@@ -3,6 +3,7 @@
 //! Commands put configuration, logs, signals and the daemon together and print for people. What the daemon does is not
 //! known here.
 
+mod asking;
 mod check;
 mod dev;
 mod home;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use keyward::config::ConfigError;
+use keyward::daemon::StartError;
 use keyward::tour::TourError;
 
 const ABOUT: &str = "Keeps the machine-to-machine credentials of a multi-tenant platform on Amazon Cognito: issues an \
@@ -32,7 +34,7 @@ Examples:
 
 Exit codes:
   0         done, or stopped by SIGTERM or SIGINT with every call under way finished
-  1         it did not start, or it failed, or the tour found something that should not be, or check --live missed something
+  1         it did not start, or it failed, or the tour found something that should not be, or check --live missed something, or check --as is denied
   2         the command line or the configuration is wrong; nothing was started
   3         stopped by a signal, with calls still under way at shutdown.drain_deadline
   130, 143  ended at once by a second SIGINT or SIGTERM
@@ -90,7 +92,12 @@ pub fn main() -> ExitCode {
 /// Whether what was asked for is at fault, so that asking again is of no use.
 fn is_misuse(error: &anyhow::Error) -> bool {
     let is_target = |cause: &TourError| matches!(cause, TourError::Target { .. });
-    error.chain().any(|cause| cause.is::<ConfigError>() || cause.downcast_ref().is_some_and(is_target))
+    let is_policy = |cause: &StartError| matches!(cause, StartError::Policies(_));
+    error.chain().any(|cause| {
+        cause.is::<ConfigError>()
+            || cause.downcast_ref().is_some_and(is_target)
+            || cause.downcast_ref().is_some_and(is_policy)
+    })
 }
 
 fn in_runtime(command: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {

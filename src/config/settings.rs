@@ -38,8 +38,13 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             .lasting(std::time::Duration::ZERO, SECOND * 10),
     ];
     settings.extend(aws);
+    settings.extend([Setting::new(
+        "callers.trust_loopback",
+        Value::Flag(callers.trust_loopback),
+        "Every caller acts as an operator",
+    )]);
+    settings.extend(super::permission::settings(&config.permission));
     settings.extend([
-        Setting::new("callers.trust_loopback", Value::Flag(callers.trust_loopback), "Every caller acts as an operator"),
         Setting::new(
             "pools.app_clients_per_shared_pool",
             count(pools.app_clients_per_shared_pool),

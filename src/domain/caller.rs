@@ -5,12 +5,16 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::client::Client;
+use super::error::Error;
 use super::id::{ClientId, ClientName, TenantId};
+use super::tenant::{Labels, Tenant};
 
 /// Who did it. Its text is what audit events, policies and the configuration call it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -69,6 +73,43 @@ impl fmt::Display for Principal {
     }
 }
 
+/// Reads what [`Display`](fmt::Display) writes. An issuer holds no `#` (RFC 8414, section 2), so the first one ends it.
+impl FromStr for Principal {
+    type Err = Error;
+
+    /// Fails with INVALID_ARGUMENT.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let unknown = || {
+            let forms = "must be spiffe://…, dns:NAME, token:ISSUER#SUBJECT, aws:ARN, unix:UID, operator:NAME, anonymous, \
+                         keyward or client:tenants/TENANT/clients/CLIENT";
+            Error::invalid("principal", forms)
+        };
+        match text {
+            "keyward" => return Ok(Principal::Keyward),
+            "anonymous" => return Ok(Principal::Anonymous),
+            _ if text.starts_with("spiffe://") => return Ok(Principal::Spiffe(text.into())),
+            _ => {}
+        }
+        let (form, rest) = text.split_once(':').filter(|(_, rest)| !rest.is_empty()).ok_or_else(unknown)?;
+        match form {
+            "operator" => Ok(Principal::Operator(rest.into())),
+            "dns" => Ok(Principal::Dns(rest.into())),
+            "token" => {
+                let (issuer, subject) = rest.split_once('#').ok_or_else(unknown)?;
+                Ok(Principal::Subject { issuer: issuer.into(), subject: subject.into() })
+            }
+            "aws" => Ok(Principal::Aws(rest.into())),
+            "client" => ClientName::parse("principal", rest).map(Principal::Client),
+            // As it is written, so that one user has one text.
+            "unix" => match rest.parse::<u32>() {
+                Ok(uid) if uid.to_string() == rest => Ok(Principal::User(uid)),
+                _ => Err(unknown()),
+            },
+            _ => Err(unknown()),
+        }
+    }
+}
+
 /// What a caller is to Keyward, by configuration. The default policies give each its rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -79,6 +120,8 @@ pub enum Role {
 }
 
 impl Role {
+    pub const ALL: [Role; 2] = [Role::Operator, Role::Verifier];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Operator => "operator",
@@ -143,12 +186,60 @@ impl Target {
     }
 }
 
+/// What carries labels of the operator's choice.
+pub trait Labelled: Send + Sync {
+    fn labels(&self) -> &Labels;
+}
+
+impl Labelled for Tenant {
+    fn labels(&self) -> &Labels {
+        &self.labels
+    }
+}
+
+impl Labelled for Client {
+    fn labels(&self) -> &Labels {
+        &self.labels
+    }
+}
+
+/// What is known of the tenant and the client of a name. What does not exist has no labels.
+#[derive(Clone, Default)]
+pub struct Named {
+    pub tenant: Option<Arc<dyn Labelled>>,
+    pub client: Option<Arc<dyn Labelled>>,
+}
+
+/// The labels that a question of permission may depend on. Two are equal when their labels are.
+#[derive(Clone, Default)]
+pub struct Known {
+    pub of_target: Named,
+    /// Of the tenant and the client that the caller is.
+    pub of_caller: Named,
+}
+
+impl PartialEq for Known {
+    fn eq(&self, other: &Self) -> bool {
+        fn same(one: Option<&Arc<dyn Labelled>>, other: Option<&Arc<dyn Labelled>>) -> bool {
+            match (one, other) {
+                (Some(one), Some(other)) => one.labels() == other.labels(),
+                (Some(some), None) | (None, Some(some)) => some.labels().is_empty(),
+                (None, None) => true,
+            }
+        }
+        let pairs = [(&self.of_target, &other.of_target), (&self.of_caller, &other.of_caller)];
+        pairs.into_iter().all(|(one, other)| {
+            same(one.tenant.as_ref(), other.tenant.as_ref()) && same(one.client.as_ref(), other.client.as_ref())
+        })
+    }
+}
+
 /// One question of permission: may `caller` do `action` to `target`?
 #[derive(Clone, Debug)]
 pub struct Ask<'a> {
     pub caller: &'a Caller,
     /// The method's name without its service: `GetToken`.
-    pub action: &'static str,
+    pub action: &'a str,
     pub target: Target,
     /// The scopes that are asked for, as the caller wrote them.
     pub scopes: &'a [String],
@@ -158,7 +249,52 @@ pub struct Ask<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn any_principal() -> impl Strategy<Value = Principal> {
+        let text = || "[!-~]{1,40}".prop_map(Arc::<str>::from);
+        let id = || "[a-z][a-z0-9-]{1,20}[a-z0-9]";
+        prop_oneof![
+            text().prop_map(Principal::Operator),
+            Just(Principal::Keyward),
+            Just(Principal::Anonymous),
+            "spiffe://[!-~]{1,40}".prop_map(|id| Principal::Spiffe(id.into())),
+            text().prop_map(Principal::Dns),
+            ("https://[!-\"$-~]{1,40}", text())
+                .prop_map(|(issuer, subject)| Principal::Subject { issuer: issuer.into(), subject }),
+            text().prop_map(Principal::Aws),
+            (id(), id()).prop_map(|(tenant, client)| {
+                let tenant = TenantId::parse("tenant", &tenant).expect("an id");
+                Principal::Client(ClientName::new(tenant, ClientId::parse("client", &client).expect("an id")))
+            }),
+            any::<u32>().prop_map(Principal::User),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_principals_text_is_read_back(principal in any_principal()) {
+            prop_assert_eq!(principal.to_string().parse::<Principal>().expect("its own text"), principal);
+        }
+
+        #[test]
+        fn what_is_read_is_written_as_it_was(text in "(spiffe://|dns:|token:|aws:|client:|unix:|operator:)?[ -~]{0,30}") {
+            if let Ok(principal) = text.parse::<Principal>() {
+                prop_assert_eq!(principal.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_principal_is_refused() {
+        for text in
+            ["", "spiffe:", "dns:", "token:https://a", "client:orders", "unix:-1", "unix:007", "unix:", "somebody"]
+        {
+            assert!(text.parse::<Principal>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_name_is_about_a_tenant_a_client_or_the_platform() {

@@ -12,11 +12,12 @@ use tracing::{Instrument as _, Span};
 use super::Front;
 use super::caller::{CALL_ID_HEADER, authorization, call_id};
 use super::requests::Asked;
+use super::standing::{Standing, ask};
 use super::status::{code, code_name, log_cause, shutting_down, status};
 use crate::domain::audit::Call;
-use crate::domain::caller::{Ask, Caller, Principal, Target};
+use crate::domain::caller::{Caller, Principal};
 use crate::domain::error::{Error, Reason, Result};
-use crate::net::{Connection, Source};
+use crate::net::Connection;
 
 /// A stream of answers. It ends with its first error.
 pub type Answers<A> = BoxStream<'static, Result<A, Status>>;
@@ -87,8 +88,15 @@ impl Front {
         let (metadata, extensions, message) = request.into_parts();
         let (call, span, permitted) = self.begin(metadata, &extensions, &message).await;
         let (end, resource) = (End::of(&call, span.clone()), message.resource());
-        match permitted.and_then(|_| work(message)) {
-            Ok(items) => Ok(self.follow(call, span, end, resource, items.map(move |i| i.map(encode)).boxed())),
+        let opened = permitted.and_then(|caller| {
+            let standing = self.standing(caller, &extensions, &message);
+            Ok((standing, work(message)?))
+        });
+        match opened {
+            Ok((standing, items)) => {
+                let items = items.map(move |item| item.map(encode)).boxed();
+                Ok(self.follow(call, span, end, Flowing { resource, standing, items }))
+            }
             Err(error) => Err(self.refuse(&call, &resource, error, end).instrument(span).await),
         }
     }
@@ -103,9 +111,10 @@ impl Front {
         let (call, span, permitted) = self.begin(metadata, extensions, &M::default()).await;
         let end = End::of(&call, span.clone());
         match permitted {
-            Ok(_) => {
-                let answers = answers(&call);
-                Ok(self.follow(call, span, end, String::new(), answers))
+            Ok(caller) => {
+                let standing = self.standing(caller, extensions, &M::default());
+                let items = answers(&call);
+                Ok(self.follow(call, span, end, Flowing { resource: String::new(), standing, items }))
             }
             Err(error) => Err(self.refuse(&call, "", error, end).instrument(span).await),
         }
@@ -128,7 +137,8 @@ impl Front {
         let connection = extensions.get::<Connection>();
         let permitted = match self.callers.resolve(connection, &authorization(&headers)).await {
             Ok(caller) => {
-                self.permit(&caller, connection, message).map(|()| caller.clone()).map_err(|e| (Some(caller), e))
+                let permitted = self.permit(&ask(&caller, connection, message)).await;
+                permitted.map(|()| caller.clone()).map_err(|error| (Some(caller), error))
             }
             Err(error) => Err((None, error)),
         };
@@ -143,14 +153,10 @@ impl Front {
         (call, span, permitted.map_err(|(_, error)| error))
     }
 
-    fn permit<M: Asked>(&self, caller: &Caller, connection: Option<&Connection>, message: &M) -> Result<()> {
-        let source = match connection.map(Connection::source) {
-            Some(Source::Tcp(address)) => Some(address.ip()),
-            Some(Source::Unix { .. }) | None => None,
-        };
-        let (_, action) = M::METHOD.split_once('/').unwrap_or_default();
-        let target = Target::of(&message.resource());
-        self.permissions.decide(&Ask { caller, action, target, scopes: message.scopes(), source })
+    /// What a stream of the caller's goes on under.
+    fn standing<M: Asked>(&self, caller: Arc<Caller>, extensions: &Extensions, message: &M) -> Standing {
+        let asker = caller.clone();
+        Standing::new(self, caller, &ask(&asker, extensions.get::<Connection>(), message))
     }
 
     fn follow<A: Send + 'static>(
@@ -158,11 +164,10 @@ impl Front {
         call: Call,
         span: Span,
         end: End,
-        resource: String,
-        items: BoxStream<'static, Result<A>>,
+        flowing: Flowing<A>,
     ) -> Response<Answers<A>> {
         let head = call.clone();
-        let flow = Flow { front: self.clone(), call, span, end, resource, items };
+        let flow = Flow { front: self.clone(), call, span, end, flowing };
         let answers = stream::unfold(Some(flow), |flow| async move {
             let flow = flow?;
             let span = flow.span.clone();
@@ -203,22 +208,41 @@ struct Flow<A> {
     call: Call,
     span: Span,
     end: End,
+    flowing: Flowing<A>,
+}
+
+/// What comes, what it is about, and the permission that it comes under.
+struct Flowing<A> {
     resource: String,
+    standing: Standing,
     items: BoxStream<'static, Result<A>>,
+}
+
+impl<A: Send> Flowing<A> {
+    /// The next answer, unless its caller may not have it any more.
+    async fn next(&mut self, front: &Front) -> Option<Result<A>> {
+        loop {
+            if let Err(error) = self.standing.confirm(front).await {
+                return Some(Err(error));
+            }
+            tokio::select! {
+                biased;
+                () = front.shutdown.cancelled() => return Some(Err(shutting_down())),
+                () = self.standing.doubt(front) => {}
+                item = self.items.next() => return item,
+            }
+        }
+    }
 }
 
 impl<A: Send> Flow<A> {
     /// The next answer and what follows it.
     async fn next(mut self) -> Option<(Result<A, Status>, Option<Self>)> {
-        let item = tokio::select! {
-            biased;
-            () = self.front.shutdown.cancelled() => Some(Err(shutting_down())),
-            item = self.items.next() => item,
-        };
+        let item = self.flowing.next(&self.front).await;
         match item {
             Some(Ok(answer)) => Some((Ok(answer), Some(self))),
             Some(Err(error)) => {
-                let status = self.front.refuse(&self.call, &self.resource, error, self.end).await;
+                let status = self.front.refuse(&self.call, &self.flowing.resource, error, self.end).await;
                 Some((Err(status), None))
             }
             None => {

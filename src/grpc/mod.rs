@@ -17,6 +17,7 @@ mod draining;
 mod encode;
 mod limits;
 mod requests;
+mod standing;
 mod status;
 mod tenants;
 mod tokens;

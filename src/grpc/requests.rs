@@ -25,7 +25,7 @@ pub trait Asked: prost::Message + Default + 'static {
         String::new()
     }
 
-    /// The scopes that are asked for, as the caller wrote them; none where the method has none.
+    /// The scopes that are asked for, or that a client is to have, as the caller wrote them; none where the method has none.
     fn scopes(&self) -> &[String] {
         &[]
     }
@@ -88,9 +88,14 @@ macro_rules! dry_runnable {
     };
 }
 
-/// Each line: the request, its method, whether it can be repeated, what it is about.
+/// The scopes that a client is to have.
+fn scopes_of(client: Option<&proto::Client>) -> &[String] {
+    client.map_or(&[], |client| &client.scopes)
+}
+
+/// Each line: the request, its method, whether it can be repeated, what it is about, the scopes that it asks for.
 macro_rules! asked {
-    ($($request:ident: $method:literal, $kind:ident, $resource:expr;)*) => {
+    ($($request:ident: $method:literal, $kind:ident, $resource:expr $(, scopes $scopes:expr)?;)*) => {
         $(impl Asked for proto::$request {
             const METHOD: &'static str = concat!("keyward.v1.", $method);
 
@@ -99,18 +104,27 @@ macro_rules! asked {
                 resource(self)
             }
 
+            $(fn scopes(&self) -> &[String] {
+                let scopes: fn(&Self) -> &[String] = $scopes;
+                scopes(self)
+            })?
+
             $kind!();
         })*
 
         /// Every method in the table with its request, for the test against the descriptors.
         #[cfg(test)]
         pub const TABLE: &[(&str, &str)] = &[$((concat!("keyward.v1.", $method), stringify!($request))),*];
+
+        /// Whether each changes something, for the test against the groups that policies speak of.
+        #[cfg(test)]
+        pub const CHANGES: &[(&str, bool)] = &[$((concat!("keyward.v1.", $method), proto::$request::CHANGES)),*];
     };
 }
 
 asked! {
-    GetTokenRequest: "TokenService/GetToken", read, |r| r.name.clone();
-    WatchTokenRequest: "TokenService/WatchToken", read, |r| r.name.clone();
+    GetTokenRequest: "TokenService/GetToken", read, |r| r.name.clone(), scopes |r| &r.scopes;
+    WatchTokenRequest: "TokenService/WatchToken", read, |r| r.name.clone(), scopes |r| &r.scopes;
 
     VerifyTokenRequest: "VerificationService/VerifyToken", read, |r| r.tenant.clone();
     VerifyTokensRequest: "VerificationService/VerifyTokens", read, |_| String::new();
@@ -130,14 +144,15 @@ asked! {
     ExportAuthorizerRequest: "TenantService/ExportAuthorizer", read, |r| r.name.clone();
 
     CreateClientRequest: "ClientService/CreateClient", dry_runnable,
-        |r| format!("{}/clients/{}", r.parent, r.client_id);
+        |r| format!("{}/clients/{}", r.parent, r.client_id), scopes |r| scopes_of(r.client.as_ref());
     GetClientRequest: "ClientService/GetClient", read, |r| r.name.clone();
     ListClientsRequest: "ClientService/ListClients", read, |r| r.parent.clone();
     UpdateClientRequest: "ClientService/UpdateClient", dry_runnable,
-        |r| r.client.as_ref().map(|client| client.name.clone()).unwrap_or_default();
+        |r| r.client.as_ref().map(|client| client.name.clone()).unwrap_or_default(),
+        scopes |r| scopes_of(r.client.as_ref());
     DeleteClientRequest: "ClientService/DeleteClient", repeatable, |r| r.name.clone();
     ImportClientRequest: "ClientService/ImportClient", dry_runnable,
-        |r| format!("{}/clients/{}", r.parent, r.client_id);
+        |r| format!("{}/clients/{}", r.parent, r.client_id), scopes |r| scopes_of(r.client.as_ref());
     RotateClientSecretRequest: "ClientService/RotateClientSecret", dry_runnable, |r| r.name.clone();
     ReplaceClientRequest: "ClientService/ReplaceClient", dry_runnable, |r| r.name.clone();
     RotateClientSecretsRequest: "ClientService/RotateClientSecrets", dry_runnable, |r| r.parent.clone();

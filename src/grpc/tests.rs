@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
-use super::requests::TABLE;
+use super::requests::{CHANGES, TABLE};
 use super::*;
 use crate::broker::Ports;
 use crate::config::Config;
@@ -41,7 +41,7 @@ async fn front() -> (tempfile::TempDir, Front) {
         tasks: TaskTracker::new(),
         limits: Limits::default(),
         callers: Arc::new(Callers::everybody_is_operator("dev")),
-        permissions: Arc::new(Permissions::operators_only()),
+        permissions: Arc::new(Permissions::open(Default::default()).expect("the built-in policies")),
     };
     (folder, front)
 }
@@ -148,6 +148,28 @@ async fn every_method_is_there_and_blames_the_caller_for_what_cannot_be_read() {
         assert_eq!(violations(&status), ["(message)"], "{method}");
         let details = status.get_error_details();
         assert_eq!(details.error_info().expect("ErrorInfo").reason, "FIELD_INVALID", "{method}");
+    }
+}
+
+#[test]
+fn policies_speak_of_exactly_the_methods_and_know_which_change_something() {
+    let permissions = Permissions::open(Default::default()).expect("the built-in policies");
+    let actions = permissions.actions();
+    let methods: BTreeSet<_> =
+        methods().into_iter().map(|(name, _)| name.split_once('/').expect("a method").1.to_owned()).collect();
+    assert_eq!(actions.keys().cloned().collect::<BTreeSet<_>>(), methods);
+    for (method, changes) in CHANGES {
+        let (_, action) = method.split_once('/').expect("a method");
+        let groups: Vec<_> = actions[action].iter().map(String::as_str).collect();
+        // Whatever gives out a credential is not among the reads, so that who may look at everything may not have it.
+        let expected: &[&str] = match action {
+            "GetToken" | "WatchToken" => &["tokens"],
+            "VerifyToken" | "VerifyTokens" | "WatchTrust" => &["verification"],
+            "RevealClientSecret" => &[],
+            _ if *changes => &["changes"],
+            _ => &["reads"],
+        };
+        assert_eq!(groups, expected, "{method}");
     }
 }
 

@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("runtime", &["broker::ports"]),
     ("config", &["runtime"]),
     ("daemon", &["aws", "broker", "callers", "config", "domain", "embedded", "grpc", "net", "permission", "runtime"]),
-    ("commands", &["config", "daemon", "embedded", "runtime", "tour"]),
+    ("commands", &["config", "daemon", "domain", "embedded", "runtime", "tour"]),
     ("lib", &[]),
     ("main", &["commands"]),
 ];
@@ -39,6 +39,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws_sdk_cognitoidentityprovider", &["aws"]),
     ("aws_sdk_secretsmanager", &["aws"]),
     ("aws_smithy_http_client", &["aws"]),
+    ("cedar_policy", &["permission"]),
+    ("miette", &["permission"]),
     ("governor", &["aws"]),
     ("reqwest", &["aws"]),
     ("tonic", &["grpc", "daemon", "tour", "proto"]),
