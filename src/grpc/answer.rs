@@ -229,7 +229,12 @@ impl<A: Send> Flowing<A> {
                 biased;
                 () = front.shutdown.cancelled() => return Some(Err(shutting_down())),
                 () = self.standing.doubt(front) => {}
-                item = self.items.next() => return item,
+                item = self.items.next() => {
+                    return match self.standing.check_proof(front) {
+                        Ok(()) => item,
+                        Err(expired) => Some(Err(expired)),
+                    };
+                }
             }
         }
     }

@@ -94,6 +94,11 @@ impl Standing {
         front.permit(&ask).await
     }
 
+    /// Fails when the proof of who calls has expired. That costs little enough to be asked for each answer.
+    pub(super) fn check_proof(&self, front: &Front) -> Result<()> {
+        check_proof(&self.caller, front.broker.now())
+    }
+
     /// Returns when there is a reason to ask again. May be dropped before, and called again.
     pub(super) async fn doubt(&mut self, front: &Front) {
         let policies = self.policies.changed();

@@ -93,6 +93,8 @@ fn the_domain_does_no_io_does_not_wait_and_reads_no_clock() {
     for file in files {
         let mut paths = Vec::new();
         all_paths(&file.tokens, &mut paths);
+        // An address is a number; only what is done with it is I/O.
+        paths.retain(|path| path.join("::") != "std::net::IpAddr");
         // `now` is an argument; what is called `now` and is a part of a path is somebody's clock.
         let names = paths.iter().flat_map(|path| path.iter().filter(|name| path.len() > 1 || *name != "now"));
         let forbidden: Vec<_> = names.filter(|name| NOT_IN_DOMAIN.contains(&name.as_str())).collect();

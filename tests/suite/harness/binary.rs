@@ -61,6 +61,11 @@ impl Binary {
         Binary { child, address: address.expect("seen"), log, reader: Some(reader) }
     }
 
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("the log").clone()
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()

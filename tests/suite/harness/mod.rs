@@ -1,5 +1,6 @@
 //! Daemons to test against, and the few calls that nearly every test begins with.
 
+pub mod acting;
 mod asks;
 pub mod aws_bench;
 pub mod backend;
@@ -52,7 +53,7 @@ pub use errors::{ErrorDetails, details};
 pub use gate::Gate;
 pub use mutation::{Answer, Mutation};
 pub use outage::{INNER_DETAIL, Outage};
-pub use raw::{methods, send_bytes};
+pub use raw::{ask_with_bytes, methods, send_bytes};
 pub use state::{State, event_after, events, events_of, last_event, pools};
 pub use tools::grpcurl;
 

@@ -22,6 +22,23 @@ pub async fn send_bytes(channel: &Channel, method: &MethodDescriptor, message: V
     Ok(())
 }
 
+/// Sends these bytes as the one message of a call of whatever kind, under this call id. The first answer, or how the call
+/// ended; `None` when it ended well without one.
+pub async fn ask_with_bytes(
+    channel: &Channel,
+    method: &MethodDescriptor,
+    call_id: &str,
+    message: Vec<u8>,
+) -> Result<Option<()>, Status> {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    let mut request = Request::new(futures::stream::iter([message]));
+    request.metadata_mut().insert("x-request-id", call_id.parse().expect("a call id"));
+    let answers = client.streaming(request, PathAndQuery::try_from(path).expect("a path"), Raw).await?;
+    answers.into_inner().message().await
+}
+
 /// Sends bytes as they are, and reads any answer as nothing.
 #[derive(Clone, Copy, Default)]
 struct Raw;
