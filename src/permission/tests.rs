@@ -11,6 +11,7 @@ use crate::domain::id::{ClientId, TenantId};
 use crate::domain::tenant::Labels;
 
 mod cost;
+mod followed;
 mod refused;
 mod written;
 

@@ -127,3 +127,13 @@ fn policies_are_told_apart_wherever_they_begin() {
     let places: Vec<_> = explained.policies.iter().map(|policy| policy.place.as_str()).collect();
     assert_eq!(places, ["mine.cedar:2", "mine.cedar:2:68", "mine.cedar:4"]);
 }
+
+#[test]
+fn the_policies_that_readme_shows_are_valid() {
+    let readme = include_str!("../../../README.md");
+    let shown: Vec<_> = readme.split("```cedar\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!shown.is_empty());
+    for text in shown {
+        in_force(text, false).map(drop).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
