@@ -6,16 +6,19 @@
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use equivalent::Equivalent;
 
-use crate::domain::caller::{Ask, Known, Principal, Role, Target};
+use crate::domain::caller::{Ask, Known, Labelled, Principal, Role, Target};
 use crate::domain::id::{ClientId, TenantId};
 
 /// What is remembered takes about so many bytes at the most.
 const MAX_BYTES: u64 = 32 << 20;
 /// About what a decision takes beside its texts.
 const LEAST_BYTES: usize = 512;
+/// About what a tenant or a client takes beside its labels.
+const BYTES_OF_A_RECORD: usize = 1_024;
 
 pub struct Decisions {
     cache: moka::sync::Cache<Key, Decision>,
@@ -31,7 +34,8 @@ struct Decision {
 
 impl Decisions {
     pub fn new(with_context: bool) -> Self {
-        let weight = |key: &Key, _: &Decision| u32::try_from(key.bytes()).unwrap_or(u32::MAX);
+        let weight =
+            |key: &Key, decision: &Decision| u32::try_from(key.bytes() + bytes_of(&decision.known)).unwrap_or(u32::MAX);
         let cache = moka::sync::Cache::builder().max_capacity(MAX_BYTES).weigher(weight).build();
         Decisions { cache, with_context }
     }
@@ -46,6 +50,16 @@ impl Decisions {
         let key = Question::of(ask, self.with_context).to_key();
         self.cache.insert(key, Decision { permitted, known: known.clone() });
     }
+}
+
+/// About what the records take whose labels are kept to be compared.
+fn bytes_of(known: &Known) -> usize {
+    let Known { of_target, of_caller } = known;
+    let all = [&of_target.tenant, &of_target.client, &of_caller.tenant, &of_caller.client];
+    let labels = |record: &Arc<dyn Labelled>| -> usize {
+        record.labels().iter().map(|(key, value)| 2 * size_of::<String>() + key.len() + value.len()).sum()
+    };
+    all.into_iter().flatten().map(|record| BYTES_OF_A_RECORD + labels(record)).sum()
 }
 
 /// All that a decision depends on but labels. Until when the caller's proof holds is none of it.

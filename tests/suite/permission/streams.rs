@@ -146,13 +146,16 @@ async fn nothing_outlives_the_proof_of_who_calls() {
     assert_eq!(end(&mut tokens).await, expired());
     assert_eq!(end(&mut verdicts).await, expired());
     // What was written until then may still be on its way.
-    let tail_end = loop {
-        match events_seen.message().await {
-            Ok(event) => assert!(event.is_some(), "it ended well"),
-            Err(status) => break details(&status),
+    let rest = async {
+        loop {
+            match events_seen.message().await {
+                Ok(event) => assert!(event.is_some(), "it ended well"),
+                Err(status) => return details(&status),
+            }
         }
     };
-    assert_eq!((tail_end.code, tail_end.reason), expired());
+    let told = tokio::time::timeout(Duration::from_secs(60), rest).await.expect("it ends");
+    assert_eq!((told.code, told.reason), expired());
     assert_eq!(refusal(get_tenant(&daemon, "tenants/acme").await), expired());
     drop(questions);
     daemon.stop().await;
