@@ -1,11 +1,13 @@
 //! Every limit and period of the daemon, parsed once from TOML and checked before anything starts.
 //!
 //! It knows no secret: the master key is named, by file or environment variable, and read by whoever composes the
-//! daemon. So a [`Config`] may be printed. Every key but `callers.trust_loopback` has a default; an unknown key, a wrong
-//! type and a value out of range are errors that name the key, the file and the line.
+//! daemon. So a [`Config`] may be printed. Every key has a default, but without a way in for callers nothing starts; an
+//! unknown key, a wrong type and a value out of range are errors that name the key, the file and the line.
 
 mod aws;
+mod callers;
 mod error;
+mod limits;
 mod permission;
 mod sections;
 mod setting;
@@ -17,11 +19,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use aws::{Aws, AwsEndpoints, AwsQuotas, TokenSource};
+pub use callers::{CallerGrant, Callers, CallersAws, SpiffeDomain, TokenIssuer};
 pub use error::ConfigError;
 use error::Document;
+pub use limits::Limits;
 pub use permission::Permission;
 pub use sections::{
-    Audit, Backend, Callers, Embedded, Grpc, Journal, Log, MasterKeySource, Pools, Rotation, Secrets, Shutdown, Tokens,
+    Audit, Backend, Embedded, Grpc, Journal, Log, MasterKeySource, Pools, Rotation, Secrets, Shutdown, Tokens,
     Verification,
 };
 use setting::Setting;
@@ -54,6 +58,7 @@ pub struct Config {
     pub secrets: Secrets,
     pub audit: Audit,
     pub grpc: Grpc,
+    pub limits: Limits,
     pub shutdown: Shutdown,
     pub log: Log,
 }
@@ -76,6 +81,7 @@ impl Default for Config {
             secrets: Secrets::default(),
             audit: Audit::default(),
             grpc: Grpc::default(),
+            limits: Limits::default(),
             shutdown: Shutdown::default(),
             log: Log::default(),
         }
@@ -102,7 +108,7 @@ impl Config {
         let document = Document::new(text, path);
         let config: Config = toml::from_str(text).map_err(|error| document.unreadable(&error))?;
         match config.first_problem() {
-            Some((key, problem)) => Err(document.invalid(key, problem)),
+            Some((key, problem)) => Err(document.invalid(&key, problem)),
             None => Ok(config),
         }
     }
@@ -115,11 +121,11 @@ impl Config {
             listen,
             data_dir,
             embedded: Embedded { master_key_file, ..Embedded::default() },
-            callers: Callers { trust_loopback: true },
+            callers: Callers { trust_loopback: true, ..Callers::default() },
             ..Config::default()
         };
         match config.first_problem() {
-            Some((key, problem)) => Err(ConfigError::key(key, problem)),
+            Some((key, problem)) => Err(ConfigError::key(&key, problem)),
             None => Ok(config),
         }
     }
@@ -156,28 +162,36 @@ impl Config {
             let line = if shown.is_empty() { format!("# {name} =") } else { format!("{name} = {shown}") };
             text.push_str(&format!("{line:<40} # {origin}{limits}. {}\n", setting.about));
         }
+        for list in callers::lists(&self.callers) {
+            for table in list.tables {
+                text.push_str(&format!("\n[[{}]]\n", list.key));
+                let set = table.iter().map(|(name, value)| (name, value.to_string()));
+                for (name, shown) in set.filter(|(_, shown)| !shown.is_empty()) {
+                    text.push_str(&format!("{name} = {shown}\n"));
+                }
+            }
+        }
         text.trim_start().to_owned()
     }
 
-    fn first_problem(&self) -> Option<(&'static str, String)> {
+    fn first_problem(&self) -> Option<(String, String)> {
         if !self.listen.ip().is_loopback() {
             let why = "must be a loopback address, such as 127.0.0.1:7443: this version does not authenticate callers, \
                        so everyone who could connect would act as an operator";
-            return Some(("listen", why.to_owned()));
+            return Some(("listen".to_owned(), why.to_owned()));
         }
-        if !self.callers.trust_loopback {
-            let why = "must be set to true: everyone who can connect to the loopback address acts as an operator, \
-                       since this version does not authenticate callers";
-            return Some(("callers.trust_loopback", why.to_owned()));
+        if let Some(problem) = self.problem_of_callers() {
+            return Some(problem);
         }
         if self.permission.replace_defaults && self.permission.policies.is_none() {
             let why = "must be false where permission.policies names none: nobody could do anything";
-            return Some(("permission.replace_defaults", why.to_owned()));
+            return Some(("permission.replace_defaults".to_owned(), why.to_owned()));
         }
         if self.backend == Backend::Aws && self.aws.region.is_empty() {
-            return Some(("aws.region", "must be set: the Region of the broker's pools and secrets".to_owned()));
+            let why = "must be set: the Region of the broker's pools and secrets";
+            return Some(("aws.region".to_owned(), why.to_owned()));
         }
-        settings(self).iter().find_map(|setting: &Setting| Some((setting.key, setting.problem()?)))
+        settings(self).iter().find_map(|setting: &Setting| Some((setting.key.to_owned(), setting.problem()?)))
     }
 }
 

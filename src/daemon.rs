@@ -4,6 +4,7 @@
 //! A stop says NOT_SERVING first, then takes no new calls, ends the long streams, and waits for calls and background
 //! work until the drain deadline. What is late then is in the journals, and the next start finishes it.
 
+mod calling;
 mod live;
 
 use std::fs::{File, TryLockError};
@@ -25,7 +26,7 @@ use crate::aws::{self, Aws, ConnectError};
 use crate::broker::ports::Clock;
 use crate::broker::settings::{JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings};
 use crate::broker::{Broker, Ports};
-use crate::callers::Callers;
+use crate::callers;
 use crate::config::{self, Backend, Config, ConfigError, MasterKeySource};
 use crate::domain::error::Error;
 use crate::domain::id::UserPoolId;
@@ -56,6 +57,8 @@ pub enum StartError {
     Aws(#[from] ConnectError),
     #[error("the registry cannot be read: {detail}")]
     Registry { detail: String },
+    #[error("callers: {0}")]
+    Callers(#[from] callers::OpenError),
     #[error("listen: cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("the contract that was compiled in cannot be read: {0}")]
@@ -106,6 +109,7 @@ pub async fn start_for(
 
     let data_lock = lock_data_folder(&config.data_dir)?;
     let (tracker, draining, stopping) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+    let callers = calling::callers(&config, None, clock.clone(), tracker.clone())?;
     let ports = through(open_backend(&config, clock).await?);
     let broker = Broker::open(ports, settings(&config), tracker.clone()).await.map_err(unreadable)?;
     let broker = Arc::new(broker);

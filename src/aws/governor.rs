@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 use super::Quotas;
 use crate::broker::ports::{Clock, Fault, Peer, PortError, PortResult};
 use crate::domain::id::UserPoolId;
+use crate::runtime::wall_clock::WallClock;
 
 /// Operations on pools whose limits are held in memory: more than there can be in use within a few seconds.
 const MAX_POOL_LIMITS: u64 = 50_000;
@@ -165,18 +166,6 @@ fn limiter(quota: Quota, clock: &Arc<dyn Clock>) -> Limiter {
 pub(super) fn later(time: Timestamp, wait: Duration) -> Timestamp {
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
     time.saturating_add(wait).unwrap_or(Timestamp::MAX)
-}
-
-/// The broker's clock as the limiter wants it: nanoseconds since 1970.
-#[derive(Clone)]
-struct WallClock(Arc<dyn Clock>);
-
-impl governor::clock::Clock for WallClock {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Nanos::from(u64::try_from(self.0.now().as_nanosecond()).unwrap_or(0))
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use super::Endpoints;
 use crate::domain::id::{Issuer, PoolId, UserPoolId};
+use crate::domain::partition::Partition;
 use crate::domain::pool::MadePool;
 use crate::domain::tenant::IssuerType;
 
@@ -33,13 +34,6 @@ pub(super) enum Need {
     Domain,
     /// Tokens come from the API.
     NoDomain,
-}
-
-struct Partition {
-    /// What the names of the API's hosts end in.
-    api: &'static str,
-    /// What comes between a domain's prefix and the Region, and after the Region; `None` where that is not public.
-    domains: Option<(&'static str, &'static str)>,
 }
 
 impl Names {
@@ -127,19 +121,5 @@ fn issuer(region: &str, user_pool: &UserPoolId, issuer_type: IssuerType) -> Resu
 }
 
 fn partition(region: &str) -> Result<Partition, String> {
-    let parts: Vec<&str> = region.split('-').collect();
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    match parts.as_slice() {
-        ["us", "gov", _, number] if is_number(number) => {
-            Ok(Partition { api: "amazonaws.com", domains: Some(("auth-fips", "amazoncognito.com")) })
-        }
-        ["cn", _, number] if is_number(number) => {
-            Ok(Partition { api: "amazonaws.com.cn", domains: Some(("auth", "amazoncognito.com.cn")) })
-        }
-        ["eusc", _, _, number] if is_number(number) => Ok(Partition { api: "amazonaws.eu", domains: None }),
-        ["us" | "eu" | "ap" | "sa" | "ca" | "me" | "af" | "il" | "mx", _, number] if is_number(number) => {
-            Ok(Partition { api: "amazonaws.com", domains: Some(("auth", "amazoncognito.com")) })
-        }
-        _ => Err(format!("{region} is in no partition whose names are known")),
-    }
+    Partition::of(region).ok_or_else(|| format!("{region} is in no partition whose names are known"))
 }

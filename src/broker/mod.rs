@@ -3,6 +3,7 @@
 //! [`Broker::open`] puts the parts together; [`Broker::work`] is its background: journals, schedules, housekeeping.
 
 pub mod api;
+pub mod flights;
 pub mod ports;
 pub mod settings;
 
@@ -13,7 +14,6 @@ mod clients;
 mod examining;
 mod fair_places;
 mod faults;
-mod flights;
 mod issuing;
 mod journals;
 mod keys;

@@ -77,7 +77,11 @@ impl<'t> Document<'t> {
 
     /// A value that cannot be used.
     pub(super) fn invalid(&self, key: &str, problem: String) -> ConfigError {
-        let entry = self.entries().into_iter().find(|entry| entry.path == key);
+        // Of a key that is not there, the table that it would be in has a line too.
+        let table = key.rsplit_once('.').map(|(table, _)| table).filter(|table| table.ends_with(']'));
+        let entries = self.entries();
+        let find = |path: &str| entries.iter().find(|entry| entry.path == path);
+        let entry = find(key).or_else(|| table.and_then(find));
         ConfigError {
             file: Some(self.path.to_owned()),
             line: entry.map(|entry| self.line(entry.key.start)),
@@ -118,8 +122,19 @@ fn collect(table: &DeTable<'_>, parent: &str, entries: &mut Vec<Entry>) {
         let name = key.get_ref();
         let path = if parent.is_empty() { name.to_string() } else { format!("{parent}.{name}") };
         entries.push(Entry { path: path.clone(), key: key.span(), value: value.span() });
-        if let DeValue::Table(inner) = value.get_ref() {
-            collect(inner, &path, entries);
+        match value.get_ref() {
+            DeValue::Table(inner) => collect(inner, &path, entries),
+            // Tables of a list are told apart by their place: `callers.grant[0].caller`.
+            DeValue::Array(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    if let DeValue::Table(inner) = item.get_ref() {
+                        let path = format!("{path}[{at}]");
+                        entries.push(Entry { path: path.clone(), key: item.span(), value: item.span() });
+                        collect(inner, &path, entries);
+                    }
+                }
+            }
+            _ => {}
         }
     }
 }

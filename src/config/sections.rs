@@ -93,15 +93,6 @@ impl Embedded {
     }
 }
 
-/// `[callers]`: who may call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Callers {
-    /// Must be set to true: that everyone who can connect to the loopback address acts as an operator is known and
-    /// wanted.
-    pub trust_loopback: bool,
-}
-
 /// `[pools]`: placing tenants.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -7,7 +7,7 @@ use crate::runtime::telemetry::{self, Format};
 
 /// Every key of `config`, in the order in which they are explained.
 pub(super) fn settings(config: &Config) -> Vec<Setting> {
-    let Config { embedded, callers, pools, tokens, verification, rotation, journal, secrets, .. } = config;
+    let Config { embedded, pools, tokens, verification, rotation, journal, secrets, .. } = config;
     let backend = match config.backend {
         Backend::Embedded => "embedded",
         Backend::Aws => "aws",
@@ -38,11 +38,7 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             .lasting(std::time::Duration::ZERO, SECOND * 10),
     ];
     settings.extend(aws);
-    settings.extend([Setting::new(
-        "callers.trust_loopback",
-        Value::Flag(callers.trust_loopback),
-        "Every caller acts as an operator",
-    )]);
+    settings.extend(super::callers::settings(&config.callers));
     settings.extend(super::permission::settings(&config.permission));
     settings.extend([
         Setting::new(
@@ -75,8 +71,12 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             "How long a failed fetch is not repeated",
         )
         .lasting(MILLI * 100, MINUTE),
-        Setting::new("verification.leeway", period(verification.leeway), "How far an issuer's clock may be off")
-            .lasting(std::time::Duration::ZERO, MINUTE),
+        Setting::new(
+            "verification.leeway",
+            period(verification.leeway),
+            "How far an issuer's clock may be off, a caller's too",
+        )
+        .lasting(std::time::Duration::ZERO, MINUTE),
         Setting::new("verification.max_cached", count(verification.max_cached), "Verified signatures held in memory")
             .within(1, 10_000_000),
         Setting::new(
@@ -125,6 +125,9 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             .lasting(SECOND, MINUTE * 10),
         Setting::new("grpc.keepalive_interval", period(config.grpc.keepalive_interval), "Silence before a ping")
             .lasting(SECOND, HOUR),
+    ]);
+    settings.extend(super::limits::settings(&config.limits));
+    settings.extend([
         Setting::new(
             "shutdown.drain_deadline",
             period(config.shutdown.drain_deadline),

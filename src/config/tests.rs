@@ -16,7 +16,7 @@ fn refusal(text: &str) -> String {
 #[test]
 fn the_least_file_gives_the_defaults() {
     let config = parse("[callers]\ntrust_loopback = true").expect("valid");
-    let defaults = Config { callers: Callers { trust_loopback: true }, ..Config::default() };
+    let defaults = Config { callers: Callers { trust_loopback: true, ..Callers::default() }, ..Config::default() };
     assert_eq!(config, defaults);
     assert_eq!(config.listen.to_string(), "127.0.0.1:7443");
     assert_eq!(config.audit.retention, Duration::from_secs(400 * 86_400));
@@ -55,12 +55,65 @@ fn every_bad_key_is_named_with_its_line() {
         ("[embedded]\nlatency = '11s'", "2: embedded.latency: must be 0s to 10s"),
         ("[embedded]\nlatency = 11", "2: embedded.latency: invalid type"),
         ("[embedded]\nlatency = 'soon'", "2: embedded.latency: "),
-        (
-            "[callers]\ntrust_loopback = false",
-            "2: callers.trust_loopback: must be set to true: everyone who can connect",
-        ),
+        ("[callers]\ntrust_loopback = false", "2: callers.trust_loopback: nobody could call: name a way in"),
         ("[callers]\ntrust_loopback = 'yes'", "2: callers.trust_loopback: invalid type"),
-        ("[callers]", " callers.trust_loopback: must be set to true"),
+        ("[callers]", " callers.trust_loopback: nobody could call"),
+        ("[callers]\ntrust_loopback = true\nunix = true", "2: callers.trust_loopback: must not be true beside"),
+        ("[callers]\nunix = true\n[callers.aws]\nbroker_id = 'x'", "4: callers.aws.broker_id: must "),
+        ("[callers.aws]\naccounts = ['123456789012']\nregions = ['eu-central-1']", " callers.aws.broker_id: must be 1"),
+        (
+            "[callers.aws]\naccounts = ['1234']\nbroker_id = 'x'\nregions = ['eu-central-1']",
+            "2: callers.aws.accounts: must be",
+        ),
+        ("[callers.aws]\naccounts = ['123456789012']\nbroker_id = 'x'", " callers.aws.regions: must have a Region"),
+        (
+            "[callers.aws]\naccounts = ['123456789012']\nbroker_id = 'x'\nregions = ['us-iso-east-1']",
+            "4: callers.aws.regions: must each be a Region of a partition",
+        ),
+        (
+            "[callers.aws]\naccounts = ['123456789012']\nbroker_id = 'x'\nregions = ['eu-central-1']\n\
+             endpoint = 'http://sts.example'",
+            "5: callers.aws.endpoint: must be an https URL",
+        ),
+        ("[[callers.spiffe]]\ntrust_domain = 'Example.org'", "2: callers.spiffe[0].trust_domain: must be"),
+        (
+            "[[callers.spiffe]]\ntrust_domain = 'a.org'\n[[callers.spiffe]]\ntrust_domain = 'a.org'",
+            "4: callers.spiffe[1].trust_domain: must be there once",
+        ),
+        (
+            "[[callers.spiffe]]\ntrust_domain = 'a.org'\njwt_bundle_file = 'x'",
+            "1: callers.spiffe[0].audience: must be 1 to 200",
+        ),
+        (
+            "[[callers.spiffe]]\ntrust_domain = 'a.org'\njwt_bundle_url = 'http://a.org'\naudience = 'k'",
+            "3: callers.spiffe[0].jwt_bundle_url: must be an https URL",
+        ),
+        ("[[callers.issuer]]\nissuer = 'https://i'", "1: callers.issuer[0].audience: must be 1 to 200"),
+        ("[[callers.issuer]]\naudience = 'k'", "1: callers.issuer[0].issuer: must be"),
+        ("[[callers.issuer]]\nissuer = 'i'\naudience = 'k'", "2: callers.issuer[0].issuer: must be"),
+        ("[[callers.issuer]]\nissuer = 'http://i'\naudience = 'k'", "2: callers.issuer[0].issuer: must be"),
+        (
+            "[[callers.issuer]]\nissuer = 'https://i'\naudience = 'k'\njwks_url = 'https://u@i/'",
+            "4: callers.issuer[0].jwks_url: must be an https URL",
+        ),
+        (
+            "[[callers.issuer]]\nissuer = 'https://i'\naudience = 'k'\njwks_url = 'https://i'\njwks_file = 'x'",
+            "4: callers.issuer[0].jwks_url: must not be set beside",
+        ),
+        ("[[callers.issuer]]\nissuer = 'https://i'\nkeys = 'k'", "3: callers.issuer[0].keys: unknown field"),
+        (
+            "callers.unix = true\n[[callers.grant]]\ncaller = 'unix:1'\nrole = 'root'",
+            "4: callers.grant[0].role: must be \"operator\" or \"verifier\"",
+        ),
+        (
+            "callers.unix = true\n[[callers.grant]]\ncaller = '*'\nrole = 'operator'",
+            "3: callers.grant[0].caller: must begin",
+        ),
+        (
+            "callers.unix = true\n[[callers.grant]]\ncaller = 'unix:1'",
+            "3: callers.grant[0].caller: must give something",
+        ),
+        ("[limits]\nfailures_per_second = 0", "2: limits.failures_per_second: must be 1 to 1000"),
         ("[permission]\npolicies = ''", "2: permission.policies: must be a file or a folder"),
         ("[permission]\nreplace_defaults = true", "2: permission.replace_defaults: must be false where"),
         ("[permission]\nreload_interval = '0s'", "2: permission.reload_interval: must be 100ms to 1h"),
@@ -157,4 +210,20 @@ fn dev_listens_on_loopback_alone() {
 fn a_file_that_cannot_be_read_is_named() {
     let error = Config::load(Path::new("/nonexistent/keyward.toml")).expect_err("missing");
     assert!(error.to_string().starts_with("/nonexistent/keyward.toml: "), "{error}");
+}
+
+#[test]
+fn lists_of_tables_are_explained_and_read_back_the_same() {
+    let text = "[callers]\nunix = true\nclient_secrets = true\n[callers.aws]\nbroker_id = 'keyward.example.org'\n\
+                accounts = ['123456789012']\nregions = ['eu-central-1']\nendpoint = 'http://127.0.0.1:1'\n\
+                [[callers.spiffe]]\ntrust_domain = 'example.org'\njwt_bundle_file = '/b.json'\naudience = 'keyward'\n\
+                [[callers.spiffe]]\ntrust_domain = 'example.com'\n\
+                [[callers.issuer]]\nissuer = 'https://kubernetes.default.svc'\naudience = 'keyward'\nca_file = '/ca'\n\
+                token_file = '/token'\n[[callers.issuer]]\nissuer = 'x'\naudience = 'k'\njwks_url = 'http://[::1]:1/k'\n\
+                [[callers.grant]]\ncaller = 'spiffe://example.org/t/{tenant}/{client}'\n\
+                [[callers.grant]]\ncaller = 'unix:0'\nrole = 'operator'\n[limits]\ncalls_per_second = 7\n";
+    let config = parse(text).expect("valid");
+    let explained = config.explain();
+    assert_eq!(parse(&explained).expect(&explained), config);
+    assert!(explained.contains("[[callers.grant]]\ncaller = \"unix:0\"\nrole = \"operator\"\n"), "{explained}");
 }

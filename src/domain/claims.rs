@@ -5,22 +5,18 @@
 //! key of ours. Once that key has verified the signature, [`Claims::check`] holds the claims against the clock. Nothing
 //! here ever follows `jku`, `x5u`, `jwk`, `x5c` or `crit` (RFC 7515, section 4.1; RFC 8725, section 3.10).
 
-use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::id::{AppClientId, Issuer};
+use super::jws::Jws;
+pub use super::jws::MAX_TOKEN_BYTES;
 use super::revocation::TokenId;
 use super::scope::ScopeSet;
-
-/// The longest token that is looked at, in bytes. Cognito's are about 1,000.
-pub const MAX_TOKEN_BYTES: usize = 16_384;
 
 /// Why a token is refused: one reason for each rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,50 +64,22 @@ pub struct Unverified<'a> {
     claims: RawClaims,
 }
 
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    typ: Option<String>,
-}
-
-/// Header parameters by which a token would choose its own key or rules. `x5t` only names a key, and is not looked at.
-const CHOOSING: [&str; 5] = ["crit", "jku", "jwk", "x5u", "x5c"];
-
 impl<'a> Unverified<'a> {
     pub fn read(token: &'a str) -> Result<Self, Rejection> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(malformed("it is longer than 16,384 bytes"));
-        }
-        let (signed, signature) = token.rsplit_once('.').ok_or_else(|| malformed("it has no dots"))?;
-        let (header, payload) = signed.split_once('.').ok_or_else(|| malformed("it has fewer than three parts"))?;
-        if payload.contains('.') {
-            return Err(malformed("it has more than three parts"));
-        }
-        let decode = |part: &str, what: &str| {
-            URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed(&format!("its {what} is not base64url")))
-        };
-        let (header, payload) = (decode(header, "header")?, decode(payload, "payload")?);
-        decode(signature, "signature")?;
-        let parameters = members(&header).ok_or_else(|| malformed("its header is not an object of distinct names"))?;
-        let header: Header =
-            serde_json::from_slice(&header).map_err(|_| malformed("its header has no alg, or one of a wrong type"))?;
-        members(&payload).ok_or_else(|| malformed("its payload is not an object of distinct names"))?;
+        let Jws { alg, kid, typ, chooses, payload, signed, signature } = Jws::read(token).map_err(malformed)?;
         let claims: RawClaims =
             serde_json::from_slice(&payload).map_err(|_| malformed("a claim is missing or of the wrong type"))?;
 
-        if header.alg != "RS256" {
-            let detail = format!("alg is {:.16}; only RS256 is accepted", header.alg.escape_default());
+        if alg != "RS256" {
+            let detail = format!("alg is {:.16}; only RS256 is accepted", alg.escape_default());
             return Err(Rejection::new(Rule::UnsupportedAlgorithm, detail));
         }
-        let is_jwt = header.typ.as_deref().is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"));
-        if !is_jwt || CHOOSING.iter().any(|parameter| parameters.contains(*parameter)) {
+        if chooses || typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
             let detail = "the header says crit, jku, jwk, x5u, x5c or a typ other than JWT";
             return Err(Rejection::new(Rule::UnsupportedHeader, detail));
         }
         let issuer = Issuer::parse("iss", &claims.iss)
             .map_err(|_| Rejection::new(Rule::UnknownIssuer, "iss is not the issuer of a pool of this broker"))?;
-        let kid = header.kid.filter(|kid| (1..=256).contains(&kid.len()));
         Ok(Unverified { kid, issuer, signed, signature, claims })
     }
 
@@ -133,40 +101,6 @@ impl<'a> Unverified<'a> {
 
 fn malformed(what: &str) -> Rejection {
     Rejection::new(Rule::Malformed, format!("the token is not a JWT: {what}"))
-}
-
-/// The names in a JSON object; `None` if it is not one, or names something twice (RFC 7515, section 4; RFC 7519,
-/// section 4).
-fn members(json: &[u8]) -> Option<BTreeSet<String>> {
-    struct Distinct(BTreeSet<String>);
-
-    impl<'de> Deserialize<'de> for Distinct {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            struct Names;
-
-            impl<'de> Visitor<'de> for Names {
-                type Value = Distinct;
-
-                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str("an object of distinct names")
-                }
-
-                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Distinct, A::Error> {
-                    let mut names = BTreeSet::new();
-                    while let Some((name, _)) = map.next_entry::<String, IgnoredAny>()? {
-                        if !names.insert(name) {
-                            return Err(serde::de::Error::custom("a name is there twice"));
-                        }
-                    }
-                    Ok(Distinct(names))
-                }
-            }
-
-            deserializer.deserialize_map(Names)
-        }
-    }
-
-    serde_json::from_slice::<Distinct>(json).ok().map(|distinct| distinct.0)
 }
 
 /// The `jti` of a token of our own fetching, for looking up whether it was revoked meanwhile. Nothing is verified.

@@ -10,14 +10,18 @@ pub mod client;
 pub mod credential;
 pub mod drift;
 pub mod error;
+pub mod grant;
 pub mod id;
 pub mod journal;
+pub mod jws;
+pub mod partition;
 pub mod pool;
 pub mod reason;
 pub mod revocation;
 pub mod rotation;
 pub mod scope;
 pub mod secret;
+pub mod spiffe;
 pub mod tenant;
 pub mod token;
 

@@ -2,8 +2,9 @@
 //!
 //! It knows no tenants and no methods.
 
+use std::any::Any;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What is known of a connection once it stands. Cheap to clone; each request carries one among its extensions.
 #[derive(Clone, Debug)]
@@ -13,6 +14,7 @@ pub struct Connection(Arc<Proven>);
 struct Proven {
     source: Source,
     certificates: Vec<Vec<u8>>,
+    remembered: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Where a connection comes from.
@@ -30,7 +32,7 @@ pub enum Source {
 impl Connection {
     /// `certificates` are the client's, in DER, its own first, already verified against the CA; none where it gave none.
     pub fn new(source: Source, certificates: Vec<Vec<u8>>) -> Self {
-        Connection(Arc::new(Proven { source, certificates }))
+        Connection(Arc::new(Proven { source, certificates, remembered: OnceLock::new() }))
     }
 
     pub fn source(&self) -> Source {
@@ -40,5 +42,12 @@ impl Connection {
     /// The client's verified certificates in DER, its own first.
     pub fn certificates(&self) -> &[Vec<u8>] {
         &self.0.certificates
+    }
+
+    /// What its one user has made of it, kept for as long as the connection is: made by whoever asks first.
+    pub fn remember<T: Send + Sync + 'static>(&self, make: impl Fn() -> T) -> Arc<T> {
+        let kept = self.0.remembered.get_or_init(|| Arc::new(make())).clone();
+        // Of another type only if it had two users.
+        kept.downcast().unwrap_or_else(|_| Arc::new(make()))
     }
 }

@@ -1,10 +1,12 @@
-//! What any daemon needs around its work: a clock, logs, readiness and an end.
+//! What any daemon needs around its work: a clock, logs, readiness, HTTP clients and an end.
 //!
 //! Nothing here knows of tenants, tokens or gRPC services, nor reads configuration: whoever composes the daemon hands
 //! the values in. The one thing taken from the broker is its [`Clock`](crate::broker::ports::Clock) port, which
 //! [`clock`] implements.
 
 pub mod clock;
+pub mod http;
 pub mod readiness;
 pub mod shutdown;
 pub mod telemetry;
+pub mod wall_clock;

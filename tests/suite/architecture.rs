@@ -12,10 +12,10 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("broker", &["domain"]),
-    ("aws", &["broker::ports", "domain"]),
+    ("aws", &["broker::ports", "domain", "runtime::http", "runtime::wall_clock"]),
     ("embedded", &["broker::ports", "domain"]),
     ("net", &[]),
-    ("callers", &["domain", "net"]),
+    ("callers", &["broker::flights", "broker::ports", "domain", "net", "runtime::http", "runtime::wall_clock"]),
     ("permission", &["domain"]),
     (
         "grpc",
@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("tour", &["proto"]),
     ("runtime", &["broker::ports"]),
-    ("config", &["runtime"]),
+    ("config", &["domain::grant", "domain::partition", "domain::spiffe", "runtime"]),
     ("daemon", &["aws", "broker", "callers", "config", "domain", "embedded", "grpc", "net", "permission", "runtime"]),
     ("commands", &["config", "daemon", "domain", "embedded", "runtime", "tour"]),
     ("lib", &[]),
@@ -41,8 +41,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws_smithy_http_client", &["aws"]),
     ("cedar_policy", &["permission"]),
     ("miette", &["permission"]),
-    ("governor", &["aws"]),
-    ("reqwest", &["aws"]),
+    ("governor", &["aws", "callers", "runtime"]),
+    ("jsonwebtoken", &["broker", "callers", "embedded"]),
+    ("reqwest", &["aws", "callers", "runtime"]),
     ("tonic", &["grpc", "daemon", "tour", "proto"]),
     ("prost", &["grpc", "tour", "proto"]),
     ("prost_types", &["grpc", "proto"]),
@@ -50,6 +51,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["commands"]),
     ("tracing_subscriber", &["runtime"]),
     ("toml", &["config"]),
+    ("x509_parser", &["callers"]),
 ];
 
 /// What the domain must be without: I/O, waiting, clocks.

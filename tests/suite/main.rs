@@ -10,6 +10,7 @@ mod aws;
 mod aws_faults;
 mod aws_outage;
 mod bad_input;
+mod callers;
 mod catalog;
 mod clients;
 mod commands;

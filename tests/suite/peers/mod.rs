@@ -12,5 +12,6 @@ mod sdk;
 mod tests;
 
 pub use botocore::service_model;
+pub use moto::moto_python;
 pub use process::Peer;
 pub use sdk::{Sdk, refusal};

@@ -11,6 +11,7 @@
 //!   be made twice; unknown scopes, client credentials without a secret and deletion protection are not minded; an
 //!   update keeps what it is not given.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::process::Peer;
@@ -18,9 +19,14 @@ use super::provision::environment;
 
 const REQUIREMENTS: &str = include_str!("moto.txt");
 
+/// The interpreter that has moto, and with it botocore and joserfc.
+pub fn moto_python() -> PathBuf {
+    environment("moto", REQUIREMENTS)
+}
+
 impl Peer {
     pub async fn moto() -> Peer {
-        let python = environment("moto", REQUIREMENTS);
+        let python = moto_python();
         Peer::start("/moto-api/data.json", |_, port| {
             let mut command = Command::new(&python);
             command.args(["-m", "moto.server", "--host", "127.0.0.1", "--port", &port.to_string()]);

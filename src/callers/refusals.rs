@@ -1,0 +1,15 @@
+//! The three ways to refuse a credential. What is said of it is never the credential itself.
+
+use crate::domain::error::{Error, Reason};
+
+pub(super) fn missing(message: &'static str) -> Error {
+    Error::new(Reason::CredentialsMissing, message)
+}
+
+pub(super) fn invalid(message: impl Into<String>) -> Error {
+    Error::new(Reason::CredentialsInvalid, message)
+}
+
+pub(super) fn ambiguous(message: &'static str) -> Error {
+    Error::new(Reason::CredentialsAmbiguous, message)
+}

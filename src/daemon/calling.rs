@@ -1,0 +1,84 @@
+//! How callers are told apart, from the configuration.
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use super::StartError;
+use crate::broker::ports::Clock;
+use crate::callers::{
+    AwsOptions, Callers, ClientSecrets, IssuerOptions, JwtOptions, KeysAt, Options, Rates, SpiffeOptions,
+};
+use crate::config::{Config, SpiffeDomain, TokenIssuer};
+use crate::domain::grant::Grants;
+use crate::domain::spiffe::TrustDomain;
+
+/// `client_secrets` is used where the configuration says that tenants' clients may call by their own secrets.
+pub(super) fn callers(
+    config: &Config,
+    client_secrets: Option<Arc<dyn ClientSecrets>>,
+    clock: Arc<dyn Clock>,
+    tracker: TaskTracker,
+) -> Result<Callers, StartError> {
+    if config.callers.trust_loopback {
+        return Ok(Callers::everybody_is_operator("dev"));
+    }
+    let client_secrets = client_secrets.filter(|_| config.callers.client_secrets);
+    Ok(Callers::by_proof(options(config), client_secrets, clock, tracker)?)
+}
+
+fn options(config: &Config) -> Options {
+    let (callers, limits, verification) = (&config.callers, &config.limits, &config.verification);
+    let aws = (!callers.aws.accounts.is_empty()).then(|| AwsOptions {
+        broker_id: callers.aws.broker_id.clone(),
+        accounts: callers.aws.accounts.clone(),
+        regions: callers.aws.regions.clone(),
+        endpoint: callers.aws.endpoint.trim_end_matches('/').to_owned(),
+    });
+    Options {
+        // Trust domains and grants were read when the configuration was; otherwise it would not be one.
+        spiffe: callers.spiffe.iter().filter_map(spiffe).collect(),
+        issuers: callers.issuer.iter().map(issuer).collect(),
+        aws,
+        unix: callers.unix,
+        grants: Grants::new(callers.grant.iter().filter_map(|grant| grant.read().ok()).collect()),
+        rates: Rates {
+            calls_per_second: limits.calls_per_second,
+            calls_burst: limits.calls_burst,
+            failures_per_second: limits.failures_per_second,
+        },
+        leeway: verification.leeway,
+        key_refetch_floor: verification.key_refetch_floor,
+        key_max_age: verification.key_max_age,
+    }
+}
+
+fn spiffe(domain: &SpiffeDomain) -> Option<SpiffeOptions> {
+    let keys = match (&domain.jwt_bundle_file, &domain.jwt_bundle_url) {
+        (Some(file), _) => Some(KeysAt::File(file.clone())),
+        (None, Some(url)) => Some(KeysAt::Url(url.clone())),
+        (None, None) => None,
+    };
+    let jwt = keys.map(|keys| JwtOptions {
+        audience: domain.audience.clone(),
+        keys,
+        ca_file: domain.ca_file.clone(),
+        token_file: None,
+    });
+    Some(SpiffeOptions { trust_domain: TrustDomain::parse(&domain.trust_domain)?, jwt })
+}
+
+fn issuer(issuer: &TokenIssuer) -> IssuerOptions {
+    let keys = match (&issuer.jwks_file, &issuer.jwks_url) {
+        (Some(file), _) => KeysAt::File(file.clone()),
+        (None, Some(url)) => KeysAt::Url(url.clone()),
+        (None, None) => KeysAt::Discovery(issuer.issuer.clone()),
+    };
+    let jwt = JwtOptions {
+        audience: issuer.audience.clone(),
+        keys,
+        ca_file: issuer.ca_file.clone(),
+        token_file: issuer.token_file.clone(),
+    };
+    IssuerOptions { issuer: issuer.issuer.clone(), jwt }
+}

@@ -1,0 +1,99 @@
+//! A JWT taken apart (RFC 7515, section 7.1; RFC 7519), before anything in it is believed.
+//!
+//! Which algorithm and which key a token may have is for whoever knows the issuer to say; never for the token. What a
+//! token would choose its own key or rules by is only noticed here: `crit`, `jku`, `jwk`, `x5u`, `x5c` (RFC 7515, section
+//! 4.1; RFC 8725, section 3.10).
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+
+/// The longest token that is looked at, in bytes. Cognito's and Kubernetes' are about 1,000.
+pub const MAX_TOKEN_BYTES: usize = 16_384;
+
+/// Header parameters by which a token would choose its own key or rules. `x5t` only names a key, and is not looked at.
+const CHOOSING: [&str; 5] = ["crit", "jku", "jwk", "x5u", "x5c"];
+
+/// A token taken apart; nothing of it is believed yet.
+pub struct Jws<'a> {
+    pub alg: String,
+    pub kid: Option<String>,
+    pub typ: Option<String>,
+    /// Whether the header would choose the token's own key or rules.
+    pub chooses: bool,
+    /// A JSON object whose names are distinct.
+    pub payload: Vec<u8>,
+    /// Header and payload as they were signed.
+    pub signed: &'a str,
+    /// Base64url, without padding.
+    pub signature: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    typ: Option<String>,
+}
+
+impl<'a> Jws<'a> {
+    /// Fails with what keeps `token` from being a JWT.
+    pub fn read(token: &'a str) -> Result<Self, &'static str> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err("it is longer than 16,384 bytes");
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or("it has no dots")?;
+        let (header, payload) = signed.split_once('.').ok_or("it has fewer than three parts")?;
+        if payload.contains('.') {
+            return Err("it has more than three parts");
+        }
+        let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| "its header is not base64url")?;
+        let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| "its payload is not base64url")?;
+        URL_SAFE_NO_PAD.decode(signature).map_err(|_| "its signature is not base64url")?;
+        let parameters = members(&header).ok_or("its header is not an object of distinct names")?;
+        let header: Header =
+            serde_json::from_slice(&header).map_err(|_| "its header has no alg, or one of a wrong type")?;
+        members(&payload).ok_or("its payload is not an object of distinct names")?;
+        let chooses = CHOOSING.iter().any(|parameter| parameters.contains(*parameter));
+        let kid = header.kid.filter(|kid| (1..=256).contains(&kid.len()));
+        Ok(Jws { alg: header.alg, kid, typ: header.typ, chooses, payload, signed, signature })
+    }
+}
+
+/// The names in a JSON object; `None` if it is not one, or names something twice (RFC 7515, section 4; RFC 7519,
+/// section 4).
+fn members(json: &[u8]) -> Option<BTreeSet<String>> {
+    struct Distinct(BTreeSet<String>);
+
+    impl<'de> Deserialize<'de> for Distinct {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Names;
+
+            impl<'de> Visitor<'de> for Names {
+                type Value = Distinct;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("an object of distinct names")
+                }
+
+                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Distinct, A::Error> {
+                    let mut names = BTreeSet::new();
+                    while let Some((name, _)) = map.next_entry::<String, IgnoredAny>()? {
+                        if !names.insert(name) {
+                            return Err(serde::de::Error::custom("a name is there twice"));
+                        }
+                    }
+                    Ok(Distinct(names))
+                }
+            }
+
+            deserializer.deserialize_map(Names)
+        }
+    }
+
+    serde_json::from_slice::<Distinct>(json).ok().map(|distinct| distinct.0)
+}
