@@ -18,8 +18,8 @@ use super::{Outcome, ReadyFile};
 /// Run a broker as a configuration file says.
 ///
 /// It answers until SIGTERM or SIGINT; then health says NOT_SERVING, calls under way are finished, for
-/// shutdown.drain_deadline at the longest, and it exits. This version does not authenticate its callers: it listens on
-/// a loopback address only, and the file must say `trust_loopback = true` under `[callers]`.
+/// shutdown.drain_deadline at the longest, and it exits. It listens on a loopback address only, and does not start before
+/// the file names a way for callers to prove who they are, or says `trust_loopback = true`, under `[callers]`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "The least configuration:\n  [callers]\n  trust_loopback = true\n\n  \
                         [embedded]\n  master_key_file = \"/etc/keyward/master.key\"    # openssl rand -base64 32\n\n\

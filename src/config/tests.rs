@@ -59,7 +59,7 @@ fn every_bad_key_is_named_with_its_line() {
         ("[callers]\ntrust_loopback = 'yes'", "2: callers.trust_loopback: invalid type"),
         ("[callers]", " callers.trust_loopback: nobody could call"),
         ("[callers]\ntrust_loopback = true\nunix = true", "2: callers.trust_loopback: must not be true beside"),
-        ("[callers]\nunix = true\n[callers.aws]\nbroker_id = 'x'", "4: callers.aws.broker_id: must "),
+        ("[callers]\nunix = true\n[callers.aws]\nbroker_id = 'x'", " callers.aws.accounts: must have an account"),
         ("[callers.aws]\naccounts = ['123456789012']\nregions = ['eu-central-1']", " callers.aws.broker_id: must be 1"),
         (
             "[callers.aws]\naccounts = ['1234']\nbroker_id = 'x'\nregions = ['eu-central-1']",

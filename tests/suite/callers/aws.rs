@@ -14,7 +14,7 @@ use tonic::Code;
 use super::sts::{ACCOUNT, REGION, Signer, Sts, credential, identity, json_answer};
 use super::{AUDIENCE, assert_refused, bearer, only, operator};
 use crate::fake::http::{Answer, Asked, Reply, Server, Service};
-use crate::harness::{Daemon, details, refusal, start_time};
+use crate::harness::{Daemon, details, start_time};
 use crate::peers::{Peer, moto_python};
 
 const INVALID: &str = "CREDENTIALS_INVALID";
@@ -215,40 +215,64 @@ async fn a_request_that_botocore_presigned_is_accepted() {
     daemon.stop().await;
 }
 
-/// Passes everything on to moto, and asks it for JSON in the one way that it knows: it does not mind `Accept`.
-struct InJson {
+/// Passes a request on to moto in the form that moto knows: it takes a presigned GET for one to S3, asks for no signature,
+/// and answers in JSON only to `ContentType=JSON`. What it answers goes back as it is.
+struct ByPost {
     moto: String,
-    last: std::sync::Mutex<Value>,
+    /// Content type and body of the last answer.
+    last: std::sync::Mutex<(String, Value)>,
+}
+
+/// A request to moto, which looks at no signature but at whose it is and for which service.
+async fn ask_moto(moto: &str, service: &str, key_id: &str, form: String) -> (u16, String, Vec<u8>) {
+    let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+    let scope = format!("{key_id}/20260101/{REGION}/{service}/aws4_request");
+    let answer = http
+        .post(moto)
+        .header("authorization", format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(form)
+        .send()
+        .await
+        .expect("an answer");
+    let kind = answer.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (status, kind) = (answer.status().as_u16(), kind.to_owned());
+    (status, kind, answer.bytes().await.expect("a body").to_vec())
 }
 
 #[async_trait]
-impl Service for InJson {
+impl Service for ByPost {
     async fn answer(&self, asked: Asked) -> Reply {
-        let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
-        let mut request = http.get(format!("{}/?{}&ContentType=JSON", self.moto, asked.query));
-        for name in ["host", "accept", "x-keyward-broker"] {
-            request = request.header(name, asked.header(name));
-        }
-        let answer = request.send().await.expect("an answer");
-        let status = answer.status().as_u16();
-        let body = answer.bytes().await.expect("a body").to_vec();
-        *self.last.lock().expect("unharmed") = serde_json::from_slice(&body).unwrap_or_default();
-        // moto says text/plain.
-        Reply::Whole(Answer { status, headers: vec![("content-type", "application/json".to_owned())], body })
+        let (_, scope) = asked.query.split_once("X-Amz-Credential=").expect("a credential");
+        let (key_id, _) = scope.split_once("%2F").expect("a scope");
+        let form = format!("{}&ContentType=JSON", asked.query);
+        let (status, kind, body) = ask_moto(&self.moto, "sts", key_id, form).await;
+        let said = serde_json::from_slice(&body).unwrap_or_default();
+        *self.last.lock().expect("unharmed") = (kind.clone(), said);
+        Reply::Whole(Answer { status, headers: vec![("content-type", kind)], body })
     }
 }
 
 #[tokio::test]
 async fn the_answer_of_motos_sts_is_read() {
     let moto = Peer::moto().await;
-    let passing = Arc::new(InJson { moto: moto.endpoint.clone(), last: Default::default() });
+    let iam = async |action: &str| {
+        let form = format!("Action={action}&UserName=eve&Version=2010-05-08");
+        let (_, _, body) = ask_moto(&moto.endpoint, "iam", "TESTACCESSKEYID05", form).await;
+        String::from_utf8(body).expect("text")
+    };
+    iam("CreateUser").await;
+    let key = iam("CreateAccessKey").await;
+    let (_, key) = key.split_once("<AccessKeyId>").expect("a key");
+    let (key_id, _) = key.split_once('<').expect("a key");
+
+    let passing = Arc::new(ByPost { moto: moto.endpoint.clone(), last: Default::default() });
     let server = Server::start(passing.clone()).await;
     let daemon = Daemon::start_with(Arc::new(SystemClock), only(callers(&server))).await;
-    let answer = bearer(&daemon.channel, &credential(&Signer::new("TESTACCESSKEYID05").url(SystemClock.now()))).await;
-    let said = passing.last.lock().expect("unharmed").clone();
+    let answer = bearer(&daemon.channel, &credential(&Signer::new(key_id).url(SystemClock.now()))).await;
+    let (kind, said) = passing.last.lock().expect("unharmed").clone();
     let result = &said["GetCallerIdentityResponse"]["GetCallerIdentityResult"];
-    assert_eq!(result["Account"], ACCOUNT, "{said}");
-    // Known, since its account is trusted; its user has no grant.
-    assert_eq!(refusal(answer), (Code::PermissionDenied, "PERMISSION_DENIED".to_owned()), "{said}");
+    assert_eq!(result["Arn"], format!("arn:aws:iam::{ACCOUNT}:user/eve"), "{kind}: {said}");
+    answer.unwrap_or_else(|status| panic!("{kind}: {said}: {status:?}"));
     daemon.stop().await;
 }

@@ -176,8 +176,9 @@ async fn every_forged_or_strange_token_is_refused() {
     ] {
         assert_refused(bearer(&daemon.channel, &token).await, INVALID, message);
     }
-    let long = with(&good, "more", "a".repeat(12_000));
-    assert_refused(bearer(&daemon.channel, &signed(long)).await, INVALID, "the token cannot be accepted: it is longer");
+    // Longer ones do not get past the limit of headers.
+    let long = signed(with(&good, "more", "a".repeat(12_000)));
+    assert_eq!(keyward::callers::Unproven::read(&long).err(), Some("it is longer than 16,384 bytes"));
 
     for (header, reason) in [
         (format!("Bearer {token} {token}"), INVALID),

@@ -8,7 +8,7 @@
 mod app_clients;
 mod dispatch;
 mod faults;
-mod http;
+pub mod http;
 mod keys;
 mod model;
 mod quotas;
