@@ -25,6 +25,7 @@ mod isolation;
 mod kill;
 mod lists;
 mod logins;
+mod net;
 mod operations;
 mod peers;
 mod permission;

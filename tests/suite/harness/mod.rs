@@ -15,6 +15,7 @@ mod mutation;
 pub mod on_aws;
 mod outage;
 pub mod outside;
+pub mod pki;
 pub mod ports;
 pub mod propagation;
 mod raw;
