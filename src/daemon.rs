@@ -26,7 +26,7 @@ use crate::aws::{self, Aws, ConnectError};
 use crate::broker::ports::Clock;
 use crate::broker::settings::{JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings};
 use crate::broker::{Broker, Ports};
-use crate::callers;
+use crate::callers::{self, Callers};
 use crate::config::{self, Backend, Config, ConfigError, MasterKeySource};
 use crate::domain::error::Error;
 use crate::domain::id::UserPoolId;
@@ -92,15 +92,15 @@ pub async fn start_through(
     clock: Arc<dyn Clock>,
     through: impl FnOnce(Ports) -> Ports,
 ) -> Result<Running, StartError> {
-    start_for(config, clock, Callers::everybody_is_operator("dev"), through).await
+    start_for(config, clock, None, through).await
 }
 
-/// Like [`start_through`], with callers told apart by `callers` and not as the configuration says. For tests of what a
-/// caller may do.
+/// Like [`start_through`], with callers told apart by `callers`, where there are any, and not as the configuration says. For
+/// tests of what a caller may do.
 pub async fn start_for(
     config: Config,
     clock: Arc<dyn Clock>,
-    callers: Callers,
+    callers: Option<Callers>,
     through: impl FnOnce(Ports) -> Ports,
 ) -> Result<Running, StartError> {
     let permissions = Arc::new(permissions(&config)?);
@@ -109,10 +109,13 @@ pub async fn start_for(
 
     let data_lock = lock_data_folder(&config.data_dir)?;
     let (tracker, draining, stopping) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
-    let callers = calling::callers(&config, None, clock.clone(), tracker.clone())?;
-    let ports = through(open_backend(&config, clock).await?);
+    let ports = through(open_backend(&config, clock.clone()).await?);
     let broker = Broker::open(ports, settings(&config), tracker.clone()).await.map_err(unreadable)?;
     let broker = Arc::new(broker);
+    let callers = match callers {
+        Some(callers) => callers,
+        None => calling::callers(&config, broker.logins.clone(), clock, tracker.clone())?,
+    };
 
     let address = config.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;

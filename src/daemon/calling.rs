@@ -2,29 +2,43 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 
 use super::StartError;
+use crate::broker::Logins;
 use crate::broker::ports::Clock;
 use crate::callers::{
     AwsOptions, Callers, ClientSecrets, IssuerOptions, JwtOptions, KeysAt, Options, Rates, SpiffeOptions,
 };
 use crate::config::{Config, SpiffeDomain, TokenIssuer};
+use crate::domain::error::Result;
 use crate::domain::grant::Grants;
+use crate::domain::id::ClientName;
 use crate::domain::spiffe::TrustDomain;
 
-/// `client_secrets` is used where the configuration says that tenants' clients may call by their own secrets.
+/// `logins` are asked where the configuration says that tenants' clients may call by their own secrets.
 pub(super) fn callers(
     config: &Config,
-    client_secrets: Option<Arc<dyn ClientSecrets>>,
+    logins: Arc<Logins>,
     clock: Arc<dyn Clock>,
     tracker: TaskTracker,
 ) -> Result<Callers, StartError> {
     if config.callers.trust_loopback {
         return Ok(Callers::everybody_is_operator("dev"));
     }
-    let client_secrets = client_secrets.filter(|_| config.callers.client_secrets);
+    let client_secrets = config.callers.client_secrets.then(|| Arc::new(OwnSecrets(logins)) as Arc<dyn ClientSecrets>);
     Ok(Callers::by_proof(options(config), client_secrets, clock, tracker)?)
+}
+
+/// The broker's knowledge of its clients' secrets.
+struct OwnSecrets(Arc<Logins>);
+
+#[async_trait]
+impl ClientSecrets for OwnSecrets {
+    async fn check(&self, app_client_id: &str, secret: &str) -> Result<Option<ClientName>> {
+        self.0.check(app_client_id, secret).await
+    }
 }
 
 fn options(config: &Config) -> Options {

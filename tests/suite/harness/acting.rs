@@ -15,7 +15,7 @@ impl Daemon {
         drop(channel);
         assert_eq!(running.stop().await, Drained::Clean, "the daemon leaves something running");
         let callers = Callers::everybody_is(caller);
-        let running = daemon::start_for(config.clone(), clock.clone(), callers, |ports| ports).await;
+        let running = daemon::start_for(config.clone(), clock.clone(), Some(callers), |ports| ports).await;
         let running = running.expect("the daemon starts");
         let channel = connect(&running.local_addr().to_string()).await;
         Daemon { running, channel, clock, config, folder }
