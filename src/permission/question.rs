@@ -30,7 +30,7 @@ impl Vocabulary {
             return Err(Box::new(warning));
         }
         let actions = schema.action_entities()?.iter().cloned().map(|action| (method(&action), action)).collect();
-        let kind = |name: &str| format!("Keyward::{name}").parse::<EntityTypeName>();
+        let kind = |name: &str| format!("Keyward::{name}").parse::<EntityTypeName>().map_err(Box::new);
         Ok(Vocabulary {
             schema,
             caller: kind("Caller")?,

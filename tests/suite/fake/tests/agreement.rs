@@ -182,7 +182,14 @@ async fn tell_of_tokens(endpoint: &str, sdk: &Sdk, story: &mut Story) {
         }
     };
     let (status, answer) = token("grant_type=client_credentials", secret).await;
-    let members = |of: &Value| of.as_object().map(|of| of.keys().cloned().collect::<Vec<_>>().join(" "));
+    // Sorted, since any crate of the tree may have serde_json keep members in the order in which they came.
+    let members = |of: &Value| {
+        of.as_object().map(|of| {
+            let mut names: Vec<_> = of.keys().map(String::as_str).collect();
+            names.sort_unstable();
+            names.join(" ")
+        })
+    };
     story.push(("a token's answer", format!("{status} {}", members(&answer).unwrap_or_default())));
     let part = answer["access_token"].as_str().and_then(|token| token.split('.').nth(1));
     let claims = part.map(|part| URL_SAFE_NO_PAD.decode(part).expect("base64url"));
