@@ -251,6 +251,10 @@ pub trait Registry: Send + Sync {
 
     /// Fails with [`Fault::Conflict`], and changes nothing, unless every expectation holds. Returns the number of the
     /// last event appended.
+    ///
+    /// Events are numbered and chained in the same transaction, in the order in which the change set has them, by
+    /// [`Head::append`](crate::domain::audit::Head::append) on the head that the transaction reads and writes. So a
+    /// registry keeps, besides each event, the digest that it got with its number, and the head.
     async fn commit(&self, changes: ChangeSet) -> PortResult<u64>;
 
     /// Events numbered above `after`, in order, at most `limit`.
@@ -259,7 +263,8 @@ pub trait Registry: Send + Sync {
     /// The number of the last event, 0 when there is none.
     async fn last_event(&self) -> PortResult<u64>;
 
-    /// Forgets events older than `before`, the oldest `limit` of them at the most; returns how many went.
+    /// Forgets events older than `before`, the oldest `limit` of them at the most; returns how many went. Only from the
+    /// front, and never the head, so that what is left is still one chain.
     async fn prune_events(&self, before: Timestamp, limit: usize) -> PortResult<usize>;
 }
 

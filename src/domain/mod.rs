@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod caller;
+pub mod chain;
 pub mod claims;
 pub mod client;
 pub mod credential;

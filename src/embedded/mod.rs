@@ -8,6 +8,7 @@
 //! Opening fails with an [`OpenError`] that names the file or option at fault, and then has changed nothing in it.
 
 mod app_clients;
+mod audit_log;
 mod issuer;
 mod master_key;
 mod pools;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+pub use audit_log::{CheckedLog, check_audit_log};
 pub use master_key::{MasterKey, MasterKeyError};
 
 use crate::broker::ports::{Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};
@@ -95,6 +97,8 @@ pub enum OpenError {
     Foreign { file: PathBuf },
     #[error("data file {}: schema {version} is newer than {known}, the last that this Keyward knows", file.display())]
     Newer { file: PathBuf, version: usize, known: usize },
+    #[error("data file {}: schema {version} is older than {known}; start this Keyward on it once", file.display())]
+    Older { file: PathBuf, version: usize, known: usize },
     #[error("data file {}: was sealed under another master key than the one given", file.display())]
     WrongMasterKey { file: PathBuf },
     #[error("data file {}: the system's cryptography failed", file.display())]

@@ -13,7 +13,8 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::store::{Asking, Failure, Store, limit_of, text_of, time_of};
 use crate::broker::ports::{Action, ChangeSet, Fault, Peer, PortResult, Registry, Shelf, StoredRecord, Write};
-use crate::domain::audit::{Event, NumberedEvent};
+use crate::domain::audit::{Event, Head, NumberedEvent};
+use crate::domain::chain::Digest;
 
 /// What one transaction of DynamoDB holds.
 const MAX_WRITES: usize = 100;
@@ -90,23 +91,19 @@ impl Registry for SqliteRegistry {
 
     async fn events(&self, after: u64, limit: usize) -> PortResult<Vec<NumberedEvent>> {
         let query = move |tx: &Transaction<'_>| {
-            let sql = "SELECT sequence, body FROM events WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
+            let sql =
+                "SELECT sequence, previous_digest, body FROM events WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
             let mut statement = tx.prepare_cached(sql)?;
             let after = i64::try_from(after).unwrap_or(i64::MAX);
-            let rows = statement
-                .query_map(params![after, limit_of(limit)], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?)))?;
-            rows.map(|row| {
-                let (sequence, body) = row?;
-                let event = serde_json::from_slice(&body).map_err(|_| Failure::broken("event"))?;
-                Ok(NumberedEvent { sequence, event })
-            })
-            .collect()
+            let rows = statement.query_map(params![after, limit_of(limit)], stored_event)?;
+            rows.map(|row| event_of(row?)).collect()
         };
         self.store.read(asking("read events"), query).await
     }
 
     async fn last_event(&self) -> PortResult<u64> {
-        self.store.read(asking("read the last event's number"), last_event).await
+        let query = |tx: &Transaction<'_>| Ok(head(tx)?.sequence);
+        self.store.read(asking("read the last event's number"), query).await
     }
 
     async fn prune_events(&self, before: Timestamp, limit: usize) -> PortResult<usize> {
@@ -160,25 +157,45 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), Failure> {
 }
 
 fn append(tx: &Transaction<'_>, events: &[Event]) -> Result<u64, Failure> {
-    let mut last = last_event(tx)?;
+    let mut head = head(tx)?;
     for event in events {
-        last += 1;
+        let numbered = head.append(event.clone());
         let body = serde_json::to_vec(event)
             .map_err(|_| Failure::told(Fault::Broken, "an event cannot be written as JSON"))?;
-        tx.prepare_cached("INSERT INTO events (sequence, time, body) VALUES (?1, ?2, ?3)")?.execute(params![
-            last,
-            text_of(event.time),
-            body
-        ])?;
+        let previous = numbered.previous_digest.as_ref().map(Digest::as_bytes);
+        let sql = "INSERT INTO events (sequence, time, previous_digest, body) VALUES (?1, ?2, ?3, ?4)";
+        tx.prepare_cached(sql)?.execute(params![numbered.sequence, text_of(event.time), previous, body])?;
     }
     if !events.is_empty() {
-        tx.prepare_cached("UPDATE last_event SET sequence = ?1")?.execute([last])?;
+        let digest = head.digest.as_ref().map(Digest::as_bytes);
+        tx.prepare_cached("UPDATE last_event SET sequence = ?1, digest = ?2")?
+            .execute(params![head.sequence, digest])?;
     }
-    Ok(last)
+    Ok(head.sequence)
 }
 
-fn last_event(tx: &Transaction<'_>) -> Result<u64, Failure> {
-    Ok(tx.prepare_cached("SELECT sequence FROM last_event")?.query_row([], |row| row.get(0))?)
+/// The last event ever appended, whether or not it is still there.
+pub(super) fn head(connection: &rusqlite::Connection) -> Result<Head, Failure> {
+    let mut statement = connection.prepare_cached("SELECT sequence, digest FROM last_event")?;
+    let (sequence, digest) = statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Head { sequence, digest: digest_of(digest)? })
+}
+
+/// An event's number, the digest of the event before, and its body.
+pub(super) type StoredEvent = (u64, Option<Vec<u8>>, Vec<u8>);
+
+pub(super) fn stored_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+}
+
+pub(super) fn event_of((sequence, previous, body): StoredEvent) -> Result<NumberedEvent, Failure> {
+    let event = serde_json::from_slice(&body).map_err(|_| Failure::broken("event"))?;
+    Ok(NumberedEvent { sequence, previous_digest: digest_of(previous)?, event })
+}
+
+fn digest_of(stored: Option<Vec<u8>>) -> Result<Option<Digest>, Failure> {
+    let read = |bytes: Vec<u8>| Digest::from_bytes(&bytes).ok_or_else(|| Failure::broken("digest"));
+    stored.map(read).transpose()
 }
 
 type Parts = (String, u64, Vec<u8>, Option<String>);

@@ -3,6 +3,8 @@
 //! A file is known by SQLite's `application_id`; its schema by `user_version`. A file of another program, of a newer
 //! Keyward or under another master key is refused before anything in it is changed.
 
+use std::cmp::Ordering;
+
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::OpenError;
@@ -15,12 +17,6 @@ const APPLICATION_ID: i32 = 0x4B57_5244;
 
 /// The schema of version `n` is that of version `n - 1` after `MIGRATIONS[n - 1]`. Never change one that was released.
 const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
-
-/// Owners are found by the app client's id alone, so it comes first in their keys.
-const VERSION_2: &str = "
-    UPDATE records SET key = substr(key, instr(key, ' ') + 1) || ' ' || substr(key, 1, instr(key, ' ') - 1)
-        WHERE shelf = 'owner';
-";
 
 const VERSION_1: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -87,6 +83,19 @@ const VERSION_1: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
+/// The audit log is chained from now on. Events that are there already stay without digests.
+const VERSION_2: &str = "
+    ALTER TABLE events ADD COLUMN previous_digest BLOB;
+    -- Of the last event ever appended, which pruning does not take away.
+    ALTER TABLE last_event ADD COLUMN digest BLOB;
+    -- The number of the first event that the chain protects.
+    ALTER TABLE last_event ADD COLUMN chain_start INTEGER NOT NULL DEFAULT 1;
+    UPDATE last_event SET chain_start = sequence + 1;
+    -- Owners are found by the app client's id alone, so it comes first in their keys.
+    UPDATE records SET key = substr(key, instr(key, ' ') + 1) || ' ' || substr(key, 1, instr(key, ' ') - 1)
+        WHERE shelf = 'owner';
+";
+
 /// Makes the file ours, or finds that it is, and brings its schema up to date. Gives the keys that open it.
 ///
 /// A file that was made without a master key holds a registry alone, and is opened without one ever after.
@@ -137,6 +146,18 @@ pub(super) fn admit(connection: &mut Connection, master: Option<&MasterKey>) -> 
     Ok(sealing)
 }
 
+/// Fails unless the file is one of ours with the schema of this Keyward. Changes nothing, and needs no master key.
+pub(super) fn recognise(connection: &Connection) -> Result<(), Refusal> {
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version.cmp(&MIGRATIONS.len()) {
+        _ if application != APPLICATION_ID => Err(Refusal::Foreign),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(Refusal::Newer { version, known: MIGRATIONS.len() }),
+        Ordering::Less => Err(Refusal::Older { version, known: MIGRATIONS.len() }),
+    }
+}
+
 fn migrate(tx: &rusqlite::Transaction<'_>, version: usize) -> rusqlite::Result<()> {
     for migration in &MIGRATIONS[version..] {
         tx.execute_batch(migration)?;
@@ -152,6 +173,7 @@ fn migrate(tx: &rusqlite::Transaction<'_>, version: usize) -> rusqlite::Result<(
 pub(super) enum Refusal {
     Foreign,
     Newer { version: usize, known: usize },
+    Older { version: usize, known: usize },
     WrongMasterKey,
     Cryptography,
     OtherBackend,
@@ -173,6 +195,7 @@ impl Refusal {
         match self {
             Refusal::Foreign => OpenError::Foreign { file },
             Refusal::Newer { version, known } => OpenError::Newer { file, version, known },
+            Refusal::Older { version, known } => OpenError::Older { file, version, known },
             Refusal::WrongMasterKey => OpenError::WrongMasterKey { file },
             Refusal::Cryptography => OpenError::Cryptography { file },
             Refusal::OtherBackend => OpenError::OtherBackend { file },

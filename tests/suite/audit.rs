@@ -1,5 +1,6 @@
 //! The audit log: what is in it, that nothing is missing, and how it is read.
 
+mod chain;
 mod tail;
 
 use std::sync::Arc;

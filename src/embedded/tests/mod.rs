@@ -1,5 +1,6 @@
 //! The embedded backend through its ports, on real files.
 
+mod audit_log;
 mod file;
 mod issuer;
 mod pools;

@@ -5,7 +5,7 @@ use crate::domain::audit::{NumberedEvent, Outcome};
 use crate::proto;
 
 pub fn audit_event(numbered: NumberedEvent) -> proto::AuditEvent {
-    let NumberedEvent { sequence, event } = numbered;
+    let NumberedEvent { sequence, previous_digest, event } = numbered;
     let outcome = match event.outcome {
         Outcome::Succeeded => proto::AuditOutcome::Succeeded,
         Outcome::Denied => proto::AuditOutcome::Denied,
@@ -23,6 +23,6 @@ pub fn audit_event(numbered: NumberedEvent) -> proto::AuditEvent {
         detail: event.detail,
         request_id: event.request_id,
         call_id: event.call_id,
-        previous_digest: Vec::new(),
+        previous_digest: previous_digest.map(|digest| digest.as_bytes().to_vec()).unwrap_or_default(),
     }
 }
