@@ -4,6 +4,7 @@
 //! A stop says NOT_SERVING first, then takes no new calls, ends the long streams, and waits for calls and background
 //! work until the drain deadline. What is late then is in the journals, and the next start finishes it.
 
+mod audit;
 mod calling;
 mod live;
 
@@ -59,6 +60,8 @@ pub enum StartError {
     Registry { detail: String },
     #[error("callers: {0}")]
     Callers(#[from] callers::OpenError),
+    #[error("audit.file: {file}: {source}")]
+    AuditFile { file: PathBuf, source: std::io::Error },
     #[error("listen: cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("the contract that was compiled in cannot be read: {0}")]
@@ -109,6 +112,7 @@ pub async fn start_for(
 
     let data_lock = lock_data_folder(&config.data_dir)?;
     let (tracker, draining, stopping) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+    let clock_of_files = clock.clone();
     let ports = through(open_backend(&config, clock.clone()).await?);
     let broker = Broker::open(ports, settings(&config), tracker.clone()).await.map_err(unreadable)?;
     let broker = Arc::new(broker);
@@ -116,6 +120,8 @@ pub async fn start_for(
         Some(callers) => callers,
         None => calling::callers(&config, broker.logins.clone(), clock, tracker.clone())?,
     };
+
+    let audit_file = audit::open_file(&config, &broker, clock_of_files, &tracker, &stopping).await?;
 
     let address = config.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
@@ -130,6 +136,7 @@ pub async fn start_for(
         limits: Limits { message_bytes: config.grpc.max_message_bytes, call_duration: config.grpc.request_timeout },
         callers: Arc::new(callers),
         permissions: permissions.clone(),
+        audit_file,
     };
     let health_service = HealthService::from_health_reporter(health.clone());
     let routes = grpc::routes(front, tonic_health::pb::health_server::HealthServer::new(health_service))?;

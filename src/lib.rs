@@ -3,6 +3,7 @@
 //! The program is the product; this library is how its parts see each other and how tests see them. `ARCHITECTURE.md`
 //! has the map.
 
+pub mod audit_file;
 pub mod aws;
 pub mod broker;
 pub mod callers;

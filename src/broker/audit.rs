@@ -2,6 +2,7 @@
 //! refusals are added.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
@@ -9,7 +10,7 @@ use futures::{StreamExt as _, stream};
 
 use super::api::{EventFilter, Listing, Page};
 use super::world::World;
-use crate::domain::audit::{Call, NumberedEvent, Outcome};
+use crate::domain::audit::{Call, Event, NumberedEvent, Outcome};
 use crate::domain::error::{Error, Reason, Result};
 
 /// Events read at a time.
@@ -28,7 +29,7 @@ impl Audit {
 
     /// Newest first. `page.after` is the number of the last event looked at.
     pub async fn list(&self, filter: &EventFilter, page: Page) -> Result<Listing<NumberedEvent>> {
-        let newest = *self.world.records.watch_events().borrow();
+        let newest = self.newest();
         let mut below = match page.after.as_deref().map(str::parse::<u64>) {
             None => newest + 1,
             Some(Ok(number)) => number.min(newest + 1),
@@ -79,6 +80,16 @@ impl Audit {
             }
         })
         .boxed()
+    }
+
+    /// The number of the last event.
+    pub fn newest(&self) -> u64 {
+        *self.world.records.watch_events().borrow()
+    }
+
+    /// An event of this moment, for another record than the registry's: it is not appended.
+    pub fn event(&self, call: &Call, resource: impl fmt::Display) -> Event {
+        call.event(self.world.now(), resource)
     }
 
     /// Puts a refusal on record. The refusal may be answered once this has succeeded.

@@ -236,11 +236,15 @@ pub struct Audit {
     /// How long events are kept: 1 d to 3,650 d.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
+    /// A file that gets a line for every event, and for every token and secret that is handed out. Absent: none.
+    pub file: Option<PathBuf>,
+    /// Whether nothing is handed out that is not in the file.
+    pub required: bool,
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Audit { retention: 400 * DAY }
+        Audit { retention: 400 * DAY, file: None, required: true }
     }
 }
 

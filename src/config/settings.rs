@@ -20,6 +20,10 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
         Some(path) => text(path.display()),
         None => Value::Unset,
     };
+    let audit_file = match &config.audit.file {
+        Some(path) => text(path.display()),
+        None => Value::Unset,
+    };
     let aws = super::aws::settings(&config.aws);
     let mut settings = vec![
         Setting::new("listen", text(config.listen), "Where gRPC is served; port 0 takes a free one")
@@ -113,6 +117,13 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             .of("1 to 64 characters of [A-Za-z0-9_.-], with single slashes between them", is_prefix),
         Setting::new("audit.retention", period(config.audit.retention), "How long audit events are kept")
             .lasting(DAY, DAY * 3_650),
+        Setting::new("audit.file", audit_file, "Gets a line for each event, and each token and secret handed out")
+            .of("a file", |path| !path.is_empty()),
+        Setting::new(
+            "audit.required",
+            Value::Flag(config.audit.required),
+            "Whether nothing is handed out that is not in audit.file",
+        ),
         Setting::new("grpc.max_message_bytes", size(config.grpc.max_message_bytes), "The largest message read, bytes")
             .within(32_768, 4_194_304),
         Setting::new(

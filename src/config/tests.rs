@@ -144,6 +144,8 @@ fn every_bad_key_is_named_with_its_line() {
         ("[secrets]\nprefix = ''", "2: secrets.prefix: must be 1 to 64 characters"),
         ("[secrets]\nprefix = 'a//b'", "2: secrets.prefix: must be 1 to 64 characters"),
         ("[audit]\nretention = '0d'", "2: audit.retention: must be 1d to 3650d"),
+        ("[audit]\nfile = ''", "2: audit.file: must be a file"),
+        ("[audit]\nrequired = 1", "2: audit.required: invalid type"),
         ("[grpc]\nmax_message_bytes = 1024", "2: grpc.max_message_bytes: must be 32768 to 4194304"),
         ("[grpc]\nmax_concurrent_streams = 0", "2: grpc.max_concurrent_streams: must be 1 to 100000"),
         ("[grpc]\nrequest_timeout = '0s'", "2: grpc.request_timeout: must be 1s to 10m"),

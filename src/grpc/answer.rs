@@ -83,14 +83,14 @@ impl Front {
         M: Asked,
         T: Send + 'static,
         A: Send + 'static,
-        W: FnOnce(M) -> Result<BoxStream<'static, Result<T>>>,
+        W: FnOnce(&Call, M) -> Result<BoxStream<'static, Result<T>>>,
     {
         let (metadata, extensions, message) = request.into_parts();
         let (call, span, permitted) = self.begin(metadata, &extensions, &message).await;
         let (end, resource) = (End::of(&call, span.clone()), message.resource());
         let opened = permitted.and_then(|caller| {
             let standing = self.standing(caller, &extensions, &message);
-            Ok((standing, work(message)?))
+            Ok((standing, work(&call, message)?))
         });
         match opened {
             Ok((standing, items)) => {

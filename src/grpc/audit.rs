@@ -34,7 +34,7 @@ impl AuditService for Service {
         &self,
         request: Request<TailAuditEventsRequest>,
     ) -> Result<Response<Self::TailAuditEventsStream>, Status> {
-        let open = |message: TailAuditEventsRequest| {
+        let open = |_: &_, message: TailAuditEventsRequest| {
             let filter = endless_filter(message.filter)?;
             Ok(self.0.broker.audit.tail(message.after_sequence, filter))
         };

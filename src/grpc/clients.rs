@@ -170,7 +170,9 @@ impl ClientService for Service {
             .answer(request, |front, call, message| async move {
                 let name = ClientName::parse("name", &message.name)?;
                 client::reveal_reason(&message.reason)?;
-                front.broker.clients.reveal(&call, &name, &message.reason).await.map(encode::revealed)
+                let revealed = front.broker.clients.reveal(&call, &name, &message.reason).await?;
+                front.record_secret(&call, &name, &message.reason).await?;
+                Ok(encode::revealed(revealed))
             })
             .await
     }

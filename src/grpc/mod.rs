@@ -15,6 +15,7 @@ mod deadline;
 mod decode;
 mod draining;
 mod encode;
+mod handing_out;
 mod limits;
 mod requests;
 mod standing;
@@ -31,6 +32,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
+use crate::audit_file::AuditFile;
 use crate::broker::Broker;
 use crate::callers::Callers;
 use crate::domain::error::{Error, Reason};
@@ -56,6 +58,8 @@ pub struct Front {
     pub limits: Limits,
     pub callers: Arc<Callers>,
     pub permissions: Arc<Permissions>,
+    /// Has a line of every token and secret that leaves; `None` where that is not wanted.
+    pub audit_file: Option<Arc<AuditFile>>,
 }
 
 /// One service of the contract over the front that all of them share.

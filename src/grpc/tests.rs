@@ -42,6 +42,7 @@ async fn front() -> (tempfile::TempDir, Front) {
         limits: Limits::default(),
         callers: Arc::new(Callers::everybody_is_operator("dev")),
         permissions: Arc::new(Permissions::open(Default::default()).expect("the built-in policies")),
+        audit_file: None,
     };
     (folder, front)
 }
@@ -275,7 +276,7 @@ async fn a_stream_ends_when_the_broker_drains() {
     let (_folder, front) = front().await;
     let front = Arc::new(front);
     let request = Request::new(proto::TailAuditEventsRequest::default());
-    let open = |_| Ok(futures::stream::iter([Ok(1)]).chain(futures::stream::pending()).boxed());
+    let open = |_: &_, _| Ok(futures::stream::iter([Ok(1)]).chain(futures::stream::pending()).boxed());
     let response = front.stream(request, open, |n: u64| n).await.expect("open");
     assert!(response.metadata().contains_key(CALL_ID_HEADER));
     let mut answers = response.into_inner();
@@ -333,7 +334,7 @@ async fn an_error_is_the_last_of_a_stream() {
     let front = Arc::new(front);
     let request = Request::new(proto::TailAuditEventsRequest::default());
     let lost = || Err(Error::new(Reason::SequenceUnknown, "the log begins at 7"));
-    let open = |_| Ok(futures::stream::iter([lost(), lost()]).boxed());
+    let open = |_: &_, _| Ok(futures::stream::iter([lost(), lost()]).boxed());
     let answers = front.stream(request, open, |n: u64| n).await.expect("open").into_inner();
     let answers: Vec<_> = answers.collect().await;
     assert_eq!(answers.len(), 1);

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::answer::Answers;
 use super::decode::token::Wanted;
 use super::{Service, encode};
+use crate::domain::audit::Call;
 use crate::domain::token::AccessToken;
 use crate::proto::token_service_server::TokenService;
 use crate::proto::{self, GetTokenRequest, WatchTokenRequest};
@@ -16,10 +17,9 @@ use crate::proto::{self, GetTokenRequest, WatchTokenRequest};
 impl TokenService for Service {
     async fn get_token(&self, request: Request<GetTokenRequest>) -> Result<Response<proto::AccessToken>, Status> {
         self.0
-            .answer(request, |front, _, message| async move {
+            .answer(request, |front, call, message| async move {
                 let wanted = Wanted::read(&message.name, &message.scopes, message.min_remaining.as_ref())?;
-                let token = front.broker.tokens.get(&wanted.client, &wanted.scopes, wanted.min_remaining).await?;
-                Ok(encode::access_token(&token))
+                Ok(encode::access_token(&*front.token(&call, &wanted).await?))
             })
             .await
     }
@@ -30,9 +30,20 @@ impl TokenService for Service {
         &self,
         request: Request<WatchTokenRequest>,
     ) -> Result<Response<Self::WatchTokenStream>, Status> {
-        let open = |message: WatchTokenRequest| {
+        let open = |call: &Call, message: WatchTokenRequest| {
             let wanted = Wanted::read(&message.name, &message.scopes, message.min_remaining.as_ref())?;
-            Ok(self.0.broker.tokens.watch(wanted.client, wanted.scopes, wanted.min_remaining).boxed())
+            let tokens = &self.0.broker.tokens;
+            let tokens = tokens.watch(wanted.client.clone(), wanted.scopes.clone(), wanted.min_remaining);
+            let context = Arc::new((self.0.clone(), call.clone(), wanted));
+            let recorded = tokens.try_filter_map(move |token| {
+                let context = context.clone();
+                async move {
+                    let (front, call, wanted) = &*context;
+                    front.next_token(call, wanted, token).await
+                }
+            });
+            // An error is the end, also one of the audit file.
+            Ok(recorded.boxed())
         };
         self.0.stream(request, open, |token: Arc<AccessToken>| encode::access_token(&token)).await
     }

@@ -6,6 +6,7 @@ mod adoption;
 mod architecture;
 mod assigned_secrets;
 mod audit;
+mod audit_file;
 mod aws;
 mod aws_faults;
 mod aws_outage;

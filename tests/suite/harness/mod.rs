@@ -2,6 +2,7 @@
 
 pub mod acting;
 mod asks;
+pub mod audit_lines;
 pub mod aws_bench;
 pub mod backend;
 mod binary;

@@ -1,0 +1,66 @@
+//! Tokens and secrets on their way out: each is put on record in the audit file, where there is one, before it leaves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Front;
+use super::decode::token::Wanted;
+use crate::audit_file::HandedOut;
+use crate::domain::audit::Call;
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::id::ClientName;
+use crate::domain::token::AccessToken;
+
+/// Tokens that are put on record for one call while changes of the client make them void.
+const ATTEMPTS: usize = 4;
+
+impl Front {
+    /// The token that is wanted, on record. Costs nothing where there is no audit file.
+    pub(super) async fn token(&self, call: &Call, wanted: &Wanted) -> Result<Arc<AccessToken>> {
+        let tokens = &self.broker.tokens;
+        let mut token = tokens.get(&wanted.client, &wanted.scopes, wanted.min_remaining).await?;
+        if self.audit_file.is_none() {
+            return Ok(token);
+        }
+        for _ in 0..ATTEMPTS {
+            self.record_token(call, &wanted.client, &token).await?;
+            // A suspension or a revocation may have come while the disk was waited for, and been answered.
+            let now = tokens.get(&wanted.client, &wanted.scopes, wanted.min_remaining).await?;
+            if Arc::ptr_eq(&now, &token) {
+                return Ok(token);
+            }
+            token = now;
+        }
+        let message = format!("changes of {} keep overtaking its token", wanted.client);
+        Err(Error::unavailable(Reason::UpstreamUnavailable, message, Duration::from_secs(1)))
+    }
+
+    /// The same for the next token of a stream; `None` when it is void already, and the stream has another to come.
+    pub(super) async fn next_token(
+        &self,
+        call: &Call,
+        wanted: &Wanted,
+        token: Arc<AccessToken>,
+    ) -> Result<Option<Arc<AccessToken>>> {
+        if self.audit_file.is_none() {
+            return Ok(Some(token));
+        }
+        self.record_token(call, &wanted.client, &token).await?;
+        let now = self.broker.tokens.get(&wanted.client, &wanted.scopes, Duration::ZERO).await?;
+        Ok(Arc::ptr_eq(&now, &token).then_some(token))
+    }
+
+    async fn record_token(&self, call: &Call, client: &ClientName, token: &AccessToken) -> Result<()> {
+        let Some(file) = &self.audit_file else { return Ok(()) };
+        let scopes = token.scopes.iter().map(ToString::to_string).collect();
+        let event = self.broker.audit.event(call, client);
+        file.hand_out(HandedOut { event, scopes, expire_time: Some(token.expire_time) }).await
+    }
+
+    /// Puts on record that the secret of `client` leaves, and why.
+    pub(super) async fn record_secret(&self, call: &Call, client: &ClientName, reason: &str) -> Result<()> {
+        let Some(file) = &self.audit_file else { return Ok(()) };
+        let event = self.broker.audit.event(call, client).detail(reason);
+        file.hand_out(HandedOut { event, scopes: Vec::new(), expire_time: None }).await
+    }
+}
