@@ -1,9 +1,10 @@
-//! The command line: `dev`, `serve`, `check` and `tour`, and what the shell learns of how they ended.
+//! The command line: `dev`, `serve`, `check`, `tour` and `audit verify`, and what the shell learns of how they ended.
 //!
 //! Commands put configuration, logs, signals and the daemon together and print for people. What the daemon does is not
 //! known here.
 
 mod asking;
+mod audit;
 mod check;
 mod dev;
 mod home;
@@ -30,11 +31,14 @@ Examples:
   keyward dev                              start a broker to play with on 127.0.0.1:7443
   keyward check --config keyward.toml      say what is in force, or what is wrong
   keyward serve --config keyward.toml      run a broker
+  keyward audit verify --config keyward.toml
+                                           check that nobody changed the audit log
   grpcurl -plaintext 127.0.0.1:7443 list   ask a running broker what it offers
 
 Exit codes:
   0         done, or stopped by SIGTERM or SIGINT with every call under way finished
-  1         it did not start, or it failed, or the tour found something that should not be, or check --live missed something, or check --as is denied
+  1         it did not start, or it failed, or the tour found something that should not be, or check --live missed something,
+            or check --as is denied, or the audit log is not whole
   2         the command line or the configuration is wrong; nothing was started
   3         stopped by a signal, with calls still under way at shutdown.drain_deadline
   130, 143  ended at once by a second SIGINT or SIGTERM
@@ -58,13 +62,14 @@ enum Command {
     Serve(serve::Args),
     Check(check::Args),
     Tour(tour::Args),
+    Audit(audit::Args),
 }
 
 /// How a command ended well, or not quite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Done,
-    /// The tour's expectations were not all met, or something is missing. It has said so.
+    /// The tour's expectations were not all met, something is missing, or the audit log is broken. It has said so.
     Unmet,
     /// Calls were under way when the drain deadline passed.
     Late,
@@ -77,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => in_runtime(serve::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),
         Command::Tour(args) => in_runtime(tour::run(args)),
+        Command::Audit(args) => in_runtime(audit::run(args)),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -51,7 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "runtime",
         ],
     ),
-    ("commands", &["config", "daemon", "domain", "embedded", "runtime", "tour"]),
+    ("commands", &["audit_file", "config", "daemon", "domain", "embedded", "runtime", "tour"]),
     ("lib", &[]),
     ("main", &["commands"]),
 ];

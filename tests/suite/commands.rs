@@ -1,5 +1,6 @@
 //! The program's commands, as a shell sees them: what they print, what they leave, and their exit codes.
 
+mod audit;
 mod check;
 mod dev;
 mod failed_starts;
@@ -13,7 +14,7 @@ use crate::harness::Binary;
 
 #[test]
 fn every_command_explains_itself_with_examples() {
-    for command in ["dev", "serve", "check", "tour"] {
+    for command in ["dev", "serve", "check", "tour", "audit"] {
         let ran = run(Binary::command().args([command, "--help"]));
         assert_eq!(ran.code, 0, "{command}");
         assert!(ran.out.contains(&format!("Usage: keyward {command}")), "{}", ran.out);
