@@ -125,7 +125,7 @@ impl Cognito {
         secret: &ClientSecret,
     ) -> PortResult<bool> {
         match returned {
-            Some(returned) => Ok(returned.as_str() == secret.expose()),
+            Some(returned) => Ok(secret.is(&returned)),
             // Cognito need not repeat what it was given. Who does not know secrets of one's own has made none.
             None => self.knows_secrets(asking, pool, client).await,
         }

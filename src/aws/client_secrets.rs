@@ -30,7 +30,7 @@ impl Cognito {
         let mut added = answer.client_secret_descriptor.ok_or_else(no_secret)?;
         let returned = added.client_secret_value.take().map(Zeroizing::new);
         let id = secret_id(asking, &added)?;
-        if returned.is_some_and(|returned| returned.as_str() != secret.expose()) {
+        if returned.is_some_and(|returned| !secret.is(&returned)) {
             self.remove_client_secret(asking, pool, client, &id).await?;
             return Err(asking.error(Fault::Unsupported, "the backend adds a secret of its own making instead of ours"));
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use zeroize::Zeroizing;
 
 use crate::broker::ports::SecretDocument;
 use crate::domain::audit::Outcome;
@@ -141,7 +142,7 @@ pub struct RotationView {
 
 pub struct Question {
     /// At most [`MAX_TOKEN_BYTES`](crate::domain::claims::MAX_TOKEN_BYTES) long and not empty.
-    pub token: String,
+    pub token: Zeroizing<String>,
     pub required_scopes: ScopeSet,
     /// The token must belong to this tenant.
     pub tenant: Option<TenantId>,
@@ -169,7 +170,7 @@ pub struct NewRevocation {
 pub enum NewRevocationTarget {
     TokenId(TokenId),
     /// The whole JWT.
-    Token(String),
+    Token(Zeroizing<String>),
     Client(ClientName),
     Tenant(TenantId),
 }

@@ -19,6 +19,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use keyward::config::ConfigError;
 use keyward::daemon::StartError;
+use keyward::runtime::hygiene;
 use keyward::tour::TourError;
 
 const ABOUT: &str = "Keeps the machine-to-machine credentials of a multi-tenant platform on Amazon Cognito: issues an \
@@ -77,6 +78,9 @@ enum Outcome {
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
+    // Before anything is read that is secret.
+    hygiene::censor_panics();
+    hygiene::protect();
     let result = match Cli::parse().command {
         Command::Dev(args) => in_runtime(dev::run(args)),
         Command::Serve(args) => in_runtime(serve::run(args)),

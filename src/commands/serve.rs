@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use keyward::config::Config;
 use keyward::daemon::{self, Running};
 use keyward::runtime::clock::SystemClock;
+use keyward::runtime::hygiene;
 use keyward::runtime::shutdown::{self, Drained};
 use keyward::runtime::telemetry;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,8 @@ pub(super) async fn run_daemon(
     announce: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<Outcome> {
     telemetry::init(config.log.format, &config.log.filter).context("cannot set up logs")?;
+    let hygiene::Protection { core_dumps, inspection, swap } = hygiene::protect();
+    tracing::info!(%core_dumps, %inspection, %swap, "the process is protected");
     let asked = shutdown::on_signals().context("cannot listen for signals")?;
     let mut running = tokio::select! {
         started = daemon::start(config, Arc::new(SystemClock)) => started.context("the daemon did not start")?,

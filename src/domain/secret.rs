@@ -39,6 +39,11 @@ impl ClientSecret {
         }
     }
 
+    /// Whether this is the secret's value. In constant time for values of one length.
+    pub fn is(&self, value: &str) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(self.0.as_bytes(), value.as_bytes()).is_ok()
+    }
+
     /// The value itself. Every use is a place where the secret leaves: to Cognito, to the vault, to `RevealClientSecret`.
     pub fn expose(&self) -> &str {
         &self.0
@@ -48,7 +53,7 @@ impl ClientSecret {
 impl PartialEq for ClientSecret {
     /// In constant time for values of one length.
     fn eq(&self, other: &Self) -> bool {
-        aws_lc_rs::constant_time::verify_slices_are_equal(self.0.as_bytes(), other.0.as_bytes()).is_ok()
+        self.is(&other.0)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt as _};
+use tokio::task::JoinError;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Extensions, Request, Response, Status};
 use tracing::{Instrument as _, Span};
@@ -123,7 +124,9 @@ impl Front {
     /// Carries a task through to its end, whatever becomes of whoever waits for it.
     async fn finish<A: Send + 'static>(&self, task: impl Future<Output = Result<A>> + Send + 'static) -> Result<A> {
         let ended = self.tasks.spawn(task.instrument(Span::current())).await;
-        ended.unwrap_or_else(|lost| Err(Error::internal("carrying out a call", lost)))
+        // What a panic said may quote a secret, and a `JoinError` repeats it.
+        let how = |lost: JoinError| if lost.is_panic() { "its task panicked" } else { "its task was cancelled" };
+        ended.unwrap_or_else(|lost| Err(Error::internal("carrying out a call", how(lost))))
     }
 
     /// Who calls, under which id, and whether they may.

@@ -1,4 +1,5 @@
-//! What any daemon needs around its work: a clock, logs, readiness, HTTP clients and an end.
+//! What any daemon needs around its work: a clock, logs, readiness, HTTP clients, an end, and a memory that nobody else
+//! reads.
 //!
 //! Nothing here knows of tenants, tokens or gRPC services, nor reads configuration: whoever composes the daemon hands
 //! the values in. The one thing taken from the broker is its [`Clock`](crate::broker::ports::Clock) port, which
@@ -6,6 +7,7 @@
 
 pub mod clock;
 pub mod http;
+pub mod hygiene;
 pub mod readiness;
 pub mod shutdown;
 pub mod telemetry;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::broker::api::{ClientPatch, ClientView, NewClient, NewRevocation, NewRevocationTarget, RotationRequest};
 use crate::domain::claims::MAX_TOKEN_BYTES;
 use crate::domain::client::{DEFAULT_TOKEN_VALIDITY, RotationPolicy, check_token_validity};
@@ -255,8 +257,9 @@ pub fn revocation(request: proto::RevokeTokensRequest) -> Result<NewRevocation> 
     Ok(NewRevocation { target, issued_before, reason: request.reason })
 }
 
-/// A token of a length that is looked at.
-pub fn whole_token(token: String) -> Result<String> {
+/// A token of a length that is looked at. Wiped when dropped, also when it is refused.
+pub fn whole_token(token: String) -> Result<Zeroizing<String>> {
+    let token = Zeroizing::new(token);
     if token.is_empty() {
         return Err(Error::invalid("token", "is required"));
     }
