@@ -1,4 +1,4 @@
-//! A task of the daemon panics with a secret in its message, and nobody hears it.
+//! Tasks of the daemon panic with a secret in the message, and nobody hears it.
 //!
 //! The hook and the log are the process's own, so the daemon runs in a process of its own: this test program again.
 
@@ -6,64 +6,30 @@ use std::process::Command;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use keyward::broker::Ports;
-use keyward::broker::ports::{Label, PortPage, PortResult, SecretDocument, Vault, Wanted};
-use keyward::domain::id::{SecretName, VersionId};
-use keyward::domain::rotation::Labels;
+use keyward::broker::ports::PortResult;
 use keyward::proto;
 use keyward::runtime::clock::SystemClock;
 use keyward::runtime::{hygiene, telemetry};
-use tonic::Code;
-use zeroize::Zeroizing;
+use tonic::{Code, Status};
 
 use super::needles::Needles;
-use crate::harness::{Daemon, refusal};
+use crate::harness::tolls::{Toll, tolled};
+use crate::harness::{Daemon, new_tenant, refusal, token};
 
-/// A vault that trips over every secret that it reads, and tells which in its last words.
-struct Tripping(Arc<dyn Vault>);
+const SECRET: &str = "kZq3vX8bN1mT6yR0wE5uJ2hL9cF4aD7g";
+
+/// Trips over whatever is written or fetched, and says over which secret.
+struct Tripping;
 
 #[async_trait]
-impl Vault for Tripping {
-    async fn read(&self, name: &SecretName, version: Wanted<'_>) -> PortResult<Option<SecretDocument>> {
-        let read = self.0.read(name, version).await?;
-        if let Some(document) = &read {
-            // For the parent: what must not be heard, on the way that is not searched.
-            println!("NEEDLE {}", document.client_secret.expose());
-            panic!("{} makes no sense", document.client_secret.expose());
-        }
-        Ok(read)
+impl Toll for Tripping {
+    async fn before(&self, call: &'static str) -> PortResult<()> {
+        assert!(!["commit", "fetch"].contains(&call), "{call} makes no sense of {SECRET}");
+        Ok(())
     }
 
-    async fn stage(&self, name: &SecretName, version: &VersionId, document: &SecretDocument) -> PortResult<()> {
-        self.0.stage(name, version, document).await
-    }
-
-    async fn labels(&self, name: &SecretName) -> PortResult<Option<Labels>> {
-        self.0.labels(name).await
-    }
-
-    async fn promote(&self, name: &SecretName, from: &VersionId, to: &VersionId) -> PortResult<()> {
-        self.0.promote(name, from, to).await
-    }
-
-    async fn clear(&self, name: &SecretName, label: Label, version: &VersionId) -> PortResult<()> {
-        self.0.clear(name, label, version).await
-    }
-
-    async fn schedule_deletion(&self, name: &SecretName, window: std::time::Duration) -> PortResult<()> {
-        self.0.schedule_deletion(name, window).await
-    }
-
-    async fn set_readers(&self, name: &SecretName, readers: &[String]) -> PortResult<()> {
-        self.0.set_readers(name, readers).await
-    }
-
-    async fn read_foreign(&self, name: &str) -> PortResult<Option<Zeroizing<String>>> {
-        self.0.read_foreign(name).await
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&str>) -> PortResult<PortPage<SecretName>> {
-        self.0.list(prefix, after).await
+    async fn after(&self, _: &'static str) -> PortResult<()> {
+        Ok(())
     }
 }
 
@@ -76,18 +42,18 @@ async fn child() {
     daemon.put_orders_api().await;
     daemon.create_tenant("acme").await;
     let name = daemon.create_client("acme", "orders").await.name;
-    let trip = |ports: Ports| Ports { vault: Arc::new(Tripping(ports.vault.clone())), ..ports };
-    let daemon = daemon.restart_through(trip).await;
-    // A read, whose task is the connection's; a fetch of a token, which is a task of its own; a change.
-    let request = proto::RevealClientSecretRequest { name: name.clone(), reason: "a look".to_owned() };
-    daemon.clients().reveal_client_secret(request).await.expect_err("it panics");
-    let request = proto::GetTokenRequest { name: name.clone(), ..Default::default() };
-    let status = daemon.tokens().get_token(request).await.expect_err("it panics");
-    println!("TOLD {} {:?}", status.message(), status.metadata());
-    let request = proto::RotateClientSecretRequest { name, immediate: true, ..Default::default() };
-    if let Err(status) = daemon.clients().rotate_client_secret(request).await {
+    let daemon = daemon.restart_through(|ports| tolled(ports, Arc::new(Tripping))).await;
+    let told = |status: Status| {
+        println!("TOLD {status:?}");
         assert_eq!(refusal::<()>(Err(status)).0, Code::Internal);
-    }
+    };
+    // A task that callers share, a task that goes on without its caller, and the task of the connection itself.
+    told(token(&daemon.channel, &name).await.expect_err("it panics"));
+    told(
+        daemon.tenants().create_tenant(new_tenant("globex", proto::Isolation::AppClient)).await.expect_err("it panics"),
+    );
+    let request = proto::RevealClientSecretRequest { name, reason: "a look".to_owned() };
+    println!("TOLD {:?}", daemon.clients().reveal_client_secret(request).await.expect_err("it panics"));
     println!("DONE");
 }
 
@@ -98,17 +64,15 @@ fn a_panic_with_a_secret_in_its_message_is_heard_without_it() {
     let output = child.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1").output().expect("ran");
     let (out, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(out.contains("DONE") && output.status.success(), "{out}{log}");
-    let mut needles = Needles::default();
-    let secrets: Vec<_> = out.lines().filter_map(|line| line.split_once("NEEDLE ").map(|(_, secret)| secret)).collect();
-    assert!(secrets.len() >= 2, "{out}");
-    secrets.iter().for_each(|secret| needles.add_secret(secret));
-    assert!(log.matches("a panic; its message is left out").count() >= 2 && log.contains("panics.rs:"), "{log}");
-    // Whoever waits for a task is told how it ended by an error that quotes the message.
-    assert!(log.contains("its task panicked"), "{log}");
-    for line in log.lines() {
-        assert_eq!(needles.first_in(line.as_bytes()), None, "in {line:.160}");
+    // It was heard of three times, by the hook and, where somebody waited for the task, in the error that tells of it.
+    assert_eq!(log.matches("a panic; its message is left out").count(), 3, "{log}");
+    assert!(log.contains("panics.rs:"), "{log}");
+    for error in ["waiting for shared work: its task panicked", "carrying out a call: its task panicked"] {
+        assert!(log.contains(error), "{error:?} is not in\n{log}");
     }
-    for line in out.lines().filter(|line| line.contains("TOLD ")) {
-        assert_eq!(needles.first_in(line.as_bytes()), None);
+    let mut needles = Needles::default();
+    needles.add_secret(SECRET);
+    for line in log.lines().chain(out.lines()) {
+        assert_eq!(needles.first_in(line.as_bytes()), None, "in {line:.160}");
     }
 }
