@@ -1,5 +1,7 @@
 //! The services over loopback, in front of a broker that knows nothing yet.
 
+mod handing_out;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
