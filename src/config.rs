@@ -7,13 +7,13 @@
 mod aws;
 mod callers;
 mod error;
-mod limits;
+mod net;
 mod permission;
 mod sections;
 mod setting;
 mod settings;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -22,7 +22,7 @@ pub use aws::{Aws, AwsEndpoints, AwsQuotas, TokenSource};
 pub use callers::{CallerGrant, Callers, CallersAws, SpiffeDomain, TokenIssuer};
 pub use error::ConfigError;
 use error::Document;
-pub use limits::Limits;
+pub use net::{Demand, Limits, Listen, MinVersion, Tls};
 pub use permission::Permission;
 pub use sections::{
     Audit, Backend, Embedded, Grpc, Journal, Log, MasterKeySource, Pools, Rotation, Secrets, Shutdown, Tokens,
@@ -30,6 +30,8 @@ pub use sections::{
 };
 use setting::Setting;
 use settings::settings;
+
+use crate::net::Address;
 
 /// A longer file is not a configuration, and is not read to its end.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -41,13 +43,14 @@ pub const MASTER_KEY_VARIABLE: &str = "KEYWARD_MASTER_KEY";
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where gRPC is served: a loopback address, since this version authenticates no callers. Port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// Where gRPC is served. Without TLS, a loopback address or a Unix socket.
+    pub listen: Listen,
     pub backend: Backend,
     /// The folder of the database; a relative one is relative to the working directory.
     pub data_dir: PathBuf,
     pub embedded: Embedded,
     pub aws: Aws,
+    pub tls: Tls,
     pub callers: Callers,
     pub permission: Permission,
     pub pools: Pools,
@@ -66,11 +69,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7443),
+            listen: Listen(vec![Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 7443)))]),
             backend: Backend::default(),
             data_dir: PathBuf::from("keyward-data"),
             embedded: Embedded::default(),
             aws: Aws::default(),
+            tls: Tls::default(),
             callers: Callers::default(),
             permission: Permission::default(),
             pools: Pools::default(),
@@ -118,7 +122,7 @@ impl Config {
     pub fn dev(listen: SocketAddr, data_dir: PathBuf) -> Result<Config, ConfigError> {
         let master_key_file = Some(data_dir.join("master.key"));
         let config = Config {
-            listen,
+            listen: Listen(vec![Address::Tcp(listen)]),
             data_dir,
             embedded: Embedded { master_key_file, ..Embedded::default() },
             callers: Callers { trust_loopback: true, ..Callers::default() },
@@ -175,10 +179,8 @@ impl Config {
     }
 
     fn first_problem(&self) -> Option<(String, String)> {
-        if !self.listen.ip().is_loopback() {
-            let why = "must be a loopback address, such as 127.0.0.1:7443: this version does not authenticate callers, \
-                       so everyone who could connect would act as an operator";
-            return Some(("listen".to_owned(), why.to_owned()));
+        if let Some((key, problem)) = self.problem_of_connections() {
+            return Some((key.to_owned(), problem));
         }
         if let Some(problem) = self.problem_of_callers() {
             return Some(problem);

@@ -7,19 +7,14 @@
 mod audit;
 mod calling;
 mod live;
+mod serving;
 
 use std::fs::{File, TryLockError};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::service::Routes;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
@@ -33,6 +28,7 @@ use crate::domain::error::Error;
 use crate::domain::id::UserPoolId;
 use crate::embedded::{self, Embedded, MasterKey, MasterKeyError, OpenError, Options};
 use crate::grpc::{self, Front, Limits};
+use crate::net::{Address, Serving, TlsError};
 use crate::permission::{Origin, Permissions, PolicyError};
 use crate::runtime::readiness::Readiness;
 use crate::runtime::shutdown::{Drained, drain};
@@ -63,14 +59,16 @@ pub enum StartError {
     #[error("audit.file: {file}: {source}")]
     AuditFile { file: PathBuf, source: std::io::Error },
     #[error("listen: cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: std::io::Error },
+    Listen { address: Address, source: std::io::Error },
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
     #[error("the contract that was compiled in cannot be read: {0}")]
     Contract(#[from] tonic_reflection::server::Error),
 }
 
 /// A daemon that listens.
 pub struct Running {
-    local_addr: SocketAddr,
+    addresses: Vec<Address>,
     readiness: Readiness,
     health: HealthReporter,
     /// Ends the long streams and the taking of new calls.
@@ -78,7 +76,7 @@ pub struct Running {
     /// Ends the background work.
     stopping: CancellationToken,
     tracker: TaskTracker,
-    server: JoinHandle<()>,
+    server: Serving,
     config: Config,
     /// Held for as long as the daemon runs.
     _data_lock: File,
@@ -112,20 +110,19 @@ pub async fn start_for(
 
     let data_lock = lock_data_folder(&config.data_dir)?;
     let (tracker, draining, stopping) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
-    let clock_of_files = clock.clone();
+    let tls = serving::load_tls(&config, clock.clone())?;
     let ports = through(open_backend(&config, clock.clone()).await?);
     let broker = Broker::open(ports, settings(&config), tracker.clone()).await.map_err(unreadable)?;
     let broker = Arc::new(broker);
     let callers = match callers {
         Some(callers) => callers,
-        None => calling::callers(&config, broker.logins.clone(), clock, tracker.clone())?,
+        None => calling::callers(&config, broker.logins.clone(), clock.clone(), tracker.clone())?,
     };
 
-    let audit_file = audit::open_file(&config, &broker, clock_of_files, &tracker, &stopping).await?;
+    let audit_file = audit::open_file(&config, &broker, clock.clone(), &tracker, &stopping).await?;
 
-    let address = config.listen;
-    let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
-    let local_addr = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
+    let listeners = serving::bind(&config).await?;
+    let addresses = serving::addresses(&listeners);
 
     let health = HealthReporter::new();
     announce(&health, ServingStatus::NotServing).await;
@@ -133,14 +130,22 @@ pub async fn start_for(
         broker: broker.clone(),
         shutdown: draining.clone(),
         tasks: tracker.clone(),
-        limits: Limits { message_bytes: config.grpc.max_message_bytes, call_duration: config.grpc.request_timeout },
+        limits: Limits {
+            message_bytes: config.grpc.max_message_bytes,
+            call_duration: config.grpc.request_timeout,
+            calls: config.limits.max_calls,
+        },
         callers: Arc::new(callers),
         permissions: permissions.clone(),
         audit_file,
     };
     let health_service = HealthService::from_health_reporter(health.clone());
     let routes = grpc::routes(front, tonic_health::pb::health_server::HealthServer::new(health_service))?;
-    let server = serve(&config, routes, listener, draining.clone());
+    if let Some(tls) = &tls {
+        let follow = serving::follow_files(tls.clone(), config.tls.reload_interval, clock, stopping.clone());
+        tracker.spawn(follow);
+    }
+    let server = serving::serve(&config, routes, listeners, tls, draining.clone());
 
     tracker.spawn({
         let stopping = stopping.clone();
@@ -149,13 +154,18 @@ pub async fn start_for(
     tracker.spawn(permissions.follow(config.permission.reload_interval, stopping.clone()));
     drop(starting);
     announce(&health, ServingStatus::Serving).await;
-    Ok(Running { local_addr, readiness, health, draining, stopping, tracker, server, config, _data_lock: data_lock })
+    Ok(Running { addresses, readiness, health, draining, stopping, tracker, server, config, _data_lock: data_lock })
 }
 
 impl Running {
-    /// Where it listens, with the real port where the configuration asked for 0.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+    /// Where it listens, in the configuration's order, with the real port where that asked for 0. At least one.
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// The first of [`addresses`](Self::addresses).
+    pub fn local_addr(&self) -> &Address {
+        &self.addresses[0]
     }
 
     /// Ready once health answers SERVING.
@@ -165,8 +175,7 @@ impl Running {
 
     /// Returns when the server has ended by itself.
     pub async fn wait(&mut self) {
-        // How it ended is in the log.
-        let _ = (&mut self.server).await;
+        self.server.ended().await;
     }
 
     /// Stops serving: NOT_SERVING, no new calls, then waits for what is under way until the drain deadline.
@@ -174,13 +183,9 @@ impl Running {
         let deadline = self.config.shutdown.drain_deadline;
         announce(&self.health, ServingStatus::NotServing).await;
         self.draining.cancel();
-        let mut server = self.server;
-        let calls = match tokio::time::timeout(deadline, &mut server).await {
-            Ok(_) => Drained::Clean,
-            Err(_) => {
-                server.abort();
-                Drained::Late(1)
-            }
+        let calls = match self.server.drain(deadline).await {
+            0 => Drained::Clean,
+            late => Drained::Late(late),
         };
         self.stopping.cancel();
         calls.and(drain(self.tracker, deadline).await)
@@ -285,20 +290,6 @@ fn aws_options(config: &config::Aws) -> aws::Options {
         },
         credentials: aws::Credentials::Chain,
     }
-}
-
-fn serve(config: &Config, routes: Routes, listener: TcpListener, draining: CancellationToken) -> JoinHandle<()> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = Server::builder()
-        .max_concurrent_streams(config.grpc.max_concurrent_streams)
-        .http2_keepalive_interval(Some(config.grpc.keepalive_interval))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, draining.cancelled_owned());
-    tokio::spawn(async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the server has ended");
-        }
-    })
 }
 
 /// Says it for the daemon as a whole and for each of its services, since clients ask for either.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use keyward::config::Config;
+use keyward::net::Address;
 use keyward::runtime::telemetry::Format;
 
 use super::{Outcome, ReadyFile, home, serve};
@@ -47,14 +48,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
     };
-    let announce = |address| {
+    let announce = |address: &Address| {
         // A closed standard error is no reason not to serve.
         let _ = std::io::stderr().write_all(notice(address, &folder).as_bytes());
     };
     serve::run_daemon(config, args.ready.ready_file.as_deref(), announce).await
 }
 
-fn notice(address: SocketAddr, folder: &Path) -> String {
+fn notice(address: &Address, folder: &Path) -> String {
     let rule = "=".repeat(100);
     let open = if home::is_open_to_others(folder) {
         "  THE DATA FOLDER IS OPEN TO OTHER USERS OF THIS MACHINE: run chmod 700 on it.\n"

@@ -1,18 +1,21 @@
 //! A file that appears, whole, once the daemon answers.
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+use keyward::net::Address;
 
 /// Removed when it is dropped, so that it is there exactly while the daemon answers.
 #[derive(Debug)]
 pub(super) struct Written(PathBuf);
 
-/// Writes `address` and a line feed, by renaming, so that nobody reads half of it.
-pub(super) fn write(path: &Path, address: SocketAddr) -> io::Result<Written> {
+/// Writes each address and a line feed, by renaming, so that nobody reads half of it.
+pub(super) fn write(path: &Path, addresses: &[Address]) -> io::Result<Written> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    writeln!(file, "{address}")?;
+    for address in addresses {
+        writeln!(file, "{address}")?;
+    }
     file.persist(path)?;
     Ok(Written(path.to_owned()))
 }
@@ -34,7 +37,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("ready");
         std::fs::write(&path, "left by another").expect("written");
-        let written = write(&path, "127.0.0.1:7443".parse().expect("address")).expect("written");
+        let written = write(&path, &["127.0.0.1:7443".parse().expect("address")]).expect("written");
         assert_eq!(std::fs::read_to_string(&path).expect("there"), "127.0.0.1:7443\n");
         drop(written);
         assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 0);

@@ -1,16 +1,16 @@
 //! `keyward serve`, and the running of a daemon from its start to its end that `keyward dev` shares.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use keyward::config::Config;
 use keyward::daemon::{self, Running};
+use keyward::net::Address;
 use keyward::runtime::clock::SystemClock;
 use keyward::runtime::hygiene;
 use keyward::runtime::shutdown::{self, Drained};
-use keyward::runtime::telemetry;
+use keyward::runtime::{descriptors, telemetry};
 use tokio_util::sync::CancellationToken;
 
 use super::ready_file::{self, Written};
@@ -19,8 +19,9 @@ use super::{Outcome, ReadyFile};
 /// Run a broker as a configuration file says.
 ///
 /// It answers until SIGTERM or SIGINT; then health says NOT_SERVING, calls under way are finished, for
-/// shutdown.drain_deadline at the longest, and it exits. It listens on a loopback address only, and does not start before
-/// the file names a way for callers to prove who they are, or says `trust_loopback = true`, under `[callers]`.
+/// shutdown.drain_deadline at the longest, and it exits. It speaks plaintext on loopback addresses and Unix sockets only;
+/// anywhere else the file must have `[tls]`. It does not start before the file names a way for callers to prove who they
+/// are, or says `trust_loopback = true`, under `[callers]`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "The least configuration:\n  [callers]\n  trust_loopback = true\n\n  \
                         [embedded]\n  master_key_file = \"/etc/keyward/master.key\"    # openssl rand -base64 32\n\n\
@@ -44,18 +45,24 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
 pub(super) async fn run_daemon(
     config: Config,
     ready_file: Option<&Path>,
-    announce: impl FnOnce(SocketAddr),
+    announce: impl FnOnce(&Address),
 ) -> anyhow::Result<Outcome> {
     telemetry::init(config.log.format, &config.log.filter).context("cannot set up logs")?;
     let hygiene::Protection { core_dumps, inspection, swap } = hygiene::protect();
     tracing::info!(%core_dumps, %inspection, %swap, "the process is protected");
+    if let Some(room) = descriptors::make_room(config.limits.max_connections) {
+        let most = config.limits.max_connections;
+        tracing::warn!(room, most, "the system lets the process have fewer connections than limits.max_connections");
+    }
     let asked = shutdown::on_signals().context("cannot listen for signals")?;
     let mut running = tokio::select! {
         started = daemon::start(config, Arc::new(SystemClock)) => started.context("the daemon did not start")?,
         () = asked.cancelled() => return Ok(Outcome::Done),
     };
     announce(running.local_addr());
-    tracing::info!("listening on {}", running.local_addr());
+    for address in running.addresses() {
+        tracing::info!("listening on {address}");
+    }
     let written = until_asked(&mut running, ready_file, &asked).await;
     let drained = running.stop().await;
     match (written?, drained) {
@@ -76,7 +83,7 @@ async fn until_asked(
     ready_file: Option<&Path>,
     asked: &CancellationToken,
 ) -> anyhow::Result<Option<Written>> {
-    let address = running.local_addr();
+    let addresses = running.addresses().to_vec();
     let readiness = running.readiness().clone();
     tokio::select! {
         () = readiness.wait_ready() => {}
@@ -85,7 +92,7 @@ async fn until_asked(
     }
     let written = match ready_file {
         Some(path) => {
-            let written = ready_file::write(path, address);
+            let written = ready_file::write(path, &addresses);
             Some(written.with_context(|| format!("cannot write the ready file {}", path.display()))?)
         }
         None => None,

@@ -109,7 +109,8 @@ impl Config {
     fn callers_can_prove(&self) -> bool {
         let callers = &self.callers;
         let by_token = !callers.spiffe.is_empty() || !callers.issuer.is_empty() || !callers.aws.accounts.is_empty();
-        callers.unix || callers.client_secrets || by_token
+        let by_certificate = self.tls.client_ca_file.is_some();
+        callers.unix || callers.client_secrets || by_token || by_certificate
     }
 
     /// What keeps callers from being told apart, and the key at fault.
@@ -118,7 +119,7 @@ impl Config {
         let found = |key: String, problem: &str| Some((key, problem.to_owned()));
         match (callers.trust_loopback, self.callers_can_prove()) {
             (false, false) => {
-                let why = "nobody could call: name a way in (callers.unix, callers.client_secrets, [[callers.spiffe]], \
+                let why = "nobody could call: name a way in (tls.client_ca_file, callers.unix, callers.client_secrets, [[callers.spiffe]], \
                            [[callers.issuer]], [callers.aws]), or set this to true, and everyone who can connect to the \
                            loopback address acts as an operator";
                 return found("callers.trust_loopback".to_owned(), why);

@@ -2,7 +2,7 @@
 //! that they cannot differ.
 
 use super::setting::{DAY, HOUR, MILLI, MINUTE, SECOND, Setting, Value, count, is_region, period, size, text};
-use super::{Backend, Config};
+use super::{Backend, Config, net};
 use crate::runtime::telemetry::{self, Format};
 
 /// Every key of `config`, in the order in which they are explained.
@@ -26,8 +26,7 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
     };
     let aws = super::aws::settings(&config.aws);
     let mut settings = vec![
-        Setting::new("listen", text(config.listen), "Where gRPC is served; port 0 takes a free one")
-            .of("a loopback address", |_| true),
+        net::listen(&config.listen),
         Setting::new("backend", text(backend), "Where user pools and secrets are kept")
             .of("\"embedded\" or \"aws\"", |_| true),
         Setting::new("data_dir", text(config.data_dir.display()), "The folder of the database")
@@ -42,6 +41,7 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             .lasting(std::time::Duration::ZERO, SECOND * 10),
     ];
     settings.extend(aws);
+    settings.extend(net::tls(&config.tls));
     settings.extend(super::callers::settings(&config.callers));
     settings.extend(super::permission::settings(&config.permission));
     settings.extend([
@@ -137,7 +137,7 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
         Setting::new("grpc.keepalive_interval", period(config.grpc.keepalive_interval), "Silence before a ping")
             .lasting(SECOND, HOUR),
     ]);
-    settings.extend(super::limits::settings(&config.limits));
+    settings.extend(net::limits(&config.limits));
     settings.extend([
         Setting::new(
             "shutdown.drain_deadline",

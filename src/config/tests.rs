@@ -18,7 +18,7 @@ fn the_least_file_gives_the_defaults() {
     let config = parse("[callers]\ntrust_loopback = true").expect("valid");
     let defaults = Config { callers: Callers { trust_loopback: true, ..Callers::default() }, ..Config::default() };
     assert_eq!(config, defaults);
-    assert_eq!(config.listen.to_string(), "127.0.0.1:7443");
+    assert_eq!(config.listen, Listen(vec!["127.0.0.1:7443".parse().expect("an address")]));
     assert_eq!(config.audit.retention, Duration::from_secs(400 * 86_400));
 }
 
@@ -35,7 +35,30 @@ fn every_bad_key_is_named_with_its_line() {
     let cases = [
         ("listen = '0.0.0.0:7443'", "1: listen: must be a loopback address"),
         ("listen = '[::]:7443'", "1: listen: must be a loopback address"),
-        ("listen = 'localhost'", "1: listen: invalid socket address"),
+        ("listen = ['127.0.0.1:1', '192.0.2.1:1']", "1: listen: must be a loopback address"),
+        ("listen = 'localhost'", "1: listen: must be an IP address with a port"),
+        ("listen = 'unix:socket'", "1: listen: must have an absolute path"),
+        ("listen = []", "1: listen: must be 1 to 8 addresses"),
+        ("listen = 7443", "1: listen: must be an address or a list of addresses"),
+        (
+            "listen = '0.0.0.0:1'\n[callers]",
+            "1: listen: must be a loopback address, such as 127.0.0.1:7443, or a Unix socket, since there is no TLS",
+        ),
+        ("[tls]\nkey_file = 'k'", " tls.certificate_file: must be set, since tls.key_file is"),
+        ("[tls]\ncertificate_file = 'c'", " tls.key_file: must be set"),
+        ("[tls]\nclient_ca_file = 'a'", "2: tls.client_ca_file: needs tls.certificate_file"),
+        ("[tls]\ncertificate_file = ''\nkey_file = 'k'\n[callers]", "2: tls.certificate_file: must be a file"),
+        (
+            "[tls]\nclient_certificates = 'required'",
+            "2: tls.client_certificates: \"required\" needs tls.client_ca_file",
+        ),
+        ("[tls]\nclient_certificates = 'maybe'", "2: tls.client_certificates: unknown variant"),
+        ("[tls]\nmin_version = '1.1'", "2: tls.min_version: unknown variant"),
+        ("[tls]\nreload_interval = '0s'", "2: tls.reload_interval: must be 1s to 1h"),
+        (
+            "[tls]\ncertificate_file = 'c'\nkey_file = 'k'\n[callers]\ntrust_loopback = true",
+            "5: callers.trust_loopback: cannot be set together with TLS",
+        ),
         ("backend = 'aws'", " aws.region: must be set"),
         ("backend = 'gcp'", "1: backend: must be \"embedded\" or \"aws\""),
         ("backend = 7", "1: backend: invalid type"),
@@ -150,6 +173,12 @@ fn every_bad_key_is_named_with_its_line() {
         ("[grpc]\nmax_concurrent_streams = 0", "2: grpc.max_concurrent_streams: must be 1 to 100000"),
         ("[grpc]\nrequest_timeout = '0s'", "2: grpc.request_timeout: must be 1s to 10m"),
         ("[grpc]\nkeepalive_interval = '0s'", "2: grpc.keepalive_interval: must be 1s to 1h"),
+        ("[limits]\nmax_connections = 0", "2: limits.max_connections: must be 1 to 1000000"),
+        ("[limits]\nhandshake_timeout = '2m'", "2: limits.handshake_timeout: must be 100ms to 1m"),
+        ("[limits]\nidle_timeout = '0s'", "2: limits.idle_timeout: must be 1s to 1d"),
+        ("[limits]\nmax_header_bytes = 100", "2: limits.max_header_bytes: must be 4096 to 262144"),
+        ("[limits]\nmax_calls = 15", "2: limits.max_calls: must be 16 to 1000000"),
+        ("[limits]\nmax_calls = 4096", "2: limits.max_calls: must be above limits.max_connections"),
         ("[shutdown]\ndrain_deadline = '11m'", "2: shutdown.drain_deadline: must be 0s to 10m"),
         ("[log]\nformat = 'xml'", "2: log.format: unknown variant `xml`"),
         ("[log]\nfilter = 'keyward=loud'", "2: log.filter: must be a filter"),
@@ -186,6 +215,17 @@ fn what_is_explained_tells_defaults_from_what_was_set_and_reads_back_the_same() 
     assert!(line("fetch_timeout").contains("set; default \"10s\"; 100ms to 1m"), "{text}");
     assert!(line("max_cached").contains("# default; 1 to 10000000."), "{text}");
     assert_eq!(parse(&text).expect("reads back"), config);
+}
+
+#[test]
+fn with_tls_it_may_be_reached_from_elsewhere_and_nobody_is_trusted_for_being_near() {
+    let text = "listen = ['0.0.0.0:7443', 'unix:/run/keyward.sock']\n[tls]\ncertificate_file = 'c'\nkey_file = 'k'\n\
+                client_ca_file = 'a'\nclient_certificates = 'required'\nmin_version = '1.2'";
+    let config = parse(text).expect("valid");
+    assert!(config.has_tls() && !config.callers.trust_loopback);
+    assert_eq!((config.tls.client_certificates, config.tls.min_version), (Demand::Required, MinVersion::Tls12));
+    assert_eq!(parse(&config.explain()).expect("reads back"), config);
+    assert!(parse("listen = 'unix:/run/keyward.sock'\ncallers.trust_loopback = true").is_ok());
 }
 
 #[test]

@@ -140,6 +140,9 @@ impl Front {
         let connection = extensions.get::<Connection>();
         let permitted = match self.callers.resolve(connection, &authorization(&headers)).await {
             Ok(caller) => {
+                if let Some(connection) = connection {
+                    connection.has_known_caller();
+                }
                 let permitted = self.permit(&ask(&caller, connection, message)).await;
                 permitted.map(|()| caller.clone()).map_err(|error| (Some(caller), error))
             }

@@ -24,15 +24,23 @@ pub struct Limits {
     pub message_bytes: usize,
     /// How long a call that is not a stream may take.
     pub call_duration: Duration,
+    /// How many calls are under way on all connections.
+    pub calls: usize,
 }
 
 impl Default for Limits {
     /// 256 KiB: sixteen times the longest token, and room for a tenant with everything set. 30 seconds: what a slow
-    /// backend needs to make a pool.
+    /// backend needs to make a pool. 8,192 calls.
     fn default() -> Self {
-        Limits { message_bytes: 256 * 1024, call_duration: Duration::from_secs(30) }
+        Limits { message_bytes: 256 * 1024, call_duration: Duration::from_secs(30), calls: 8_192 }
     }
 }
+
+/// Bytes of large messages that are not whole yet, over all calls.
+pub const BUFFER_BYTES: usize = 64 * 1024 * 1024;
+
+/// By how much longer a message may take of which only a call that streams can be in want. The others are over by then.
+pub const FOR_STREAMS: Duration = Duration::from_millis(100);
 
 /// What the paths of the contract's methods begin with.
 pub const SERVICES: &str = "/keyward.v1.";

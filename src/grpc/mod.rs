@@ -8,6 +8,7 @@
 
 mod answer;
 mod audit;
+mod bodies;
 mod caller;
 mod catalog;
 mod clients;
@@ -18,6 +19,7 @@ mod encode;
 mod handing_out;
 mod limits;
 mod requests;
+mod shedding;
 mod standing;
 mod status;
 mod tenants;
@@ -79,7 +81,7 @@ pub fn routes<H: Health>(front: Front, health: HealthServer<H>) -> Result<Routes
     };
     let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
 
-    let Limits { message_bytes: most, call_duration } = front.limits;
+    let Limits { message_bytes: most, call_duration, calls } = front.limits;
     let draining = front.shutdown.clone();
     let service = Service(Arc::new(front));
     let mut routes = Routes::builder();
@@ -95,7 +97,8 @@ pub fn routes<H: Health>(front: Front, health: HealthServer<H>) -> Result<Routes
         .add_service(v1alpha);
     let router = routes.routes().into_axum_router();
     let router = router.layer(limits::BlameTheRequest).layer(deadline::Deadline(call_duration));
-    let router = router.layer(draining::EndStreams(draining));
+    let buffers = bodies::Buffers::new(limits::BUFFER_BYTES.max(most), call_duration + limits::FOR_STREAMS);
+    let router = router.layer(draining::EndStreams(draining)).layer(shedding::Shed::new(calls, buffers));
     Ok(Routes::from(router).prepare())
 }
 

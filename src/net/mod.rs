@@ -1,10 +1,31 @@
 //! Connections in: who may connect, how long they may take, what they have proven before the first call.
 //!
-//! It knows no tenants and no methods.
+//! It knows no tenants and no methods. It never serves a request before the handshake is over, waits for nobody without a
+//! limit, holds no memory without a limit, and drops no connection because certificates changed. Time of day is given to
+//! it; its own limits are periods.
+
+mod address;
+mod crowd;
+mod limits;
+mod listener;
+mod preface;
+mod seldom;
+mod serving;
+mod socket_file;
+mod tls;
 
 use std::any::Any;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
+
+pub use address::Address;
+use crowd::Guest;
+pub use limits::Limits;
+pub use listener::Listener;
+pub use seldom::Seldom;
+pub use serving::{Serving, serve};
+pub use tls::{ClientCertificates, Tls, TlsError, TlsFiles};
 
 /// What is known of a connection once it stands. Cheap to clone; each request carries one among its extensions.
 #[derive(Clone, Debug)]
@@ -15,6 +36,9 @@ struct Proven {
     source: Source,
     certificates: Vec<Vec<u8>>,
     remembered: OnceLock<Arc<dyn Any + Send + Sync>>,
+    /// `None` for one that was not accepted by a server.
+    guest: Option<Arc<Guest>>,
+    tally: Arc<AtomicUsize>,
 }
 
 /// Where a connection comes from.
@@ -32,7 +56,15 @@ pub enum Source {
 impl Connection {
     /// `certificates` are the client's, in DER, its own first, already verified against the CA; none where it gave none.
     pub fn new(source: Source, certificates: Vec<Vec<u8>>) -> Self {
-        Connection(Arc::new(Proven { source, certificates, remembered: OnceLock::new() }))
+        Connection::with(None, source, certificates)
+    }
+
+    fn of(guest: Arc<Guest>, source: Source, certificates: Vec<Vec<u8>>) -> Self {
+        Connection::with(Some(guest), source, certificates)
+    }
+
+    fn with(guest: Option<Arc<Guest>>, source: Source, certificates: Vec<Vec<u8>>) -> Self {
+        Connection(Arc::new(Proven { source, certificates, remembered: OnceLock::new(), guest, tally: Arc::default() }))
     }
 
     pub fn source(&self) -> Source {
@@ -49,5 +81,17 @@ impl Connection {
         let kept = self.0.remembered.get_or_init(|| Arc::new(make())).clone();
         // Of another type only if it had two users.
         kept.downcast().unwrap_or_else(|_| Arc::new(make()))
+    }
+
+    /// A number that whoever answers the requests may keep for the connection. It begins at zero.
+    pub fn tally(&self) -> Arc<AtomicUsize> {
+        self.0.tally.clone()
+    }
+
+    /// To be told when a caller was authenticated on it. From then on it does not give way to others.
+    pub fn has_known_caller(&self) {
+        if let Some(guest) = &self.0.guest {
+            guest.is_known();
+        }
     }
 }

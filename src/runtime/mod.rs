@@ -6,6 +6,7 @@
 //! [`clock`] implements.
 
 pub mod clock;
+pub mod descriptors;
 pub mod http;
 pub mod hygiene;
 pub mod readiness;

@@ -34,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("tour", &["proto"]),
     ("runtime", &["broker::ports"]),
-    ("config", &["domain::grant", "domain::partition", "domain::spiffe", "runtime"]),
+    ("config", &["domain::grant", "domain::partition", "domain::spiffe", "net::Address", "runtime"]),
     (
         "daemon",
         &[
@@ -51,7 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "runtime",
         ],
     ),
-    ("commands", &["audit_file", "config", "daemon", "domain", "embedded", "runtime", "tour"]),
+    ("commands", &["audit_file", "config", "daemon", "domain", "embedded", "net::Address", "runtime", "tour"]),
     ("lib", &[]),
     ("main", &["commands"]),
 ];
@@ -72,6 +72,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tonic", &["grpc", "daemon", "tour", "proto"]),
     ("prost", &["grpc", "tour", "proto"]),
     ("prost_types", &["grpc", "proto"]),
+    ("hyper", &["net"]),
+    ("hyper_util", &["net"]),
+    ("rustls", &["net"]),
+    ("tokio_rustls", &["net"]),
     ("clap", &["commands"]),
     ("anyhow", &["commands"]),
     ("tracing_subscriber", &["runtime"]),

@@ -11,14 +11,14 @@ use super::{Daemon, connect};
 impl Daemon {
     /// Stops it and starts another one on the same folder, to which everybody is this caller.
     pub async fn restart_as(self, caller: Caller) -> Self {
-        let Daemon { running, channel, clock, config, folder } = self;
+        let Daemon { running, channel, clock, config, folder, reach } = self;
         drop(channel);
         assert_eq!(running.stop().await, Drained::Clean, "the daemon leaves something running");
         let callers = Callers::everybody_is(caller);
         let running = daemon::start_for(config.clone(), clock.clone(), Some(callers), |ports| ports).await;
         let running = running.expect("the daemon starts");
         let channel = connect(&running.local_addr().to_string()).await;
-        Daemon { running, channel, clock, config, folder }
+        Daemon { running, channel, clock, config, folder, reach }
     }
 }
 

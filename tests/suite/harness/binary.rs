@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tonic::transport::Channel;
 
@@ -42,8 +43,7 @@ impl Binary {
                 panic!("keyward ended before it listened:\n{}", log.lock().expect("the log"));
             };
             address = line.split_once("listening on ").map(|(_, rest)| {
-                let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).unwrap_or(rest.len());
-                rest[..end].to_owned()
+                rest.split(|c: char| c.is_whitespace() || "\"\u{1b}".contains(c)).next().unwrap_or_default().to_owned()
             });
             let mut log = log.lock().expect("the log");
             log.push_str(&line);
@@ -69,6 +69,19 @@ impl Binary {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Returns once it has logged this; the log until then. Fails the test after half a minute.
+    pub async fn logs(&self, text: &str) -> String {
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
+        for _ in 0..1_500 {
+            let log = self.log.lock().expect("the log").clone();
+            if log.contains(text) {
+                return log;
+            }
+            looks.tick().await;
+        }
+        panic!("it never says {text:?}:\n{}", self.log.lock().expect("the log"));
     }
 
     pub async fn channel(&self) -> Channel {

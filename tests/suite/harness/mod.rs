@@ -11,6 +11,7 @@ mod errors;
 pub mod flowing;
 pub mod forge;
 mod gate;
+pub mod http2;
 pub mod idling;
 mod mutation;
 pub mod on_aws;
@@ -44,7 +45,7 @@ use keyward::proto::verify_token_response::Verdict;
 use keyward::runtime::clock::{ManualClock, SystemClock};
 use keyward::runtime::shutdown::Drained;
 use tempfile::TempDir;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 pub use asks::{
     assert_invalid, claims, get_tenant, mask, new_client, new_resource_server, new_tenant, new_tenant_with_pool,
@@ -69,6 +70,8 @@ pub struct Daemon {
     pub clock: Arc<dyn Clock>,
     config: Config,
     folder: Arc<TempDir>,
+    /// How to reach it over TLS, where it speaks that.
+    reach: Option<rustls::ClientConfig>,
 }
 
 impl Daemon {
@@ -104,18 +107,40 @@ impl Daemon {
         keyward::embedded::MasterKey::generate_file(&key).expect("a master key");
         let mut config = Config::dev("127.0.0.1:0".parse().expect("an address"), data).expect("a configuration");
         edit(&mut config);
-        Daemon::on(folder, config, clock, through).await
+        Box::pin(Daemon::on(folder, config, clock, None, through)).await
+    }
+
+    /// One that speaks TLS as `edit` says, reached as `reach` says. Nobody is trusted for being on this machine.
+    pub async fn start_with_tls(
+        clock: Arc<dyn Clock>,
+        reach: rustls::ClientConfig,
+        edit: impl FnOnce(&mut Config),
+    ) -> Self {
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).expect("the data folder");
+        keyward::embedded::MasterKey::generate_file(&data.join("master.key")).expect("a master key");
+        let mut config = Config::dev("127.0.0.1:0".parse().expect("an address"), data).expect("a configuration");
+        config.callers.trust_loopback = false;
+        edit(&mut config);
+        Box::pin(Daemon::on(folder, config, clock, Some(reach), |ports| ports)).await
     }
 
     async fn on(
         folder: Arc<TempDir>,
         config: Config,
         clock: Arc<dyn Clock>,
+        reach: Option<rustls::ClientConfig>,
         through: impl FnOnce(Ports) -> Ports,
     ) -> Self {
-        let running = daemon::start_through(config.clone(), clock.clone(), through).await.expect("the daemon starts");
-        let channel = connect(&running.local_addr().to_string()).await;
-        Daemon { running, channel, clock, config, folder }
+        let started = Box::pin(daemon::start_through(config.clone(), clock.clone(), through)).await;
+        let running = started.expect("the daemon starts");
+        let address = running.local_addr().to_string();
+        let channel = match &reach {
+            Some(reach) => pki::connect_tls(&address, reach.clone()).await.expect("connected"),
+            None => connect(&address).await,
+        };
+        Daemon { running, channel, clock, config, folder, reach }
     }
 
     pub fn address(&self) -> String {
@@ -128,27 +153,32 @@ impl Daemon {
 
     /// Stops it; every test should, so that what it left running fails the test and not the next one.
     pub async fn stop(self) {
+        assert_eq!(self.drain().await, Drained::Clean, "the daemon leaves something running");
+    }
+
+    /// Stops it; how that ended.
+    pub async fn drain(self) -> Drained {
         drop(self.channel);
-        assert_eq!(self.running.stop().await, Drained::Clean, "the daemon leaves something running");
+        Box::pin(self.running.stop()).await
     }
 
     /// Stops it and starts another one on the same folder.
     pub async fn restart(self) -> Self {
-        self.restart_through(|ports| ports).await
+        Box::pin(self.restart_through(|ports| ports)).await
     }
 
     /// The same, with the next one seeing its backend through `through`.
     pub async fn restart_through(self, through: impl FnOnce(Ports) -> Ports) -> Self {
-        let Daemon { running, channel, clock, config, folder } = self;
+        let Daemon { running, channel, clock, config, folder, reach } = self;
         drop(channel);
-        assert_eq!(running.stop().await, Drained::Clean, "the daemon leaves something running");
-        Daemon::on(folder, config, clock, through).await
+        assert_eq!(Box::pin(running.stop()).await, Drained::Clean, "the daemon leaves something running");
+        Box::pin(Daemon::on(folder, config, clock, reach, through)).await
     }
 
     /// The same, with another configuration.
     pub async fn restart_with(mut self, edit: impl FnOnce(&mut Config)) -> Self {
         edit(&mut self.config);
-        self.restart().await
+        Box::pin(self.restart()).await
     }
 
     pub fn tenants(&self) -> TenantServiceClient<Channel> {
@@ -204,8 +234,13 @@ pub fn start_time() -> Timestamp {
     Timestamp::from_second(1_767_225_600).expect("in range")
 }
 
+/// As a configuration names it: an IP address with a port, or `unix:` and a path.
 pub async fn connect(address: &str) -> Channel {
-    Channel::from_shared(format!("http://{address}")).expect("an address").connect().await.expect("connected")
+    let uri = match address.strip_prefix("unix:") {
+        Some(path) => format!("unix://{path}"),
+        None => format!("http://{address}"),
+    };
+    Endpoint::from_shared(uri).expect("an address").connect().await.expect("connected")
 }
 
 pub async fn put_orders_api(channel: &Channel) -> proto::ResourceServer {

@@ -1,0 +1,103 @@
+//! Listening: sockets, certificates, and the connections that come in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use super::StartError;
+use crate::broker::ports::Clock;
+use crate::config::{Config, Demand, MinVersion};
+use crate::net::{self, Address, ClientCertificates, Limits, Listener, Serving, Tls, TlsFiles};
+
+/// A certificate that cannot be used is complained of again after so many looks, so that nobody misses it until it is
+/// too late.
+const LOOKS_BETWEEN_COMPLAINTS: u32 = 60;
+
+pub(super) async fn bind(config: &Config) -> Result<Vec<Listener>, StartError> {
+    let mut listeners = Vec::new();
+    for address in &config.listen.0 {
+        let listener = Listener::bind(address).await;
+        listeners.push(listener.map_err(|source| StartError::Listen { address: address.clone(), source })?);
+    }
+    Ok(listeners)
+}
+
+/// `None` where there is none.
+pub(super) fn load_tls(config: &Config, clock: Arc<dyn Clock>) -> Result<Option<Arc<Tls>>, StartError> {
+    let (Some(certificate), Some(key)) = (config.tls.certificate_file.clone(), config.tls.key_file.clone()) else {
+        return Ok(None);
+    };
+    let clients = match (config.tls.client_ca_file.clone(), config.tls.client_certificates) {
+        (None, _) => ClientCertificates::Unasked,
+        (Some(file), Demand::Optional) => ClientCertificates::Optional(file),
+        (Some(file), Demand::Required) => ClientCertificates::Required(file),
+    };
+    let allow_tls_1_2 = config.tls.min_version == MinVersion::Tls12;
+    let files = TlsFiles { certificate, key, clients, allow_tls_1_2 };
+    let now = move || {
+        let seconds = u64::try_from(clock.now().as_second());
+        Duration::from_secs(seconds.unwrap_or_default())
+    };
+    Ok(Some(Arc::new(Tls::load(files, now)?)))
+}
+
+/// Has new connections get changed certificates, until it is stopped.
+pub(super) async fn follow_files(tls: Arc<Tls>, interval: Duration, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    let mut complaint = String::new();
+    let mut looks = 0;
+    loop {
+        let next = clock.now() + interval;
+        tokio::select! {
+            () = clock.sleep_until(next) => {}
+            () = stop.cancelled() => return,
+        }
+        let read = tls.clone();
+        let reloaded = match tokio::task::spawn_blocking(move || read.reload()).await {
+            Ok(reloaded) => reloaded.map_err(|error| error.to_string()),
+            Err(lost) => Err(lost.to_string()),
+        };
+        match reloaded {
+            Ok(changed) => {
+                if changed || !complaint.is_empty() {
+                    tracing::info!("new connections get the certificates that are in the files now");
+                }
+                complaint.clear();
+            }
+            Err(error) => {
+                looks += 1;
+                if error != complaint || looks >= LOOKS_BETWEEN_COMPLAINTS {
+                    tracing::error!(
+                        error,
+                        "the certificates in the files cannot be used; those from before stay in use"
+                    );
+                    (complaint, looks) = (error, 0);
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn serve(
+    config: &Config,
+    routes: Routes,
+    listeners: Vec<Listener>,
+    tls: Option<Arc<Tls>>,
+    draining: CancellationToken,
+) -> Serving {
+    let limits = Limits {
+        max_connections: config.limits.max_connections,
+        handshake_timeout: config.limits.handshake_timeout,
+        idle_timeout: config.limits.idle_timeout,
+        max_header_bytes: config.limits.max_header_bytes,
+        max_concurrent_streams: config.grpc.max_concurrent_streams,
+        keepalive_interval: config.grpc.keepalive_interval,
+    };
+    net::serve(listeners, tls, limits, routes, draining)
+}
+
+/// Where they listen.
+pub(super) fn addresses(listeners: &[Listener]) -> Vec<Address> {
+    listeners.iter().map(|listener| listener.address().clone()).collect()
+}
