@@ -112,6 +112,10 @@ impl Guest {
         }
     }
 
+    pub(super) fn is_stranger(&self) -> bool {
+        !self.is_known.load(Ordering::Relaxed)
+    }
+
     /// Returns when it has to give way.
     pub(super) async fn gives_way(&self) {
         self.gives_way.cancelled().await;

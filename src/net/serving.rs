@@ -69,7 +69,7 @@ struct Host {
     draining: CancellationToken,
     /// Cuts those off that are late.
     over: CancellationToken,
-    /// Handshakes that are computed at one moment.
+    /// Strangers that are worked for at one moment.
     turns: Arc<Semaphore>,
     full: Seldom,
     failed: Seldom,
@@ -227,6 +227,7 @@ impl Host {
         let service = Introducing { connection, inner: TowerToHyperService::new(service) };
         let http = http_2(&self.limits, Calls(guest.clone()));
         let mut answering = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let mut turns = PollSemaphore::new(self.turns.clone());
         let mut is_leaving = false;
         let mut look = pin!(sleep_until(Instant::now() + self.limits.idle_timeout));
         loop {
@@ -235,7 +236,13 @@ impl Host {
                 () = guest.gives_way() => return,
                 () = self.over.cancelled() => return,
                 () = self.draining.cancelled(), if !is_leaving => None,
-                ended = &mut answering => Some(ended),
+                ended = poll_fn(|cx| {
+                    let _turn = match guest.is_stranger() {
+                        true => ready!(turns.poll_acquire(cx)),
+                        false => None,
+                    };
+                    answering.as_mut().poll(cx)
+                }) => Some(ended),
                 () = &mut look => None,
             };
             if let Some(ended) = ended {
@@ -262,8 +269,8 @@ impl Host {
     }
 }
 
-/// Asymmetric cryptography takes milliseconds, and a task does nothing else meanwhile. Where many connect at once, calls
-/// would wait behind all of them; as it is, half of the processors are left for calls.
+/// A handshake's cryptography and the headers of a call take up to milliseconds, in which a task does nothing else. Where many
+/// strangers come at once, known callers would wait behind all of them; as it is, half of the processors are left to these.
 fn half_of_the_processors() -> usize {
     std::thread::available_parallelism().map_or(1, |all| (all.get() / 2).max(1))
 }
