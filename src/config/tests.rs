@@ -177,7 +177,7 @@ fn every_bad_key_is_named_with_its_line() {
         ("[limits]\nhandshake_timeout = '2m'", "2: limits.handshake_timeout: must be 100ms to 1m"),
         ("[limits]\nidle_timeout = '0s'", "2: limits.idle_timeout: must be 1s to 1d"),
         ("[limits]\nmax_header_bytes = 100", "2: limits.max_header_bytes: must be 4096 to 262144"),
-        ("[limits]\nmax_calls = 15", "2: limits.max_calls: must be 16 to 1000000"),
+        ("[limits]\nmax_connections = 1\nmax_calls = 15", "3: limits.max_calls: must be 16 to 1000000"),
         ("[limits]\nmax_calls = 4096", "2: limits.max_calls: must be above limits.max_connections"),
         ("[shutdown]\ndrain_deadline = '11m'", "2: shutdown.drain_deadline: must be 0s to 10m"),
         ("[log]\nformat = 'xml'", "2: log.format: unknown variant `xml`"),
