@@ -47,7 +47,10 @@ fn every_bad_key_is_named_with_its_line() {
         ("[tls]\nkey_file = 'k'", " tls.certificate_file: must be set, since tls.key_file is"),
         ("[tls]\ncertificate_file = 'c'", " tls.key_file: must be set"),
         ("[tls]\nclient_ca_file = 'a'", "2: tls.client_ca_file: needs tls.certificate_file"),
-        ("[tls]\ncertificate_file = ''\nkey_file = 'k'\n[callers]", "2: tls.certificate_file: must be a file"),
+        (
+            "[tls]\ncertificate_file = ''\nkey_file = 'k'\n[callers]\nunix = true",
+            "2: tls.certificate_file: must be a file",
+        ),
         (
             "[tls]\nclient_certificates = 'required'",
             "2: tls.client_certificates: \"required\" needs tls.client_ca_file",
