@@ -13,6 +13,7 @@ mod seldom;
 mod serving;
 mod socket_file;
 mod tls;
+mod turns;
 
 use std::any::Any;
 use std::net::SocketAddr;

@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::ready;
 use std::time::Duration;
 
 use http_body::Body;
@@ -15,11 +14,10 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::{CancellationToken, PollSemaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
@@ -32,6 +30,7 @@ use super::listener::{Accepted, is_exhausted};
 use super::preface::greeted;
 use super::seldom::Seldom;
 use super::tls::HTTP_2;
+use super::turns::Turns;
 use super::{Connection, Limits, Listener, Source, Tls};
 
 /// What answers requests.
@@ -69,8 +68,7 @@ struct Host {
     draining: CancellationToken,
     /// Cuts those off that are late.
     over: CancellationToken,
-    /// Strangers that are worked for at one moment.
-    turns: Arc<Semaphore>,
+    turns: Turns,
     full: Seldom,
     failed: Seldom,
 }
@@ -95,7 +93,7 @@ where
         connections: TaskTracker::new(),
         draining,
         over: CancellationToken::new(),
-        turns: Arc::new(Semaphore::new(half_of_the_processors())),
+        turns: Turns::new(),
         full: Seldom::default(),
         failed: Seldom::default(),
     });
@@ -227,7 +225,7 @@ impl Host {
         let service = Introducing { connection, inner: TowerToHyperService::new(service) };
         let http = http_2(&self.limits, Calls(guest.clone()));
         let mut answering = pin!(http.serve_connection(TokioIo::new(stream), service));
-        let mut turns = PollSemaphore::new(self.turns.clone());
+        let mut turns = self.turns.clone();
         let mut is_leaving = false;
         let mut look = pin!(sleep_until(Instant::now() + self.limits.idle_timeout));
         loop {
@@ -237,11 +235,10 @@ impl Host {
                 () = self.over.cancelled() => return,
                 () = self.draining.cancelled(), if !is_leaving => None,
                 ended = poll_fn(|cx| {
-                    let _turn = match guest.is_stranger() {
-                        true => ready!(turns.poll_acquire(cx)),
-                        false => None,
-                    };
-                    answering.as_mut().poll(cx)
+                    match guest.is_stranger() {
+                        true => turns.poll(answering.as_mut(), cx),
+                        false => answering.as_mut().poll(cx),
+                    }
                 }) => Some(ended),
                 () = &mut look => None,
             };
@@ -269,20 +266,10 @@ impl Host {
     }
 }
 
-/// A handshake's cryptography and the headers of a call take up to milliseconds, in which a task does nothing else. Where many
-/// strangers come at once, known callers would wait behind all of them; as it is, half of the processors are left to these.
-fn half_of_the_processors() -> usize {
-    std::thread::available_parallelism().map_or(1, |all| (all.get() / 2).max(1))
-}
-
-/// Polls `future` only while it has a turn. It has none while it waits for its peer.
-async fn in_turn<F: Future>(turns: Arc<Semaphore>, future: F) -> F::Output {
-    let (mut turns, mut future) = (PollSemaphore::new(turns), pin!(future));
-    poll_fn(|cx| {
-        let _turn = ready!(turns.poll_acquire(cx));
-        future.as_mut().poll(cx)
-    })
-    .await
+/// Polls `future` in turn with other strangers'.
+async fn in_turn<F: Future>(mut turns: Turns, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|cx| turns.poll(future.as_mut(), cx)).await
 }
 
 fn http_2(limits: &Limits, calls: Calls) -> http2::Builder<Calls> {

@@ -1,6 +1,7 @@
 //! What strangers do: on one thread of low priority, bounded in number and rate.
 
 use std::collections::VecDeque;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -60,12 +61,20 @@ struct Target {
     done: Arc<AtomicUsize>,
 }
 
+/// Lets this thread run only when nobody else wants the processor. Attackers are elsewhere in life: they load the server, and
+/// do not take the processor from it. A low priority alone lets whoever has the processor keep it for milliseconds.
+fn give_way() {
+    let thread = std::fs::read_link("/proc/thread-self").expect("this thread");
+    let id = thread.file_name().expect("its id");
+    let idle = Command::new("chrt").args(["--idle", "--pid", "0"]).arg(id).status();
+    assert!(idle.is_ok_and(|status| status.success()), "chrt, of util-linux, makes a thread give way");
+}
+
 impl Attackers {
     pub fn start(address: String, config: ClientConfig) -> Self {
         let (orders, ordered) = sync_channel::<(Option<Attack>, SyncSender<usize>)>(1);
         std::thread::spawn(move || {
-            // Of this thread alone, on Linux. They are to load the server, and not to take the processor from it.
-            rustix::process::setpriority_process(None, 10).expect("a lower priority");
+            give_way();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let target = Target { address, config, done: Arc::default() };
             let mut attackers = JoinSet::new();
