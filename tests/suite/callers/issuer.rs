@@ -1,5 +1,6 @@
 //! An issuer of JWTs with a key of each kind, its key set in a file, and on request over HTTP.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -93,7 +94,7 @@ impl Issuer {
 /// Serves documents by path, and counts.
 #[derive(Default)]
 pub struct Documents {
-    pub at: Mutex<std::collections::HashMap<String, (u16, Vec<(&'static str, String)>, Vec<u8>)>>,
+    at: Mutex<HashMap<String, Answer>>,
     pub asked: AtomicUsize,
     /// The `authorization` of the last request.
     pub shown: Mutex<String>,
@@ -111,7 +112,7 @@ impl Documents {
     }
 
     pub fn put_answer(&self, path: &str, status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8>) {
-        self.at.lock().expect("unharmed").insert(path.to_owned(), (status, headers, body));
+        self.at.lock().expect("unharmed").insert(path.to_owned(), Answer { status, headers, body });
     }
 
     pub fn count(&self) -> usize {
@@ -125,7 +126,6 @@ impl Service for Documents {
         self.asked.fetch_add(1, Ordering::SeqCst);
         *self.shown.lock().expect("unharmed") = asked.header("authorization").to_owned();
         let found = self.at.lock().expect("unharmed").get(&asked.path).cloned();
-        let (status, headers, body) = found.unwrap_or((404, Vec::new(), Vec::new()));
-        Reply::Whole(Answer { status, headers, body })
+        Reply::Whole(found.unwrap_or(Answer { status: 404, headers: Vec::new(), body: Vec::new() }))
     }
 }
