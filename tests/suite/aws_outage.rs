@@ -18,12 +18,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn callers_are_served_until_expiry_and_again_a_second_after_an_endpoint_that_answers_503_is_back() {
-    outlive(Fault::Status(503)).await;
+    Box::pin(outlive(Fault::Status(503))).await;
 }
 
 #[tokio::test]
 async fn callers_are_served_until_expiry_and_again_a_second_after_an_endpoint_that_resets_is_back() {
-    outlive(Fault::ResetBefore).await;
+    Box::pin(outlive(Fault::ResetBefore)).await;
 }
 
 async fn outlive(fault: Fault) {
