@@ -18,7 +18,7 @@ use super::status::{code, code_name, log_cause, shutting_down, status};
 use crate::domain::audit::Call;
 use crate::domain::caller::{Caller, Principal};
 use crate::domain::error::{Error, Reason, Result};
-use crate::net::Connection;
+use crate::net::{Connection, Seldom};
 
 /// A stream of answers. It ends with its first error.
 pub type Answers<A> = BoxStream<'static, Result<A, Status>>;
@@ -271,6 +271,9 @@ fn carry(call: &Call, metadata: &mut MetadataMap) {
     }
 }
 
+/// The line about one stands for the others of its second.
+static TURNED_AWAY: Seldom = Seldom::new();
+
 /// Says in the log how a call ended, also when its caller gave up.
 struct End {
     method: Arc<str>,
@@ -302,9 +305,13 @@ impl Drop for End {
         let duration_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         // Reads that come thousands of times a second would drown the rest.
         let is_frequent = self.method.ends_with("/GetToken") || self.method.ends_with("/VerifyToken");
-        self.span.in_scope(|| match is_frequent && self.code == Code::Ok {
-            true => tracing::debug!(code, duration_ms, "answered"),
-            false => tracing::info!(code, reason, duration_ms, "answered"),
+        // And so would those that are turned away because they are too many.
+        let is_turned_away = matches!(self.reason, Some(Reason::RateLimited | Reason::Overloaded));
+        let others = if is_turned_away { TURNED_AWAY.turn() } else { None };
+        self.span.in_scope(|| match (is_frequent && self.code == Code::Ok, is_turned_away, others) {
+            (true, _, _) | (false, true, None) => tracing::debug!(code, reason, duration_ms, "answered"),
+            (false, true, Some(others)) => tracing::info!(code, reason, duration_ms, others, "answered"),
+            (false, false, _) => tracing::info!(code, reason, duration_ms, "answered"),
         });
     }
 }
