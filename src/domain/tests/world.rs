@@ -180,7 +180,8 @@ impl World {
             self.finished.push(previous.rotation.clone());
         }
         let (before, after) = (self.credential.candidate.is_some(), credential.candidate.is_some());
-        if before && !after && credential.current == self.credential.current {
+        // The secret's id may be another although it is the same secret: once it was not listed, and now it is.
+        if before && !after && credential.current.version == self.credential.current.version {
             self.abandoned += 1;
         }
         self.credential = credential;
