@@ -33,6 +33,7 @@ use crate::permission::{Origin, Permissions, PolicyError};
 use crate::runtime::readiness::Readiness;
 use crate::runtime::shutdown::{Drained, drain};
 
+pub use calling::grants;
 pub use live::{Finding, Verdict, try_out};
 
 /// Why the daemon did not start. Says which key or file is wrong.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use keyward::config::{Config, ConfigError};
 use keyward::daemon;
-use keyward::domain::caller::{Ask, Caller, Known, Labelled, Named, Principal, Role, Target};
-use keyward::domain::id::{ClientName, TenantId};
+use keyward::domain::caller::{Ask, Caller, Known, Labelled, Named, Principal, Target};
+use keyward::domain::id::ClientName;
 use keyward::domain::tenant::Labels;
 
 use super::Outcome;
@@ -22,12 +22,6 @@ pub(super) struct Asking {
     /// What it does that to, as a resource name; absent for what belongs to no tenant
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, requires = "principal")]
     on: String,
-    /// A role that the caller has: operator or verifier
-    #[arg(long = "role", value_name = "ROLE", value_parser = role, requires = "principal")]
-    roles: Vec<Role>,
-    /// The tenant or the client that the caller is, as tenants/TENANT or tenants/TENANT/clients/CLIENT
-    #[arg(long, value_name = "NAME", value_parser = owner, requires = "principal")]
-    of: Option<Target>,
     /// The scopes that it asks for
     #[arg(long, value_name = "SCOPE,…", value_delimiter = ',', requires = "principal")]
     scopes: Vec<String>,
@@ -50,7 +44,7 @@ impl Asking {
         if !in_force.knows(action) {
             return Err(ConfigError::key("--action", format!("there is no method {action}")).into());
         }
-        let caller = self.caller(principal);
+        let caller = caller(config, principal)?;
         let target = Target::of(&self.on);
         let known = self.known(&caller, &target);
         let ask = Ask { caller: &caller, action, target, scopes: &self.scopes, source: self.from };
@@ -78,23 +72,6 @@ impl Asking {
         Ok(Some(if explanation.permitted { Outcome::Done } else { Outcome::Unmet }))
     }
 
-    /// What the principal is to Keyward, as the command line says.
-    fn caller(&self, principal: &Principal) -> Caller {
-        let mut caller = Caller { roles: self.roles.clone(), ..Caller::of(principal.clone()) };
-        match (&self.of, principal) {
-            (Some(Target::Tenant(tenant)), _) => caller.tenant = Some(tenant.clone()),
-            (Some(Target::Client(name)), _) | (None, Principal::Client(name)) => {
-                caller.tenant = Some(name.tenant.clone());
-                caller.client = Some(name.client.clone());
-            }
-            (None, Principal::Operator(_)) => caller.roles.push(Role::Operator),
-            (Some(Target::Platform) | None, _) => {}
-        }
-        caller.roles.sort();
-        caller.roles.dedup();
-        caller
-    }
-
     fn known(&self, caller: &Caller, target: &Target) -> Known {
         let own = labelled(&self.labels);
         let of_target = match target {
@@ -118,6 +95,15 @@ impl Asking {
     }
 }
 
+/// What the principal is to Keyward, as the configuration's grants say.
+fn caller(config: &Config, principal: &Principal) -> Result<Caller, ConfigError> {
+    if let Principal::Operator(name) = principal {
+        return Ok(Caller::operator(name));
+    }
+    let ambiguous = |_| ConfigError::key("callers.grant", format!("two of them make {principal} different things"));
+    daemon::grants(config).caller(principal.clone()).map_err(ambiguous)
+}
+
 fn what_it_is(caller: &Caller) -> String {
     let roles = caller.roles.iter().map(|role| role.as_str().to_owned());
     let owner = caller.tenant.as_ref().map(|tenant| match &caller.client {
@@ -138,17 +124,6 @@ impl Labelled for Given {
 
 fn labelled(labels: &[(String, String)]) -> Arc<dyn Labelled> {
     Arc::new(Given(labels.iter().cloned().collect()))
-}
-
-fn role(text: &str) -> Result<Role, String> {
-    let found = Role::ALL.into_iter().find(|role| role.as_str() == text);
-    found.ok_or_else(|| "must be operator or verifier".to_owned())
-}
-
-fn owner(text: &str) -> Result<Target, String> {
-    let tenant = TenantId::from_name("name", text).map(Target::Tenant);
-    let client = ClientName::parse("name", text).map(Target::Client);
-    tenant.or(client).map_err(|_| "must be tenants/TENANT or tenants/TENANT/clients/CLIENT".to_owned())
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

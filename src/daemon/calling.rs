@@ -41,6 +41,11 @@ impl ClientSecrets for OwnSecrets {
     }
 }
 
+/// What principals are to Keyward, as the configuration says.
+pub fn grants(config: &Config) -> Grants {
+    Grants::new(config.callers.grant.iter().filter_map(|grant| grant.read().ok()).collect())
+}
+
 fn options(config: &Config) -> Options {
     let (callers, limits, verification) = (&config.callers, &config.limits, &config.verification);
     let aws = (!callers.aws.accounts.is_empty()).then(|| AwsOptions {
@@ -55,7 +60,7 @@ fn options(config: &Config) -> Options {
         issuers: callers.issuer.iter().map(issuer).collect(),
         aws,
         unix: callers.unix,
-        grants: Grants::new(callers.grant.iter().filter_map(|grant| grant.read().ok()).collect()),
+        grants: grants(config),
         rates: Rates {
             calls_per_second: limits.calls_per_second,
             calls_burst: limits.calls_burst,

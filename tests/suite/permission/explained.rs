@@ -26,13 +26,20 @@ fn a_decision_is_explained() {
                 !(context has source && context.source.isInRange(ip(\"10.0.0.0/8\"))) };\n";
     std::fs::write(&policies, text).expect("written");
     serve(&path, &policies);
-    let own = ["--as", "spiffe://example.org/orders", "--of", "tenants/acme", "--action", "GetToken", "--on", ORDERS];
+    let configuration = path.join("keyward.toml");
+    let grants = "[[callers.grant]]\ncaller = \"spiffe://example.org/tenants/{tenant}\"\n\
+                  [[callers.grant]]\ncaller = \"dns:verifier.internal\"\nrole = \"verifier\"\n\
+                  [[callers.grant]]\ncaller = \"dns:twice.internal\"\ntenant = \"acme\"\n\
+                  [[callers.grant]]\ncaller = \"dns:twice.internal\"\ntenant = \"globex\"\n";
+    let text = std::fs::read_to_string(&configuration).expect("read") + grants;
+    std::fs::write(&configuration, text).expect("written");
+    let own = ["--as", "spiffe://example.org/tenants/acme", "--action", "GetToken", "--on", ORDERS];
     let and = |more: &[&'static str]| [&own[..], more].concat();
     for (arguments, code, wanted) in [
         (
             own.to_vec(),
             0,
-            "permitted: spiffe://example.org/orders may GetToken on tenants/acme/clients/orders\n  by built-in:",
+            "permitted: spiffe://example.org/tenants/acme may GetToken on tenants/acme/clients/orders\n  by built-in:",
         ),
         (own.to_vec(), 0, " own-clients: A tenant's callers"),
         (own.to_vec(), 0, "the caller is tenants/acme\n"),
@@ -47,7 +54,8 @@ fn a_decision_is_explained() {
             "no policy permits it",
         ),
         (vec!["--as", "dns:x", "--action", "ListPools"], 1, "may not ListPools on the platform\n"),
-        (vec!["--as", "dns:x", "--role", "verifier", "--action", "VerifyToken"], 0, "the caller is verifier\n"),
+        (vec!["--as", "dns:verifier.internal", "--action", "VerifyToken"], 0, "the caller is verifier\n"),
+        (vec!["--as", "dns:twice.internal", "--action", "VerifyToken"], 2, "callers.grant: two of them make dns:twice"),
         (vec!["--as", "operator:dev", "--action", "ListPools"], 0, "by built-in:"),
         (vec!["--as", "dns:x", "--action", "ListPool"], 2, "--action: there is no method ListPool"),
         (vec!["--as", "somebody", "--action", "ListPools"], 2, "must be spiffe://"),
