@@ -20,6 +20,7 @@ mod crash;
 mod deployed;
 mod fake;
 mod fleet;
+mod front;
 mod harness;
 mod hygiene;
 mod isolation;
