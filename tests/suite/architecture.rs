@@ -143,17 +143,23 @@ fn no_file_is_longer_than_a_person_reads() {
 }
 
 #[test]
-fn every_place_that_architecture_md_names_is_there() {
-    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+fn every_place_that_architecture_md_and_security_md_name_is_there() {
+    for page in ["ARCHITECTURE.md", "SECURITY.md"] {
+        check_places_of(page);
+    }
+}
+
+fn check_places_of(page: &str) {
+    let text = fs::read_to_string(root().join(page)).expect("the page");
     let is_place = |word: &&str| ["src/", "tests/", "proto/", "deploy/"].iter().any(|start| word.starts_with(start));
-    let words = text.split(|c: char| c.is_whitespace() || "`(),;".contains(c)).filter(is_place);
+    let words = text.split(|c: char| c.is_whitespace() || "`(),;:".contains(c)).filter(is_place);
     let mut seen = 0;
     for word in words {
         let path = word.trim_end_matches('.');
-        assert!(root().join(path).exists(), "ARCHITECTURE.md names {path}");
+        assert!(root().join(path).exists(), "{page} names {path}");
         seen += 1;
     }
-    assert!(seen > 15, "only {seen} places were found");
+    assert!(seen > 15, "only {seen} places were found in {page}");
 }
 
 struct Source {
