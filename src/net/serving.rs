@@ -237,7 +237,11 @@ impl Host {
                 ended = poll_fn(|cx| {
                     match guest.is_stranger() {
                         true => turns.poll(answering.as_mut(), cx),
-                        false => answering.as_mut().poll(cx),
+                        false => {
+                            // It may have become known while it waited for a turn.
+                            turns.leave();
+                            answering.as_mut().poll(cx)
+                        }
                     }
                 }) => Some(ended),
                 () = &mut look => None,

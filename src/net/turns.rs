@@ -20,7 +20,17 @@ pub(super) struct Turns(PollSemaphore);
 impl Turns {
     pub fn new() -> Self {
         let half = std::thread::available_parallelism().map_or(1, |all| (all.get() / 2).max(1));
-        Turns(PollSemaphore::new(Arc::new(Semaphore::new(half))))
+        Turns::of(half)
+    }
+
+    fn of(turns: usize) -> Self {
+        Turns(PollSemaphore::new(Arc::new(Semaphore::new(turns))))
+    }
+
+    /// Waits no longer for a turn. One that comes to somebody who does not take it would be nobody's any more.
+    pub fn leave(&mut self) {
+        // The clone waits for nothing, and what was waiting is dropped.
+        self.0 = self.0.clone();
     }
 
     /// Polls `future` once it has a turn. It has none while it waits for its peer.
@@ -40,4 +50,28 @@ impl Turns {
 async fn rest(turn: OwnedSemaphorePermit, took: Duration) {
     tokio::time::sleep_until(tokio::time::Instant::now() + took).await;
     drop(turn);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures::task::noop_waker;
+
+    use super::*;
+
+    #[test]
+    fn a_turn_that_comes_to_who_waits_no_longer_goes_to_the_next() {
+        let (mut known, mut next) = {
+            let turns = Turns::of(1);
+            (turns.clone(), turns)
+        };
+        let waker = noop_waker();
+        let mut cx = Context::from_waker(&waker);
+        let taken = next.0.clone_inner().try_acquire_owned().expect("free");
+        assert!(known.poll(pin!(std::future::ready(())), &mut cx).is_pending(), "it has to wait");
+        known.leave();
+        drop(taken);
+        assert!(next.poll(pin!(std::future::ready(())), &mut cx).is_ready(), "the turn is lost");
+    }
 }
