@@ -223,7 +223,7 @@ impl Host {
     {
         let guest = place.guest();
         let service = Introducing { connection, inner: TowerToHyperService::new(service) };
-        let http = http_2(&self.limits, Calls(guest.clone()));
+        let http = http_2(&self.limits, Calls { guest: guest.clone(), turns: self.turns.clone() });
         let mut answering = pin!(http.serve_connection(TokioIo::new(stream), service));
         let mut turns = self.turns.clone();
         let mut is_leaving = false;
@@ -234,16 +234,7 @@ impl Host {
                 () = guest.gives_way() => return,
                 () = self.over.cancelled() => return,
                 () = self.draining.cancelled(), if !is_leaving => None,
-                ended = poll_fn(|cx| {
-                    match guest.is_stranger() {
-                        true => turns.poll(answering.as_mut(), cx),
-                        false => {
-                            // It may have become known while it waited for a turn.
-                            turns.leave();
-                            answering.as_mut().poll(cx)
-                        }
-                    }
-                }) => Some(ended),
+                ended = poll_fn(|cx| turns.poll_of(guest, answering.as_mut(), cx)) => Some(ended),
                 () = &mut look => None,
             };
             if let Some(ended) = ended {
@@ -294,15 +285,20 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// Runs the calls of a connection and counts them, each until its answer was taken.
+/// Runs the calls of a connection, a stranger's in turn, and counts them, each until its answer was taken.
 #[derive(Clone)]
-struct Calls(Arc<Guest>);
+struct Calls {
+    guest: Arc<Guest>,
+    turns: Turns,
+}
 
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Calls {
     fn execute(&self, call: F) {
-        let under_way = self.0.begin_call();
+        let Calls { guest, mut turns } = self.clone();
+        let under_way = guest.begin_call();
         tokio::spawn(async move {
-            call.await;
+            let mut call = pin!(call);
+            poll_fn(|cx| turns.poll_of(&guest, call.as_mut(), cx)).await;
             drop(under_way);
         });
     }

@@ -11,11 +11,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::PollSemaphore;
 
+use super::crowd::Guest;
+
 /// A step that is shorter is followed by the next one at once.
 const LONG_STEP: Duration = Duration::from_micros(100);
 
 #[derive(Clone, Debug)]
-pub(super) struct Turns(PollSemaphore);
+pub(super) struct Turns {
+    turns: PollSemaphore,
+    is_waiting: bool,
+}
 
 impl Turns {
     pub fn new() -> Self {
@@ -24,18 +29,27 @@ impl Turns {
     }
 
     fn of(turns: usize) -> Self {
-        Turns(PollSemaphore::new(Arc::new(Semaphore::new(turns))))
+        Turns { turns: PollSemaphore::new(Arc::new(Semaphore::new(turns))), is_waiting: false }
     }
 
-    /// Waits no longer for a turn. One that comes to somebody who does not take it would be nobody's any more.
-    pub fn leave(&mut self) {
-        // The clone waits for nothing, and what was waiting is dropped.
-        self.0 = self.0.clone();
+    /// Polls `future`, of a stranger once it has a turn. It has none while it waits for its peer.
+    pub fn poll_of<F: Future>(&mut self, guest: &Guest, future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if guest.is_stranger() {
+            return self.poll(future, cx);
+        }
+        // It may have become known while it waited. A turn that comes to who does not take it would be nobody's any more.
+        if std::mem::take(&mut self.is_waiting) {
+            // The clone waits for nothing, and what was waiting is dropped.
+            self.turns = self.turns.clone();
+        }
+        future.poll(cx)
     }
 
-    /// Polls `future` once it has a turn. It has none while it waits for its peer.
+    /// Polls `future` once it has a turn.
     pub fn poll<F: Future>(&mut self, future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let turn = ready!(self.0.poll_acquire(cx));
+        self.is_waiting = true;
+        let turn = ready!(self.turns.poll_acquire(cx));
+        self.is_waiting = false;
         let start = Instant::now();
         let outcome = future.poll(cx);
         let took = start.elapsed();
@@ -58,6 +72,7 @@ mod tests {
 
     use futures::task::noop_waker;
 
+    use super::super::crowd::Crowd;
     use super::*;
 
     #[test]
@@ -66,11 +81,15 @@ mod tests {
             let turns = Turns::of(1);
             (turns.clone(), turns)
         };
+        let crowd = Crowd::new(1);
+        let place = crowd.admit().expect("room");
         let waker = noop_waker();
         let mut cx = Context::from_waker(&waker);
-        let taken = next.0.clone_inner().try_acquire_owned().expect("free");
-        assert!(known.poll(pin!(std::future::ready(())), &mut cx).is_pending(), "it has to wait");
-        known.leave();
+        let taken = next.turns.clone_inner().try_acquire_owned().expect("free");
+        let mut poll = |cx: &mut _| known.poll_of(place.guest(), pin!(std::future::ready(())), cx);
+        assert!(poll(&mut cx).is_pending(), "it has to wait");
+        place.guest().is_known();
+        assert!(poll(&mut cx).is_ready(), "it waits for a turn that it needs no more");
         drop(taken);
         assert!(next.poll(pin!(std::future::ready(())), &mut cx).is_ready(), "the turn is lost");
     }

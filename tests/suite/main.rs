@@ -40,7 +40,6 @@ mod rotation;
 mod rotation_races;
 mod rotation_schedule;
 mod rotation_trouble;
-mod siege;
 mod smoke;
 mod tenants;
 mod tokens;

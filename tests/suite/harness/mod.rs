@@ -1,4 +1,4 @@
-//! Daemons to test against, and the few calls that nearly every test begins with.
+//! Daemons to test against.
 
 pub mod acting;
 mod asks;
@@ -7,6 +7,7 @@ pub mod aws_bench;
 pub mod backend;
 mod binary;
 pub mod brokers;
+mod calls;
 mod errors;
 pub mod flowing;
 pub mod forge;
@@ -26,7 +27,7 @@ mod state;
 pub mod tolls;
 mod tools;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -45,13 +46,14 @@ use keyward::proto::verify_token_response::Verdict;
 use keyward::runtime::clock::{ManualClock, SystemClock};
 use keyward::runtime::shutdown::Drained;
 use tempfile::TempDir;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 pub use asks::{
     assert_invalid, claims, get_tenant, mask, new_client, new_resource_server, new_tenant, new_tenant_with_pool,
     refusal, rejection, span,
 };
 pub use binary::Binary;
+pub use calls::{SCOPES, connect, create_client, create_tenant, folder, put_orders_api, token, verify};
 pub use errors::{ErrorDetails, details};
 pub use gate::Gate;
 pub use mutation::{Answer, Mutation};
@@ -59,9 +61,6 @@ pub use outage::{INNER_DETAIL, Outage};
 pub use raw::{ask_with_bytes, methods, send_bytes};
 pub use state::{State, event_after, events, events_of, last_event, pools};
 pub use tools::grpcurl;
-
-/// The scopes of [`Daemon::put_orders_api`], in canonical order.
-pub const SCOPES: [&str; 2] = ["orders/read", "orders/write"];
 
 /// A daemon in this process, on a free port, over real gRPC, on a real file.
 pub struct Daemon {
@@ -232,67 +231,4 @@ impl Daemon {
 /// Where the clock of a daemon at rest starts: 2026-01-01T00:00:00Z.
 pub fn start_time() -> Timestamp {
     Timestamp::from_second(1_767_225_600).expect("in range")
-}
-
-/// As a configuration names it: an IP address with a port, or `unix:` and a path.
-pub async fn connect(address: &str) -> Channel {
-    let uri = match address.strip_prefix("unix:") {
-        Some(path) => format!("unix://{path}"),
-        None => format!("http://{address}"),
-    };
-    Endpoint::from_shared(uri).expect("an address").connect().await.expect("connected")
-}
-
-pub async fn put_orders_api(channel: &Channel) -> proto::ResourceServer {
-    let scope =
-        |name: &str| proto::ResourceServerScope { scope_name: name.to_owned(), description: format!("{name} orders") };
-    let server = proto::ResourceServer {
-        identifier: "orders".to_owned(),
-        display_name: "Orders".to_owned(),
-        scopes: vec![scope("read"), scope("write")],
-        ..Default::default()
-    };
-    let request = proto::PutResourceServerRequest { resource_server: Some(server), ..Default::default() };
-    let mut catalog = CatalogServiceClient::new(channel.clone());
-    catalog.put_resource_server(request).await.expect("the API is put").into_inner()
-}
-
-pub async fn create_tenant(channel: &Channel, id: &str, isolation: proto::Isolation) -> proto::Tenant {
-    let request = proto::CreateTenantRequest {
-        tenant_id: id.to_owned(),
-        tenant: Some(proto::Tenant { isolation: isolation.into(), ..Default::default() }),
-        ..Default::default()
-    };
-    let mut tenants = TenantServiceClient::new(channel.clone());
-    tenants.create_tenant(request).await.expect("the tenant is created").into_inner()
-}
-
-pub async fn create_client(channel: &Channel, tenant: &str, id: &str) -> proto::Client {
-    let client = proto::Client { scopes: SCOPES.map(str::to_owned).to_vec(), ..Default::default() };
-    let request = proto::CreateClientRequest {
-        parent: format!("tenants/{tenant}"),
-        client_id: id.to_owned(),
-        client: Some(client),
-        ..Default::default()
-    };
-    let mut clients = ClientServiceClient::new(channel.clone());
-    clients.create_client(request).await.expect("the client is created").into_inner()
-}
-
-pub async fn token(channel: &Channel, client: &str) -> Result<proto::AccessToken, tonic::Status> {
-    let request = proto::GetTokenRequest { name: client.to_owned(), ..Default::default() };
-    Ok(TokenServiceClient::new(channel.clone()).get_token(request).await?.into_inner())
-}
-
-pub async fn verify(channel: &Channel, token: &str) -> Verdict {
-    let request = proto::VerifyTokenRequest { token: token.to_owned(), ..Default::default() };
-    let answer = VerificationServiceClient::new(channel.clone()).verify_token(request).await.expect("an answer");
-    answer.into_inner().verdict.expect("a verdict")
-}
-
-/// A folder that is there for the whole test.
-pub fn folder() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().to_owned();
-    (folder, path)
 }

@@ -15,13 +15,16 @@ const PACE: Duration = Duration::from_millis(5);
 
 pub struct Caller {
     ask: SyncSender<()>,
-    answer: Receiver<Window>,
+    answer: Receiver<Calls>,
 }
 
-/// How long calls took, in seconds, shortest first.
-pub struct Window {
+/// What became of calls.
+#[derive(Default)]
+pub struct Calls {
+    /// How long each took, in seconds.
     took: Vec<f64>,
     pub failed: usize,
+    /// From the first to the last.
     pub length: Duration,
 }
 
@@ -41,13 +44,13 @@ impl Caller {
     }
 
     /// Makes the calls of one window.
-    pub fn window(&self) -> Window {
+    pub fn window(&self) -> Calls {
         self.ask.send(()).expect("the caller waits");
         self.answer.recv().expect("a window")
     }
 }
 
-async fn window(channel: &tonic::transport::Channel) -> Window {
+async fn window(channel: &tonic::transport::Channel) -> Calls {
     let mut pace = tokio::time::interval(PACE);
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut took, mut failed, begun) = (Vec::with_capacity(CALLS), 0, Instant::now());
@@ -59,17 +62,20 @@ async fn window(channel: &tonic::transport::Channel) -> Window {
         }
         took.push(asked.elapsed().as_secs_f64());
     }
-    took.sort_by(f64::total_cmp);
-    Window { took, failed, length: begun.elapsed() }
+    Calls { took, failed, length: begun.elapsed() }
 }
 
-impl Window {
-    pub fn p50(&self) -> f64 {
-        self.took[CALLS / 2]
+impl Calls {
+    pub fn add(&mut self, others: Calls) {
+        self.took.extend(others.took);
+        self.failed += others.failed;
+        self.length += others.length;
     }
 
-    /// Four calls in four hundred took longer, or as long.
-    pub fn p99(&self) -> f64 {
-        self.took[CALLS - CALLS / 100]
+    /// What so many per cent of them took at most, in seconds.
+    pub fn percentile(&self, percent: usize) -> f64 {
+        let mut took = self.took.clone();
+        took.sort_by(f64::total_cmp);
+        took[(took.len() * percent / 100).min(took.len() - 1)]
     }
 }
