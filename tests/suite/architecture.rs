@@ -151,7 +151,8 @@ fn every_place_that_architecture_md_and_security_md_name_is_there() {
 
 fn check_places_of(page: &str) {
     let text = fs::read_to_string(root().join(page)).expect("the page");
-    let is_place = |word: &&str| ["src/", "tests/", "proto/", "deploy/"].iter().any(|start| word.starts_with(start));
+    let is_place =
+        |word: &&str| ["src/", "tests/", "proto/", "deploy/", "fuzz/"].iter().any(|start| word.starts_with(start));
     let words = text.split(|c: char| c.is_whitespace() || "`(),;:".contains(c)).filter(is_place);
     let mut seen = 0;
     for word in words {
@@ -160,6 +161,48 @@ fn check_places_of(page: &str) {
         seen += 1;
     }
     assert!(seen > 15, "only {seen} places were found in {page}");
+    for module in quoted_modules(&text) {
+        assert!(has_tests(module), "{page} names {module}, where no test is");
+    }
+}
+
+/// What is quoted and reads as a module of ours, such as `embedded::tests::file`.
+fn quoted_modules(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2).filter(|quoted| {
+        let is_name =
+            |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let first = quoted.split("::").next().unwrap_or_default();
+        let is_ours =
+            root().join("src").join(first).exists() || root().join("src").join(format!("{first}.rs")).exists();
+        is_ours && quoted.split("::").all(is_name)
+    })
+}
+
+/// Whether a module of the library, or one below it, has tests.
+fn has_tests(module: &str) -> bool {
+    let path = root().join("src").join(module.replace("::", "/"));
+    let file = path.with_extension("rs");
+    let is_test = |file: &Path| fs::read_to_string(file).is_ok_and(|text| text.contains("test]"));
+    is_test(&file) || (path.is_dir() && rust_files(&path, |_| true).iter().any(|file| is_test(file)))
+}
+
+#[test]
+fn every_threat_that_security_md_says_is_stopped_has_the_test_that_holds_it() {
+    let text = fs::read_to_string(root().join("SECURITY.md")).expect("the page");
+    let (_, threats) = text.split_once("## Threats").expect("threats");
+    let (threats, _) = threats.split_once("\n## ").expect("what comes next");
+    let mut rows = 0;
+    for row in threats.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let [asset, threat, stops, _] = cells[..] else { panic!("not four cells: {row}") };
+        if threat == "threat" {
+            continue;
+        }
+        let is_held = stops.contains("tests/") || quoted_modules(stops).next().is_some();
+        assert!(is_held || stops.contains("(AWS's to hold, not ours)"), "{asset}: {threat}: no test is named");
+        rows += 1;
+    }
+    assert!(rows > 25, "only {rows} threats were found");
 }
 
 struct Source {
@@ -269,20 +312,23 @@ fn without_tests(tokens: TokenStream) -> Vec<TokenTree> {
 
 /// Every file of the program that is not for tests alone.
 fn sources() -> Vec<Source> {
-    fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-            if path.is_dir() && name != "tests" {
-                collect(&path, files);
-            } else if name.ends_with(".rs") && name != "tests.rs" && !name.ends_with("_tests.rs") {
-                files.push(path);
-            }
+    let is_source = |name: &str| name != "tests" && name != "tests.rs" && !name.ends_with("_tests.rs");
+    rust_files(&root().join("src"), is_source).into_iter().map(Source::read).collect()
+}
+
+/// Below a folder, without files and folders whose names are not wanted.
+fn rust_files(folder: &Path, is_wanted: fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        match is_wanted(&name) {
+            true if path.is_dir() => files.extend(rust_files(&path, is_wanted)),
+            true if name.ends_with(".rs") => files.push(path),
+            _ => {}
         }
     }
-    let mut files = Vec::new();
-    collect(&root().join("src"), &mut files);
-    files.into_iter().map(Source::read).collect()
+    files
 }
 
 fn root() -> PathBuf {

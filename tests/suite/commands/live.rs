@@ -149,6 +149,23 @@ async fn the_other_source_of_tokens_is_asked_where_it_is_chosen() {
     assert_eq!((ran.code, ran.of(&subject)), (1, vec!["missing"]), "{}", ran.out);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_from_the_environment_is_not_asked() {
+    let (_folder, path) = folder();
+    let fake = Fake::start(Arc::new(SystemClock)).await;
+    let config = config(&path, &fake.endpoint(), "");
+    let mut command = signed(&config, &fake);
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        // Nobody listens there.
+        command.env(name, "http://127.0.0.1:1");
+    }
+    for name in ["NO_PROXY", "no_proxy"] {
+        command.env_remove(name);
+    }
+    let ran = run(&mut command);
+    assert_eq!((ran.code, ran.of("credentials")), (0, vec!["ok"]), "{}{}", ran.out, ran.err);
+}
+
 #[test]
 fn the_embedded_backend_needs_its_master_key_and_its_folder() {
     let (_folder, path) = folder();
@@ -208,9 +225,15 @@ fn command(config: &Path) -> std::process::Command {
 }
 
 fn check(config: &Path, fake: &Fake) -> Ran {
+    run(&mut signed(config, fake))
+}
+
+/// With the credentials that the fake knows.
+fn signed(config: &Path, fake: &Fake) -> std::process::Command {
     let Credentials::Fixed { access_key_id, secret_access_key } = fake.credentials() else {
         panic!("the fake knows one pair");
     };
     let mut command = command(config);
-    run(command.env("AWS_ACCESS_KEY_ID", access_key_id).env("AWS_SECRET_ACCESS_KEY", secret_access_key))
+    command.env("AWS_ACCESS_KEY_ID", access_key_id).env("AWS_SECRET_ACCESS_KEY", secret_access_key);
+    command
 }
