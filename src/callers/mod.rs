@@ -17,6 +17,7 @@
 
 mod basic;
 mod certificate;
+mod form;
 mod key_source;
 mod keys;
 mod options;
@@ -48,6 +49,8 @@ use refusals::{ambiguous, invalid, missing};
 use sts::Sts;
 use tokens::{Signer, Tokens, Trusted};
 
+pub use basic::Login;
+pub use form::Form;
 pub use key_source::OpenError;
 pub use options::{AwsOptions, IssuerOptions, JwtOptions, KeysAt, Options, Rates, SpiffeOptions};
 pub use presigned::{BROKER_HEADER, PREFIX as AWS_PREFIX, Presigned};
@@ -258,7 +261,7 @@ impl Proof {
         };
         // One message, whatever is wrong.
         let refused = || invalid("the app client id and secret are not those of a client");
-        let login = basic::read(credential).ok_or_else(refused)?;
+        let login = Login::read(credential).ok_or_else(refused)?;
         let name = secrets.check(&login.id, &login.secret).await?.ok_or_else(refused)?;
         self.caller(Principal::Client(name), None)
     }

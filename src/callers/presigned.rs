@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use super::form::hex_byte;
 use crate::domain::jws::MAX_TOKEN_BYTES;
 use crate::domain::partition::Partition;
 
@@ -204,13 +205,6 @@ fn escape(value: &str, into: &mut String) {
             byte => into.push_str(&format!("%{byte:02X}")),
         }
     }
-}
-
-/// Two hexadecimal digits.
-pub(super) fn hex_byte(digits: &[u8]) -> Option<u8> {
-    let [high, low] = *digits else { return None };
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    Some(digit(high)? * 16 + digit(low)?)
 }
 
 /// Digits alone, without a zero in front.

@@ -238,7 +238,7 @@ proptest! {
         let _ = Presigned::read(&text);
         let _ = Presigned::read(&credential(&text));
         let _ = Presigned::read(&format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(&bytes)));
-        let _ = super::super::basic::read(&text);
+        let _ = super::super::Login::read(&text);
         let _ = super::super::Unproven::read(&text).map(|_| ());
     }
 }
