@@ -64,8 +64,8 @@ impl<'a> Jws<'a> {
     }
 }
 
-/// The names in a JSON object; `None` if it is not one, or names something twice (RFC 7515, section 4; RFC 7519,
-/// section 4).
+/// The names in a JSON object; `None` if it is not one, names something twice (RFC 7515, section 4; RFC 7519, section 4), or is
+/// not UTF-8 (RFC 7519, section 7.2), also where nobody reads it: a text that is passed over is not looked at otherwise.
 fn members(json: &[u8]) -> Option<BTreeSet<String>> {
     struct Distinct(BTreeSet<String>);
 
@@ -95,5 +95,27 @@ fn members(json: &[u8]) -> Option<BTreeSet<String>> {
         }
     }
 
-    serde_json::from_slice::<Distinct>(json).ok().map(|distinct| distinct.0)
+    let text = std::str::from_utf8(json).ok()?;
+    serde_json::from_str::<Distinct>(text).ok().map(|distinct| distinct.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(header: &[u8], payload: &[u8]) -> Result<(), &'static str> {
+        let token = format!("{}.{}.", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+        Jws::read(&token).map(|_| ())
+    }
+
+    #[test]
+    fn both_parts_are_utf8_also_where_nobody_reads_them() {
+        let header = br#"{"alg":"RS256"}"#;
+        assert_eq!(read(header, "{\"name\":\"\u{e4}\"}".as_bytes()), Ok(()));
+        let problem = Err("its payload is not an object of distinct names");
+        assert_eq!(read(header, b"{\"name\":\"\xff\"}"), problem);
+        assert_eq!(read(header, b"{\"name\":[\"\xc3\"]}"), problem);
+        let problem = Err("its header is not an object of distinct names");
+        assert_eq!(read(b"{\"alg\":\"RS256\",\"other\":\"\xff\"}", b"{}"), problem);
+    }
 }
