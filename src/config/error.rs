@@ -70,8 +70,8 @@ impl<'t> Document<'t> {
         ConfigError {
             file: Some(self.path.to_owned()),
             line: span.map(|span| self.line(span.start)),
-            key: key.map(|entry| entry.path),
-            problem: error.message().to_owned(),
+            key: key.map(|entry| shown(&entry.path)),
+            problem: shown(error.message()),
         }
     }
 
@@ -102,6 +102,26 @@ impl<'t> Document<'t> {
         }
         entries
     }
+}
+
+/// The least that is left out of an error, in characters. An AWS secret key has 40, the master key 43 without its `=`.
+const SECRET_CHARACTERS: usize = 40;
+
+/// Words that quote the file, on one line, and without what may be a secret that was put where it does not belong.
+fn shown(words: &str) -> String {
+    let is_between = |c: char| !(c.is_ascii_alphanumeric() || "+/-_=".contains(c));
+    let mut shown = String::new();
+    for piece in words.split_inclusive(is_between) {
+        let word = piece.trim_end_matches(is_between);
+        shown.push_str(if word.len() < SECRET_CHARACTERS { word } else { "(left out)" });
+        for c in piece[word.len()..].chars() {
+            match c.is_control() {
+                true => shown.extend(c.escape_default()),
+                false => shown.push(c),
+            }
+        }
+    }
+    shown
 }
 
 struct Entry {

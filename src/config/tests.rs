@@ -272,3 +272,46 @@ fn lists_of_tables_are_explained_and_read_back_the_same() {
     assert_eq!(parse(&explained).expect(&explained), config);
     assert!(explained.contains("[[callers.grant]]\ncaller = \"unix:0\"\nrole = \"operator\"\n"), "{explained}");
 }
+
+#[test]
+fn an_error_is_one_line_and_has_no_key_that_was_put_in_the_wrong_place() {
+    const KEY: &str = "q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=";
+    for misplaced in [
+        format!("embedded = '{KEY}'"),
+        format!("tokens.max_cached = '{KEY}'"),
+        format!("tls.reload_interval = '{KEY}'"),
+        format!("tls.min_version = '{KEY}'"),
+        format!("backend = '{KEY}'"),
+        format!("listen = '{KEY}'"),
+        format!("listen = 'unix:{KEY}'"),
+        format!("[embedded]\n'{KEY}' = 1"),
+        format!("['{KEY}']"),
+        format!("{KEY}"),
+        format!("[[callers.grant]]\ncaller = '{KEY}'"),
+    ] {
+        let shown = refusal(&misplaced);
+        assert!(!shown.contains(&KEY[..40]), "{shown}");
+    }
+    assert_eq!(
+        refusal(&format!("embedded = '{KEY}'")),
+        "keyward.toml:1: embedded: invalid type: string \"(left out)\", expected struct Embedded"
+    );
+    assert_eq!(
+        refusal("embedded.\"\\u001b[2J\\n\" = 1"),
+        "keyward.toml:1: embedded.\\u{1b}[2J\\n: unknown field `\\u{1b}[2J\\n`, expected one of `master_key_file`, `issuer_base`, \
+         `region`, `latency`"
+    );
+}
+
+#[test]
+fn what_is_explained_reads_back_the_same_whatever_a_text_has() {
+    for text in ["\"\\", "a\\nb", "\t\r\n", "\u{1b}[2J\0\u{7f}\u{85}", "\u{e4}\u{1f511}"] {
+        let config = Config { data_dir: text.into(), ..valid() };
+        let explained = config.explain();
+        assert_eq!(parse(&explained).expect(&explained), config);
+    }
+}
+
+fn valid() -> Config {
+    parse("callers.trust_loopback = true").expect("valid")
+}
