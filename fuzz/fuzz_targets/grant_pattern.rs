@@ -13,8 +13,9 @@ fuzz_target!(|input: &[u8]| {
     assert!((1..=2_048).contains(&text.len()) && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)));
     assert_eq!((pattern.has_tenant(), pattern.has_client()), (text.contains("{tenant}"), text.contains("{client}")));
 
-    // A principal that was made by it is one that it is about.
-    let made = filled(text, "acme", "or-ders1", "any/thing {*}");
+    // A principal that was made by it is one that it is about, and of the authority that it names.
+    let made = filled(text, "acme", "or-ders1", "any/thing#a:b:c:d:e {*}");
+    assert_eq!(authority(text), authority(&made), "{text}");
     let captured = pattern.captures(&made).unwrap_or_else(|| panic!("{text} is not about {made}"));
     let (tenant, client) = (captured.tenant.map(String::from), captured.client.map(String::from));
     assert_eq!(tenant.as_deref(), pattern.has_tenant().then_some("acme"));
