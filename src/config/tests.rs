@@ -286,7 +286,7 @@ fn an_error_is_one_line_and_has_no_key_that_was_put_in_the_wrong_place() {
         format!("listen = 'unix:{KEY}'"),
         format!("[embedded]\n'{KEY}' = 1"),
         format!("['{KEY}']"),
-        format!("{KEY}"),
+        KEY.to_owned(),
         format!("[[callers.grant]]\ncaller = '{KEY}'"),
     ] {
         let shown = refusal(&misplaced);
