@@ -145,12 +145,147 @@ fn no_file_is_longer_than_a_person_reads() {
 #[test]
 fn every_place_that_architecture_md_and_security_md_name_is_there() {
     for page in ["ARCHITECTURE.md", "SECURITY.md"] {
-        check_places_of(page);
+        let text = fs::read_to_string(root().join(page)).expect("the page");
+        check_places_of(page, &text);
+        let problems: Vec<_> = quoted(&text).filter_map(|quoted| problem_of(quoted).err()).collect();
+        assert_eq!(problems, Vec::<String>::new(), "named in {page}");
     }
 }
 
-fn check_places_of(page: &str) {
-    let text = fs::read_to_string(root().join(page)).expect("the page");
+#[test]
+fn each_row_of_the_threats_names_what_holds_it() {
+    let text = fs::read_to_string(root().join("SECURITY.md")).expect("the page");
+    let (_, threats) = text.split_once("\n## Threats\n").expect("the threats");
+    let (threats, _) = threats.split_once("\n## ").expect("their end");
+    let rows: Vec<_> = threats.lines().filter(|line| line.starts_with("| ")).collect();
+    let rows = rows.iter().filter(|row| !row.starts_with("| --- ") && !row.starts_with("| asset "));
+    let mut seen = 0;
+    for row in rows {
+        let stops = row.split(" | ").nth(2).expect("what stops it");
+        let is_held = quoted(stops).any(|quoted| problem_of(quoted) == Ok(true));
+        assert!(is_held || stops.contains("not tested"), "no test is named: {row}");
+        seen += 1;
+    }
+    assert!(seen > 25, "only {seen} threats were found");
+}
+
+#[test]
+fn a_test_that_is_not_there_is_no_test() {
+    for good in [
+        "tests/suite/net/tls.rs::every_connection_proves_itself_anew",
+        "tests/suite/callers",
+        "permission::tests",
+        "permission::tests::verifiers_verify_and_nothing_else",
+        "callers::certificate::tests::an_authority_is_never_a_caller",
+        "embedded::tests::audit_log",
+        "embedded::sealing::tests::a_changed_value_does_not_open",
+    ] {
+        assert_eq!(problem_of(good), Ok(true), "{good}");
+    }
+    for other in ["audit.file", "broker::flights", "src/net/", "client:tenants/acme", "Serving::drain", "unix:1000"] {
+        assert_eq!(problem_of(other), Ok(false), "{other}");
+    }
+    for bad in [
+        "tests/suite/net/tls.rs::every_connection_proves_itself",
+        "tests/suite/net/tls.rs::court",
+        "tests/suite/nothing.rs::every_connection_proves_itself_anew",
+        "permission::tests::verifiers_verify",
+        "permission::nothing",
+        "domain::pool::tests",
+        "embedded::sealing::a_changed_value_does_not_open",
+        "embedded::sealing::tests::tests",
+        "permission::tests::of_tenant",
+    ] {
+        assert!(problem_of(bad).is_err(), "{bad}");
+    }
+}
+
+/// What stands in backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Whether this names tests, as `tests/suite/net/tls.rs::a_test`, `permission::tests` or `permission::tests::a_test`.
+/// Fails for a module, a function or a test that is not there.
+fn problem_of(name: &str) -> Result<bool, String> {
+    let missing = || format!("there is no {name}");
+    let of_suite = name.starts_with("tests/");
+    let (file, mut inner): (PathBuf, Vec<&str>) = match name.split_once(".rs::") {
+        _ if of_suite && !name.contains("::") => return Ok(root().join(name).exists()),
+        Some((file, test)) if of_suite => (root().join(format!("{file}.rs")), vec![test]),
+        _ => {
+            let segments: Vec<_> = name.split("::").collect();
+            let is_path = segments
+                .iter()
+                .all(|segment| segment.bytes().all(|b| b.is_ascii_lowercase() || b"_0123456789".contains(&b)));
+            if segments.len() < 2 || !is_path {
+                return Ok(false);
+            }
+            module(&segments).ok_or_else(missing)?
+        }
+    };
+    let text = fs::read_to_string(&file).map_err(|_| missing())?;
+    let is_for_tests = of_suite || is_for_tests(&file);
+    if inner.first() == Some(&"tests") && text.contains("\nmod tests {") {
+        inner.remove(0);
+    } else if !is_for_tests {
+        let program = text.split("\n#[cfg(test)]").next().unwrap_or_default();
+        return match inner[..] {
+            [] => Ok(false),
+            [function] if program.contains(&format!("fn {function}(")) => Ok(false),
+            _ => Err(missing()),
+        };
+    }
+    match inner[..] {
+        [] => Ok(true),
+        [test] if has_test(&text, test) => Ok(true),
+        _ => Err(missing()),
+    }
+}
+
+/// The file of a module of the crate, and what is left of the path in it.
+fn module<'p>(segments: &[&'p str]) -> Option<(PathBuf, Vec<&'p str>)> {
+    (1..=segments.len()).rev().find_map(|length| {
+        let (path, inner) = segments.split_at(length);
+        let elsewhere = || path.strip_suffix(&["tests"]).and_then(|parent| tests_elsewhere(&file_of(parent)?));
+        Some((file_of(path).or_else(elsewhere)?, inner.to_vec()))
+    })
+}
+
+fn file_of(module: &[&str]) -> Option<PathBuf> {
+    let base = root().join("src").join(module.join("/"));
+    [base.with_extension("rs"), base.join("mod.rs")].into_iter().find(|file| file.is_file())
+}
+
+/// Where a file says that its module `tests` is, by `#[path = "…"]`.
+fn tests_elsewhere(file: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string(file).ok()?;
+    let (before, _) = text.split_once("\nmod tests;")?;
+    let path = before.lines().next_back()?.strip_prefix("#[path = \"")?.strip_suffix("\"]")?;
+    Some(file.parent()?.join(path)).filter(|file| file.is_file())
+}
+
+/// Whether the file is `tests.rs`, `…_tests.rs`, or in a folder `tests`.
+fn is_for_tests(file: &Path) -> bool {
+    let stem = file.file_stem().is_some_and(|stem| stem == "tests" || stem.to_string_lossy().ends_with("_tests"));
+    stem || file.parent().is_some_and(|folder| folder.ends_with("tests"))
+}
+
+/// Whether a function of this name stands after `#[test]` or the like.
+fn has_test(text: &str, name: &str) -> bool {
+    let mut is_after_attribute = false;
+    for line in text.lines().map(str::trim_start) {
+        let is_attribute = line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        let function = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "));
+        if is_after_attribute && function.is_some_and(|rest| rest.split('(').next() == Some(name)) {
+            return true;
+        }
+        is_after_attribute = is_attribute || (is_after_attribute && (line.starts_with("#[") || line.starts_with("//")));
+    }
+    false
+}
+
+fn check_places_of(page: &str, text: &str) {
     let is_place =
         |word: &&str| ["src/", "tests/", "proto/", "deploy/", "fuzz/"].iter().any(|start| word.starts_with(start));
     let words = text.split(|c: char| c.is_whitespace() || "`(),;:".contains(c)).filter(is_place);
@@ -161,56 +296,6 @@ fn check_places_of(page: &str) {
         seen += 1;
     }
     assert!(seen > 15, "only {seen} places were found in {page}");
-    for module in quoted_modules(&text) {
-        assert!(has_tests(module) || is_function(module), "{page} names {module}, where no test is");
-    }
-}
-
-/// What is quoted and reads as a module of ours, such as `embedded::tests::file`.
-fn quoted_modules(text: &str) -> impl Iterator<Item = &str> {
-    text.split('`').skip(1).step_by(2).filter(|quoted| {
-        let is_name =
-            |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        let first = quoted.split("::").next().unwrap_or_default();
-        let is_ours =
-            root().join("src").join(first).exists() || root().join("src").join(format!("{first}.rs")).exists();
-        is_ours && quoted.split("::").all(is_name)
-    })
-}
-
-/// Whether a module of the library, or one below it, has tests.
-fn has_tests(module: &str) -> bool {
-    let path = root().join("src").join(module.replace("::", "/"));
-    let file = path.with_extension("rs");
-    let is_test = |file: &PathBuf| {
-        fs::read_to_string(file).is_ok_and(|text| text.contains("mod tests") || text.contains("test]"))
-    };
-    is_test(&file) || (path.is_dir() && rust_files(&path, |_| true).iter().any(is_test))
-}
-
-fn is_function(path: &str) -> bool {
-    let Some((module, name)) = path.rsplit_once("::") else { return false };
-    let file = root().join("src").join(module.replace("::", "/")).with_extension("rs");
-    fs::read_to_string(file).is_ok_and(|text| text.contains(&format!("fn {name}(")))
-}
-
-#[test]
-fn every_threat_that_security_md_says_is_stopped_has_the_test_that_holds_it() {
-    let text = fs::read_to_string(root().join("SECURITY.md")).expect("the page");
-    let (_, threats) = text.split_once("## Threats").expect("threats");
-    let (threats, _) = threats.split_once("\n## ").expect("what comes next");
-    let mut rows = 0;
-    for row in threats.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---")) {
-        let cells: Vec<&str> = row.split(" | ").collect();
-        let [asset, threat, stops, _] = cells[..] else { panic!("not four cells: {row}") };
-        if threat == "threat" {
-            continue;
-        }
-        let is_held = stops.contains("tests/") || quoted_modules(stops).next().is_some();
-        assert!(is_held || stops.contains("(AWS's to hold, not ours)"), "{asset}: {threat}: no test is named");
-        rows += 1;
-    }
-    assert!(rows > 25, "only {rows} threats were found");
 }
 
 struct Source {
@@ -320,23 +405,20 @@ fn without_tests(tokens: TokenStream) -> Vec<TokenTree> {
 
 /// Every file of the program that is not for tests alone.
 fn sources() -> Vec<Source> {
-    let is_source = |name: &str| name != "tests" && name != "tests.rs" && !name.ends_with("_tests.rs");
-    rust_files(&root().join("src"), is_source).into_iter().map(Source::read).collect()
-}
-
-/// Below a folder, without files and folders whose names are not wanted.
-fn rust_files(folder: &Path, is_wanted: fn(&str) -> bool) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        match is_wanted(&name) {
-            true if path.is_dir() => files.extend(rust_files(&path, is_wanted)),
-            true if name.ends_with(".rs") => files.push(path),
-            _ => {}
+    fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            if path.is_dir() && name != "tests" {
+                collect(&path, files);
+            } else if name.ends_with(".rs") && name != "tests.rs" && !name.ends_with("_tests.rs") {
+                files.push(path);
+            }
         }
     }
-    files
+    let mut files = Vec::new();
+    collect(&root().join("src"), &mut files);
+    files.into_iter().map(Source::read).collect()
 }
 
 fn root() -> PathBuf {

@@ -2,11 +2,11 @@
 
 mod aws;
 mod certificates;
-mod issuer;
+pub mod issuer;
 mod others;
 mod rates;
 mod starts;
-mod sts;
+pub mod sts;
 mod tokens;
 
 use keyward::config::{CallerGrant, Callers, Config, TokenIssuer};
@@ -20,7 +20,7 @@ use tonic::{Code, Request, Status};
 use crate::harness::details;
 use issuer::Issuer;
 
-const AUDIENCE: &str = "keyward.example.org";
+pub const AUDIENCE: &str = "keyward.example.org";
 
 /// Whoever a grant of these tests makes an operator.
 fn operator(caller: &str) -> CallerGrant {

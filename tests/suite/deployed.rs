@@ -59,6 +59,34 @@ fn the_stack_has_the_same_statements() {
     }
 }
 
+#[test]
+fn pools_are_made_and_deleted_by_their_tag_alone() {
+    let conditions: BTreeMap<_, _> = statements()
+        .iter()
+        .flat_map(|statement| actions(statement).into_iter().map(|action| (action, statement["Condition"].clone())))
+        .collect();
+    for (action, tag) in [
+        ("cognito-idp:CreateUserPool", "aws:RequestTag/keyward:pool"),
+        ("cognito-idp:DeleteUserPool", "aws:ResourceTag/keyward:pool"),
+    ] {
+        let wanted = serde_json::json!({ "StringLike": { tag: ["shared-*", "tenant-*"] } });
+        assert_eq!(conditions[action], wanted, "{action}");
+    }
+}
+
+#[test]
+fn the_stack_keeps_its_key_and_the_broker_uses_it_through_secrets_manager_alone() {
+    let (_, key) = STACK.split_once("\n  Key:\n").expect("the key");
+    let (key, _) = key.split_once("\n\n").expect("its end");
+    for line in ["    DeletionPolicy: Retain", "    UpdateReplacePolicy: Retain"] {
+        assert!(key.lines().any(|other| other == line), "{key}");
+    }
+    let (_, brokers) = key.split_once("- Sid: TheBrokerOnlyThroughSecretsManager").expect("the broker's statement");
+    let (_, condition) = brokers.split_once("Condition:\n              StringEquals:").expect("a condition");
+    assert!(condition.contains("kms:ViaService: !Sub \"secretsmanager.${AWS::Region}.${AWS::URLSuffix}\""), "{key}");
+    assert!(!brokers.contains("- Sid:"), "another statement follows: {brokers}");
+}
+
 #[tokio::test]
 async fn a_broker_calls_nothing_that_the_policy_does_not_allow() {
     let fake = Fake::start(Arc::new(SystemClock)).await;

@@ -1,5 +1,7 @@
 //! No secret, no token and no key is anywhere but where it belongs: not in logs, errors, events, arguments, files.
 
+mod aws;
+mod credentials;
 mod life;
 mod needles;
 mod panics;
@@ -15,8 +17,6 @@ use keyward::domain::id::SecretName;
 use keyward::embedded::{Embedded, MasterKey, Options};
 use keyward::runtime::clock::SystemClock;
 
-use crate::harness::on_aws::AwsStage;
-use crate::harness::rotations::rotate;
 use crate::harness::{Binary, Daemon, folder};
 use life::{Life, live};
 use needles::Needles;
@@ -143,27 +143,4 @@ async fn stored(data: &Path, life: &Life) -> Vec<String> {
         secrets.push(secret);
     }
     secrets
-}
-
-#[tokio::test]
-async fn on_aws_no_secret_and_no_token_is_in_the_data_folder() {
-    let stage = AwsStage::set().await;
-    let mut needles = Needles::default();
-    let note = |needles: &mut Needles| {
-        let secrets: Vec<String> =
-            stage.fake.inventory().app_clients.into_iter().flat_map(|item| item.secrets).collect();
-        assert!(!secrets.is_empty());
-        secrets.iter().for_each(|secret| needles.add_secret(secret));
-    };
-    let daemon = &stage.daemon;
-    daemon.create_tenant("acme").await;
-    let client = daemon.create_client("acme", "orders").await;
-    needles.add_token(&daemon.token(&client.name).await.access_token);
-    note(&mut needles);
-    rotate(&daemon.channel, &client.name).await;
-    note(&mut needles);
-    for (path, content) in files(daemon.data_dir()) {
-        assert_clean(&needles, &path.display().to_string(), &content);
-    }
-    stage.strike().await;
 }
