@@ -22,10 +22,22 @@ pub(super) struct Holder {
     pub valid_until: Timestamp,
 }
 
-/// Whose the certificate is; `None` where it names nobody. `der` is the leaf.
+/// A trust domain that is believed.
+pub(super) struct Believed {
+    pub domain: TrustDomain,
+    pub has_own_authorities: bool,
+}
+
+/// Whose the certificate is; `None` where it names nobody. `der` is the leaf. `is_by`: whether its chain leads to an
+/// authority of this trust domain, or of none. A trust domain's authorities can name its own workloads and nobody else
+/// (standards/SPIFFE_Trust_Domain_and_Bundle.md; X509-SVID.md, section 5).
 ///
 /// Fails with CREDENTIALS_INVALID, or CREDENTIALS_AMBIGUOUS where it has more than one name that counts.
-pub(super) fn holder(der: &[u8], domains: &[TrustDomain]) -> Result<Option<Holder>> {
+pub(super) fn holder(
+    der: &[u8],
+    believed: &[Believed],
+    is_by: impl Fn(Option<&str>) -> bool,
+) -> Result<Option<Holder>> {
     let malformed = || invalid("the client certificate cannot be read");
     let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| malformed())?;
     if !rest.is_empty() {
@@ -45,8 +57,11 @@ pub(super) fn holder(der: &[u8], domains: &[TrustDomain]) -> Result<Option<Holde
     }
     let principal = match (uris.as_slice(), hosts.as_slice()) {
         ([], []) => return Ok(None),
-        ([uri], _) => workload(uri, &usage, domains)?,
-        ([], [host]) => host_of(host, &usage)?,
+        ([uri], _) => workload(uri, &usage, believed, is_by)?,
+        ([], [host]) if is_by(None) => host_of(host, &usage)?,
+        ([], [_]) => {
+            return Err(invalid("the client certificate has a DNS name and is by an authority of a trust domain"));
+        }
         ([], _) => return Err(ambiguous("the client certificate has more than one DNS name")),
         (_, _) => return Err(ambiguous("the client certificate has more than one URI")),
     };
@@ -54,12 +69,22 @@ pub(super) fn holder(der: &[u8], domains: &[TrustDomain]) -> Result<Option<Holde
     Ok(Some(Holder { principal, valid_until }))
 }
 
-fn workload(uri: &str, usage: &Usage, domains: &[TrustDomain]) -> Result<Principal> {
+fn workload(
+    uri: &str,
+    usage: &Usage,
+    believed: &[Believed],
+    is_by: impl Fn(Option<&str>) -> bool,
+) -> Result<Principal> {
     let Some(id) = SpiffeId::parse(uri) else {
         return Err(invalid("the URI of the client certificate is not the SPIFFE ID of a workload"));
     };
-    if !domains.contains(id.trust_domain()) {
+    let Some(Believed { domain, has_own_authorities }) =
+        believed.iter().find(|believed| believed.domain == *id.trust_domain())
+    else {
         return Err(invalid("the SPIFFE ID of the client certificate is of a trust domain that is not believed"));
+    };
+    if !is_by(has_own_authorities.then_some(domain.as_str())) {
+        return Err(invalid("the client certificate is not by an authority of its own trust domain"));
     }
     if usage.digital_signature != Some(true) {
         return Err(invalid("the client certificate's key usage lacks digitalSignature"));

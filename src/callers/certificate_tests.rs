@@ -4,8 +4,17 @@ use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, 
 use super::*;
 use crate::domain::error::Reason;
 
-fn domains() -> Vec<TrustDomain> {
-    vec![TrustDomain::parse("example.org").expect("a trust domain")]
+fn domains() -> Vec<Believed> {
+    believed(false)
+}
+
+fn believed(has_own_authorities: bool) -> Vec<Believed> {
+    vec![Believed { domain: TrustDomain::parse("example.org").expect("a trust domain"), has_own_authorities }]
+}
+
+/// By an authority of no domain.
+fn common(domain: Option<&str>) -> bool {
+    domain.is_none()
 }
 
 fn text(text: &str) -> Ia5String {
@@ -32,11 +41,12 @@ fn certificate(names: Vec<SanType>, edit: impl FnOnce(&mut CertificateParams)) -
 }
 
 fn holder_of(names: Vec<SanType>) -> Result<Option<String>> {
-    holder(&certificate(names, |_| {}), &domains()).map(|holder| holder.map(|holder| holder.principal.to_string()))
+    holder(&certificate(names, |_| {}), &domains(), common)
+        .map(|holder| holder.map(|holder| holder.principal.to_string()))
 }
 
 fn refusal(der: &[u8]) -> Option<Reason> {
-    holder(der, &domains()).err().map(|error| error.reason())
+    holder(der, &domains(), common).err().map(|error| error.reason())
 }
 
 const ORDERS: &str = "spiffe://example.org/tenants/acme/orders";
@@ -53,7 +63,7 @@ fn a_certificate_is_its_spiffe_ids_or_else_its_one_hosts() {
     assert_eq!(holder_of(Vec::new()).expect("nobody"), None, "a common name is no name");
 
     let der = certificate(vec![uri(ORDERS)], |_| {});
-    let holder = holder(&der, &domains()).expect("a holder").expect("somebody");
+    let holder = holder(&der, &domains(), common).expect("a holder").expect("somebody");
     assert_eq!(holder.valid_until.to_string(), "2030-01-02T00:00:00Z");
 }
 
@@ -86,6 +96,20 @@ fn a_uri_that_is_not_a_believed_workloads_is_refused_whatever_else_there_is() {
         let names = vec![uri(name), dns("orders.acme.svc")];
         assert_eq!(refusal(&certificate(names, |_| {})), Some(Reason::CredentialsInvalid), "{name:?}");
     }
+}
+
+#[test]
+fn a_name_counts_by_the_authorities_that_may_give_it() {
+    let (workload, host) = (certificate(vec![uri(ORDERS)], |_| {}), certificate(vec![dns("orders")], |_| {}));
+    let own = |domain: Option<&str>| domain == Some("example.org");
+    let others = |domain: Option<&str>| domain == Some("example.com");
+    assert!(holder(&workload, &believed(true), own).is_ok());
+    assert!(holder(&workload, &believed(false), common).is_ok() && holder(&host, &believed(true), common).is_ok());
+    let refused = |der: &[u8], has_own: bool, is_by: fn(Option<&str>) -> bool| {
+        holder(der, &believed(has_own), is_by).err().map(|error| error.reason()) == Some(Reason::CredentialsInvalid)
+    };
+    assert!(refused(&workload, true, common) && refused(&workload, true, others));
+    assert!(refused(&workload, false, own) && refused(&host, true, own) && refused(&host, false, others));
 }
 
 #[test]

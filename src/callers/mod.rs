@@ -40,8 +40,8 @@ use crate::broker::ports::Clock;
 use crate::domain::caller::{Caller, Principal};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::ClientName;
-use crate::domain::spiffe::TrustDomain;
 use crate::net::{Connection, Source};
+use certificate::Believed;
 use key_source::KeySource;
 use keys::{Ages, KeySet};
 use rates::{CallRates, Failures, Origin};
@@ -80,7 +80,7 @@ enum Way {
 
 struct Proof {
     options: Options,
-    domains: Vec<TrustDomain>,
+    believed: Vec<Believed>,
     tokens: Tokens,
     sts: Option<Arc<Sts>>,
     client_secrets: Option<Arc<dyn ClientSecrets>>,
@@ -135,13 +135,17 @@ impl Callers {
         for IssuerOptions { issuer, jwt } in &options.issuers {
             issuers.insert(issuer.clone(), trusted(issuer, &["sig"], jwt)?);
         }
-        for SpiffeOptions { trust_domain, jwt } in &options.spiffe {
+        for SpiffeOptions { trust_domain, jwt, .. } in &options.spiffe {
             if let Some(jwt) = jwt {
                 domains.insert(trust_domain.clone(), trusted(trust_domain.as_str(), &["sig", "jwt-svid"], jwt)?);
             }
         }
+        let believed = options.spiffe.iter().map(|options| Believed {
+            domain: options.trust_domain.clone(),
+            has_own_authorities: options.has_own_authorities,
+        });
         Ok(Callers(Way::Proof(Box::new(Proof {
-            domains: options.spiffe.iter().map(|domain| domain.trust_domain.clone()).collect(),
+            believed: believed.collect(),
             tokens: Tokens { issuers, domains, leeway: options.leeway },
             sts: options.aws.clone().map(Sts::new).transpose()?.map(Arc::new),
             client_secrets,
@@ -218,7 +222,8 @@ impl Proof {
     fn certificate(&self, connection: &Connection) -> Held {
         let leaf = connection.certificates().first()?;
         let read = || -> Held {
-            let holder = certificate::holder(leaf, &self.domains).transpose()?;
+            let is_by = |domain: Option<&str>| connection.is_vouched_for_by(domain);
+            let holder = certificate::holder(leaf, &self.believed, is_by).transpose()?;
             Some(holder.and_then(|holder| self.caller(holder.principal, Some(holder.valid_until))))
         };
         Held::clone(&connection.remember(read))

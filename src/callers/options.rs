@@ -44,6 +44,9 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub struct SpiffeOptions {
     pub trust_domain: TrustDomain,
+    /// Whether its X.509-SVIDs must be by an authority of its own: one that connections have by the trust domain's name.
+    /// Otherwise they must be by an authority of no domain.
+    pub has_own_authorities: bool,
     /// Absent: no JWT-SVIDs of this domain.
     pub jwt: Option<JwtOptions>,
 }

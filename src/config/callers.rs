@@ -48,6 +48,9 @@ pub struct CallersAws {
 #[serde(default, deny_unknown_fields)]
 pub struct SpiffeDomain {
     pub trust_domain: String,
+    /// The authorities of its X.509-SVIDs, in PEM. Absent: those of `tls.client_ca_file`, which only a single trust domain may
+    /// have. Read anew as the files of `[tls]` are.
+    pub x509_bundle_file: Option<PathBuf>,
     /// The keys of its JWT-SVIDs; not beside `jwt_bundle_url`. Neither: no JWT-SVIDs of this domain.
     pub jwt_bundle_file: Option<PathBuf>,
     pub jwt_bundle_url: Option<String>,
@@ -109,7 +112,7 @@ impl Config {
     fn callers_can_prove(&self) -> bool {
         let callers = &self.callers;
         let by_token = !callers.spiffe.is_empty() || !callers.issuer.is_empty() || !callers.aws.accounts.is_empty();
-        let by_certificate = self.tls.client_ca_file.is_some();
+        let by_certificate = self.asks_for_certificates();
         callers.unix || callers.client_secrets || by_token || by_certificate
     }
 
@@ -145,7 +148,8 @@ impl Config {
         }
         for (at, domain) in callers.spiffe.iter().enumerate() {
             let is_again = callers.spiffe[..at].iter().any(|other| other.trust_domain == domain.trust_domain);
-            if let Some((key, problem)) = domain.problem().or(is_again.then_some(("trust_domain", AGAIN))) {
+            let problem = domain.problem().or(is_again.then_some(("trust_domain", AGAIN)));
+            if let Some((key, problem)) = problem.or_else(|| self.problem_of_bundle(domain)) {
                 return found(format!("callers.spiffe[{at}].{key}"), problem);
             }
         }
@@ -161,6 +165,18 @@ impl Config {
             }
         }
         None
+    }
+}
+
+impl Config {
+    fn problem_of_bundle(&self, domain: &SpiffeDomain) -> Problem {
+        let (is_set, is_one_of_several) = (domain.x509_bundle_file.is_some(), self.callers.spiffe.len() > 1);
+        if is_set && !self.has_tls() {
+            return Some(("x509_bundle_file", "needs tls.certificate_file: without TLS nobody shows a certificate"));
+        }
+        let why = "must be set, since there is more than one trust domain: the authorities of one must not name \
+                   workloads of another";
+        (!is_set && is_one_of_several && self.asks_for_certificates()).then_some(("x509_bundle_file", why))
     }
 }
 
@@ -302,6 +318,7 @@ pub(super) fn lists(callers: &Callers) -> [List; 3] {
     let spiffe = callers.spiffe.iter().map(|domain| {
         vec![
             ("trust_domain", text(&domain.trust_domain)),
+            ("x509_bundle_file", file(&domain.x509_bundle_file)),
             ("jwt_bundle_file", file(&domain.jwt_bundle_file)),
             ("jwt_bundle_url", maybe(&domain.jwt_bundle_url)),
             ("audience", some(&domain.audience)),

@@ -41,7 +41,8 @@ pub struct Tls {
     pub certificate_file: Option<PathBuf>,
     /// Its key in PEM, which others may not read.
     pub key_file: Option<PathBuf>,
-    /// The authorities of clients' certificates, in PEM. Absent: clients are not asked for certificates.
+    /// The authorities of clients' certificates, in PEM, but for those of trust domains that have a file of their own. With
+    /// neither, clients are not asked for certificates.
     pub client_ca_file: Option<PathBuf>,
     pub client_certificates: Demand,
     pub min_version: MinVersion,
@@ -146,7 +147,7 @@ pub(super) fn tls(tls: &Tls) -> Vec<Setting> {
         file(
             "tls.client_ca_file",
             &tls.client_ca_file,
-            "The authorities of clients' certificates; absent, none are asked for",
+            "The authorities of clients' certificates, but for trust domains with their own",
         ),
         Setting::new("tls.client_certificates", text(demand), "Whether clients must show a certificate")
             .of("\"optional\" or \"required\"", |_| true),
@@ -212,6 +213,11 @@ impl Config {
         self.tls.certificate_file.is_some()
     }
 
+    /// Whether clients are asked for certificates.
+    pub(super) fn asks_for_certificates(&self) -> bool {
+        self.tls.client_ca_file.is_some() || self.callers.spiffe.iter().any(|domain| domain.x509_bundle_file.is_some())
+    }
+
     /// What keeps connections from being safe.
     pub(super) fn problem_of_connections(&self) -> Option<(&'static str, String)> {
         let problem = |key, why: &str| Some((key, why.to_owned()));
@@ -230,10 +236,10 @@ impl Config {
             }
             _ => {}
         }
-        if tls.client_certificates == Demand::Required && tls.client_ca_file.is_none() {
+        if tls.client_certificates == Demand::Required && !self.asks_for_certificates() {
             return problem(
                 "tls.client_certificates",
-                "\"required\" needs tls.client_ca_file: by whom would they be good?",
+                "\"required\" needs tls.client_ca_file or an x509_bundle_file of [[callers.spiffe]]: by whom would they be good?",
             );
         }
         if self.limits.max_calls <= self.limits.max_connections {

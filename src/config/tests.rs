@@ -55,6 +55,20 @@ fn every_bad_key_is_named_with_its_line() {
             "[tls]\nclient_certificates = 'required'",
             "2: tls.client_certificates: \"required\" needs tls.client_ca_file",
         ),
+        (
+            "[[callers.spiffe]]\ntrust_domain = 'a.org'\nx509_bundle_file = 'a'",
+            "3: callers.spiffe[0].x509_bundle_file: needs tls.certificate_file",
+        ),
+        (
+            "[tls]\ncertificate_file = 'c'\nkey_file = 'k'\nclient_ca_file = 'a'\n[[callers.spiffe]]\n\
+             trust_domain = 'a.org'\n[[callers.spiffe]]\ntrust_domain = 'b.org'",
+            "5: callers.spiffe[0].x509_bundle_file: must be set, since there is more than one trust domain",
+        ),
+        (
+            "[tls]\ncertificate_file = 'c'\nkey_file = 'k'\n[[callers.spiffe]]\ntrust_domain = 'a.org'\n\
+             x509_bundle_file = 'a'\n[[callers.spiffe]]\ntrust_domain = 'b.org'",
+            "7: callers.spiffe[1].x509_bundle_file: must be set, since there is more than one trust domain",
+        ),
         ("[tls]\nclient_certificates = 'maybe'", "2: tls.client_certificates: unknown variant"),
         ("[tls]\nmin_version = '1.1'", "2: tls.min_version: unknown variant"),
         ("[tls]\nreload_interval = '0s'", "2: tls.reload_interval: must be 1s to 1h"),

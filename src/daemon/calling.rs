@@ -84,7 +84,8 @@ fn spiffe(domain: &SpiffeDomain) -> Option<SpiffeOptions> {
         ca_file: domain.ca_file.clone(),
         token_file: None,
     });
-    Some(SpiffeOptions { trust_domain: TrustDomain::parse(&domain.trust_domain)?, jwt })
+    let has_own_authorities = domain.x509_bundle_file.is_some();
+    Some(SpiffeOptions { trust_domain: TrustDomain::parse(&domain.trust_domain)?, has_own_authorities, jwt })
 }
 
 fn issuer(issuer: &TokenIssuer) -> IssuerOptions {

@@ -9,7 +9,7 @@ use tonic::service::Routes;
 use super::StartError;
 use crate::broker::ports::Clock;
 use crate::config::{Config, Demand, MinVersion};
-use crate::net::{self, Address, ClientCertificates, Limits, Listener, Serving, Tls, TlsFiles};
+use crate::net::{self, Address, Authorities, ClientCertificates, Limits, Listener, Serving, Tls, TlsFiles};
 
 /// A certificate that cannot be used is complained of again after so many looks, so that nobody misses it until it is
 /// too late.
@@ -29,10 +29,10 @@ pub(super) fn load_tls(config: &Config, clock: Arc<dyn Clock>) -> Result<Option<
     let (Some(certificate), Some(key)) = (config.tls.certificate_file.clone(), config.tls.key_file.clone()) else {
         return Ok(None);
     };
-    let clients = match (config.tls.client_ca_file.clone(), config.tls.client_certificates) {
-        (None, _) => ClientCertificates::Unasked,
-        (Some(file), Demand::Optional) => ClientCertificates::Optional(file),
-        (Some(file), Demand::Required) => ClientCertificates::Required(file),
+    let clients = match (authorities(config), config.tls.client_certificates) {
+        (authorities, _) if authorities.is_empty() => ClientCertificates::Unasked,
+        (authorities, Demand::Optional) => ClientCertificates::Optional(authorities),
+        (authorities, Demand::Required) => ClientCertificates::Required(authorities),
     };
     let allow_tls_1_2 = config.tls.min_version == MinVersion::Tls12;
     let files = TlsFiles { certificate, key, clients, allow_tls_1_2 };
@@ -41,6 +41,16 @@ pub(super) fn load_tls(config: &Config, clock: Arc<dyn Clock>) -> Result<Option<
         Duration::from_secs(seconds.unwrap_or_default())
     };
     Ok(Some(Arc::new(Tls::load(files, now)?)))
+}
+
+/// Those of no domain, and those of each trust domain that has its own.
+fn authorities(config: &Config) -> Vec<Authorities> {
+    let of_none = config.tls.client_ca_file.iter().map(|file| Authorities { domain: None, file: file.clone() });
+    let of_domains = config.callers.spiffe.iter().filter_map(|domain| {
+        let file = domain.x509_bundle_file.clone()?;
+        Some(Authorities { domain: Some(domain.trust_domain.as_str().into()), file })
+    });
+    of_none.chain(of_domains).collect()
 }
 
 /// Has new connections get changed certificates, until it is stopped.

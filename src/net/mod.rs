@@ -26,7 +26,7 @@ pub use limits::Limits;
 pub use listener::Listener;
 pub use seldom::Seldom;
 pub use serving::{Serving, serve};
-pub use tls::{ClientCertificates, Tls, TlsError, TlsFiles};
+pub use tls::{Authorities, ClientCertificates, Tls, TlsError, TlsFiles};
 
 /// What is known of a connection once it stands. Cheap to clone; each request carries one among its extensions.
 #[derive(Clone, Debug)]
@@ -35,11 +35,20 @@ pub struct Connection(Arc<Proven>);
 #[derive(Debug)]
 struct Proven {
     source: Source,
-    certificates: Vec<Vec<u8>>,
+    shown: Shown,
     remembered: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// `None` for one that was not accepted by a server.
     guest: Option<Arc<Guest>>,
     tally: Arc<AtomicUsize>,
+}
+
+/// What a client has shown of itself.
+#[derive(Debug, Default)]
+struct Shown {
+    /// In DER, its own first.
+    certificates: Vec<Vec<u8>>,
+    /// The domains whose authorities vouch for them; `None` is those of no domain.
+    vouchers: Vec<Option<Arc<str>>>,
 }
 
 /// Where a connection comes from.
@@ -55,17 +64,18 @@ pub enum Source {
 }
 
 impl Connection {
-    /// `certificates` are the client's, in DER, its own first, already verified against the CA; none where it gave none.
+    /// `certificates` are the client's, in DER, its own first, already verified against the authorities of no domain; none
+    /// where it gave none.
     pub fn new(source: Source, certificates: Vec<Vec<u8>>) -> Self {
-        Connection::with(None, source, certificates)
+        Connection::with(None, source, Shown { certificates, vouchers: vec![None] })
     }
 
-    fn of(guest: Arc<Guest>, source: Source, certificates: Vec<Vec<u8>>) -> Self {
-        Connection::with(Some(guest), source, certificates)
+    fn of(guest: Arc<Guest>, source: Source, shown: Shown) -> Self {
+        Connection::with(Some(guest), source, shown)
     }
 
-    fn with(guest: Option<Arc<Guest>>, source: Source, certificates: Vec<Vec<u8>>) -> Self {
-        Connection(Arc::new(Proven { source, certificates, remembered: OnceLock::new(), guest, tally: Arc::default() }))
+    fn with(guest: Option<Arc<Guest>>, source: Source, shown: Shown) -> Self {
+        Connection(Arc::new(Proven { source, shown, remembered: OnceLock::new(), guest, tally: Arc::default() }))
     }
 
     pub fn source(&self) -> Source {
@@ -74,7 +84,12 @@ impl Connection {
 
     /// The client's verified certificates in DER, its own first.
     pub fn certificates(&self) -> &[Vec<u8>] {
-        &self.0.certificates
+        &self.0.shown.certificates
+    }
+
+    /// Whether the certificates are by an authority of this domain; `None`: by one of no domain.
+    pub fn is_vouched_for_by(&self, domain: Option<&str>) -> bool {
+        self.0.shown.vouchers.iter().any(|voucher| voucher.as_deref() == domain)
     }
 
     /// What its one user has made of it, kept for as long as the connection is: made by whoever asks first.

@@ -31,7 +31,7 @@ use super::preface::greeted;
 use super::seldom::Seldom;
 use super::tls::HTTP_2;
 use super::turns::Turns;
-use super::{Connection, Limits, Listener, Source, Tls};
+use super::{Connection, Limits, Listener, Shown, Source, Tls};
 
 /// What answers requests.
 pub trait Answers<B>:
@@ -181,7 +181,7 @@ impl Host {
             () = self.draining.cancelled() => return,
             stands = handshake => stands.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
         };
-        let (stream, certificates) = match stands {
+        let (stream, shown) = match stands {
             Ok(stands) => stands,
             Err(error) => {
                 if let Some(others) = self.failed.turn() {
@@ -190,28 +190,30 @@ impl Host {
                 return;
             }
         };
-        if !certificates.is_empty() {
+        if !shown.certificates.is_empty() {
             place.guest().is_known();
         }
-        let connection = Connection::of(place.guest().clone(), source, certificates);
+        let connection = Connection::of(place.guest().clone(), source, shown);
         self.answer(stream, connection, &place, service).await;
     }
 
     /// TLS where it is wanted, then HTTP/2's first words; what the client has proven.
-    async fn shake_hands(&self, stream: Accepted) -> io::Result<(Box<dyn Stream>, Vec<Vec<u8>>)> {
+    async fn shake_hands(&self, stream: Accepted) -> io::Result<(Box<dyn Stream>, Shown)> {
         match (stream, &self.tls) {
             (Accepted::Tcp(stream), Some(tls)) => {
-                let stream = TlsAcceptor::from(tls.config()).accept(stream).await?;
+                let ready = tls.ready();
+                let stream = TlsAcceptor::from(ready.config.clone()).accept(stream).await?;
                 let (_, session) = stream.get_ref();
                 if session.alpn_protocol() != Some(HTTP_2) {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not ask for HTTP/2"));
                 }
                 let shown = session.peer_certificates().unwrap_or_default();
                 let certificates = shown.iter().map(|certificate| certificate.to_vec()).collect();
-                Ok((Box::new(greeted(stream).await?), certificates))
+                let shown = Shown { certificates, vouchers: ready.vouchers(shown) };
+                Ok((Box::new(greeted(stream).await?), shown))
             }
-            (Accepted::Tcp(stream), None) => Ok((Box::new(greeted(stream).await?), Vec::new())),
-            (Accepted::Unix(stream), _) => Ok((Box::new(greeted(stream).await?), Vec::new())),
+            (Accepted::Tcp(stream), None) => Ok((Box::new(greeted(stream).await?), Shown::default())),
+            (Accepted::Unix(stream), _) => Ok((Box::new(greeted(stream).await?), Shown::default())),
         }
     }
 

@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
@@ -42,10 +44,27 @@ pub struct TlsFiles {
 pub enum ClientCertificates {
     /// They are not asked for.
     Unasked,
-    /// By an authority of this file, in PEM, if there is one.
-    Optional(PathBuf),
-    /// By an authority of this file, in PEM.
-    Required(PathBuf),
+    /// By an authority of any of these, if there is one.
+    Optional(Vec<Authorities>),
+    /// By an authority of any of these.
+    Required(Vec<Authorities>),
+}
+
+impl ClientCertificates {
+    fn authorities(&self) -> &[Authorities] {
+        match self {
+            ClientCertificates::Unasked => &[],
+            ClientCertificates::Optional(authorities) | ClientCertificates::Required(authorities) => authorities,
+        }
+    }
+}
+
+/// Authorities of one file, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorities {
+    /// By what a connection says that they vouch for its certificates; `None` for those of no domain.
+    pub domain: Option<Arc<str>>,
+    pub file: PathBuf,
 }
 
 /// Why there is no TLS, or none of the new files. Nothing of a key is in it.
@@ -75,9 +94,33 @@ pub struct Tls {
 
 #[derive(Debug)]
 struct State {
-    config: Arc<ServerConfig>,
-    /// Of the files' contents that `config` is made of.
+    ready: Arc<Ready>,
+    /// Of the files' contents that it is made of.
     digest: Vec<u8>,
+}
+
+/// What a connection begins and is judged with, all of one reading of the files.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub config: Arc<ServerConfig>,
+    judges: Vec<Judge>,
+    now: Arc<dyn TimeProvider>,
+}
+
+/// Judges certificates by the authorities of one file.
+#[derive(Debug)]
+struct Judge {
+    domain: Option<Arc<str>>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl Ready {
+    /// Whose authorities vouch for a chain that the handshake has found good: one of them all does.
+    pub fn vouchers(&self, shown: &[CertificateDer<'_>]) -> Vec<Option<Arc<str>>> {
+        let ([first, between @ ..], Some(now)) = (shown, self.now.current_time()) else { return Vec::new() };
+        let vouches = |judge: &&Judge| judge.verifier.verify_client_cert(first, between, now).is_ok();
+        self.judges.iter().filter(vouches).map(|judge| judge.domain.clone()).collect()
+    }
 }
 
 impl Tls {
@@ -85,7 +128,7 @@ impl Tls {
     pub fn load(files: TlsFiles, now: impl Fn() -> Duration + Send + Sync + 'static) -> Result<Tls, TlsError> {
         let now: Arc<dyn TimeProvider> = Arc::new(Now(now));
         let contents = Contents::read(&files)?;
-        let state = State { config: contents.config(&files, now.clone())?, digest: contents.digest() };
+        let state = State { ready: Arc::new(contents.ready(&files, now.clone())?), digest: contents.digest() };
         Ok(Tls { files, now, state: Mutex::new(state) })
     }
 
@@ -97,13 +140,13 @@ impl Tls {
         if self.state().digest == digest {
             return Ok(false);
         }
-        let config = contents.config(&self.files, self.now.clone())?;
-        *self.state() = State { config, digest };
+        let ready = Arc::new(contents.ready(&self.files, self.now.clone())?);
+        *self.state() = State { ready, digest };
         Ok(true)
     }
 
-    pub(super) fn config(&self) -> Arc<ServerConfig> {
-        self.state().config.clone()
+    pub(super) fn ready(&self) -> Arc<Ready> {
+        self.state().ready.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -116,65 +159,75 @@ impl Tls {
 struct Contents {
     certificate: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
-    authorities: Option<Vec<u8>>,
+    /// In the order of [`TlsFiles::clients`].
+    authorities: Vec<Vec<u8>>,
 }
 
 impl Contents {
     fn read(files: &TlsFiles) -> Result<Self, TlsError> {
-        let authorities = match &files.clients {
-            ClientCertificates::Unasked => None,
-            ClientCertificates::Optional(file) | ClientCertificates::Required(file) => Some(read(file, |_| Ok(()))?),
-        };
+        let authorities = files.clients.authorities().iter().map(|authorities| read(&authorities.file, |_| Ok(())));
+        let authorities = authorities.collect::<Result<_, _>>()?;
         let key = Zeroizing::new(read(&files.key, |opened| check_mode(opened, &files.key))?);
         Ok(Contents { certificate: read(&files.certificate, |_| Ok(()))?, key, authorities })
     }
 
     fn digest(&self) -> Vec<u8> {
         let of = |content: &[u8]| digest(&SHA256, content).as_ref().to_vec();
-        [of(&self.certificate), of(&self.key), of(self.authorities.as_deref().unwrap_or_default())].concat()
+        let authorities = self.authorities.iter().flat_map(|content| of(content));
+        of(&self.certificate).into_iter().chain(of(&self.key)).chain(authorities).collect()
     }
 
-    fn config(&self, files: &TlsFiles, now: Arc<dyn TimeProvider>) -> Result<Arc<ServerConfig>, TlsError> {
+    fn ready(&self, files: &TlsFiles, now: Arc<dyn TimeProvider>) -> Result<Ready, TlsError> {
         const NEWEST: &[&SupportedProtocolVersion] = &[&version::TLS13];
         const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
         // Its groups begin with X25519MLKEM768, which a recording of today does not give away to a quantum computer.
         let provider = Arc::new(default_provider());
-        let builder = ServerConfig::builder_with_details(provider.clone(), now)
+        let builder = ServerConfig::builder_with_details(provider.clone(), now.clone())
             .with_protocol_versions(if files.allow_tls_1_2 { BOTH } else { NEWEST })?;
-        let verifier = |file: &Path| {
-            let roots = Arc::new(self.roots(file)?);
-            Ok::<_, TlsError>(WebPkiClientVerifier::builder_with_provider(roots, provider))
-        };
-        let failed = |file: &Path| {
-            let file = file.to_owned();
-            move |source| TlsError::Authorities { file, source }
-        };
-        let verifier = match &files.clients {
-            ClientCertificates::Unasked => WebPkiClientVerifier::no_client_auth(),
-            ClientCertificates::Optional(file) => {
-                verifier(file)?.allow_unauthenticated().build().map_err(failed(file))?
-            }
-            ClientCertificates::Required(file) => verifier(file)?.build().map_err(failed(file))?,
-        };
+        let (everybody, judges) = self.judges(files, &provider)?;
         let pair = |source| TlsError::Pair { certificate: files.certificate.clone(), key: files.key.clone(), source };
         let chain = certificates(&self.certificate, &files.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| malformed(&files.key, &error))?;
-        let mut config = builder.with_client_cert_verifier(verifier).with_single_cert(chain, key).map_err(pair)?;
+        let mut config = builder.with_client_cert_verifier(everybody).with_single_cert(chain, key).map_err(pair)?;
         config.alpn_protocols = vec![HTTP_2.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Arc::new(config))
+        Ok(Ready { config: Arc::new(config), judges, now })
     }
 
-    fn roots(&self, file: &Path) -> Result<RootCertStore, TlsError> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(self.authorities.as_deref().unwrap_or_default(), file)? {
-            let problem = |error: rustls::Error| error.to_string();
-            let added = roots.add(certificate).map_err(problem);
-            added.map_err(|problem| TlsError::Malformed { file: file.to_owned(), problem })?;
+    /// Who judges a handshake, by all authorities there are, and who judges by those of each file.
+    fn judges(
+        &self,
+        files: &TlsFiles,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<(Arc<dyn ClientCertVerifier>, Vec<Judge>), TlsError> {
+        let builder =
+            |roots: RootCertStore| WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        let (mut all, mut judges) = (RootCertStore::empty(), Vec::new());
+        for (Authorities { domain, file }, content) in files.clients.authorities().iter().zip(&self.authorities) {
+            let roots = roots(content, file)?;
+            all.roots.extend(roots.roots.iter().cloned());
+            let failed = |source| TlsError::Authorities { file: file.clone(), source };
+            judges.push(Judge { domain: domain.clone(), verifier: builder(roots).build().map_err(failed)? });
         }
-        Ok(roots)
+        let everybody = match &files.clients {
+            ClientCertificates::Unasked => return Ok((WebPkiClientVerifier::no_client_auth(), judges)),
+            ClientCertificates::Optional(_) => builder(all).allow_unauthenticated(),
+            ClientCertificates::Required(_) => builder(all),
+        };
+        let failed = |source| TlsError::Rustls(rustls::Error::General(format!("the authorities of clients: {source}")));
+        Ok((everybody.build().map_err(failed)?, judges))
     }
+}
+
+fn roots(content: &[u8], file: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(content, file)? {
+        let problem = |error: rustls::Error| error.to_string();
+        let added = roots.add(certificate).map_err(problem);
+        added.map_err(|problem| TlsError::Malformed { file: file.to_owned(), problem })?;
+    }
+    Ok(roots)
 }
 
 /// At least one.

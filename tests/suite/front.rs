@@ -1,6 +1,8 @@
 //! Everything between a stranger and the broker at once: TLS, who calls, what they may do, what is on record. Nobody is
 //! trusted for being on this machine.
 
+mod trust_domains;
+
 use std::sync::Arc;
 use std::time::Duration;
 

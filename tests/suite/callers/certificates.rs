@@ -27,7 +27,11 @@ fn clock() -> Arc<ManualClock> {
 fn callers(clock: Arc<ManualClock>) -> Callers {
     let grant = |caller, role| Grant::new(caller, role, None, None).expect(caller);
     let options = Options {
-        spiffe: vec![SpiffeOptions { trust_domain: TrustDomain::parse("example.org").expect("a domain"), jwt: None }],
+        spiffe: vec![SpiffeOptions {
+            trust_domain: TrustDomain::parse("example.org").expect("a domain"),
+            has_own_authorities: false,
+            jwt: None,
+        }],
         grants: Grants::new(vec![
             grant("spiffe://example.org/tenants/{tenant}/{client}", None),
             grant("dns:verifier.svc", Some("verifier")),

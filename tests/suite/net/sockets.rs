@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use keyward::net::{Connection, Limits, Listener, Source, Tls, TlsFiles, serve};
+use keyward::net::{Authorities, ClientCertificates, Connection, Limits, Listener, Source, Tls, TlsFiles, serve};
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::http::{Request, Response};
 
@@ -31,7 +31,7 @@ async fn each_request_carries_its_connection() {
     let (certificate, key) = server.write(&path, "tls");
     let file = path.join("clients.pem");
     std::fs::write(&file, authority.pem()).expect("written");
-    let clients = keyward::net::ClientCertificates::Optional(file);
+    let clients = ClientCertificates::Optional(vec![Authorities { domain: None, file }]);
     let tls =
         Tls::load(TlsFiles { certificate, key, clients, allow_tls_1_2: false }, || Duration::from_secs(1_767_225_600));
     let tls = Arc::new(tls.expect("whole"));
