@@ -19,6 +19,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
+use crate::harness::audit_lines::{audit_lines, handed_out};
 use crate::harness::pki::{Authority, Identity, Leaf, connect_tls, trusting};
 use crate::harness::rotations::{eventually, get_client, get_rotation, rotate_at_once};
 use crate::harness::{Daemon, details, events, folder, start_time, token, verify};
@@ -39,6 +40,10 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
+        Stage::set_with(|_| {}).await
+    }
+
+    async fn set_with(more: impl FnOnce(&mut Config)) -> Self {
         let (files, path) = folder();
         let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
         let (certificate, key) = servers.issue(Leaf::server()).write(&path, "tls");
@@ -62,6 +67,7 @@ impl Stage {
                 grant("dns:gateway.internal", Some("verifier")),
             ];
             config.secrets.reveal = true;
+            more(config);
         };
         let daemon = Daemon::start_with_tls(clock.clone(), trusting(&servers, Some(&operator)), edit).await;
         daemon.put_orders_api().await;
@@ -202,5 +208,45 @@ async fn a_tenant_with_a_pool_of_its_own_has_callers_too() {
     let backend = stage.connect_as(Leaf::client().uri("spiffe://example.org/tenants/initech/reports")).await;
     token(&backend, &client.name).await.expect("its own token");
     assert_refused(token(&backend, CHECKOUT).await, Code::PermissionDenied, "PERMISSION_DENIED");
+    stage.daemon.stop().await;
+}
+
+/// A policy that changes is felt on connections that stand: by a stream, by calls, and by nobody else.
+#[tokio::test]
+async fn a_policy_that_changes_counts_on_connections_that_stand() {
+    let (_folder, path) = folder();
+    let (policies, file) = (path.join("policies"), path.join("audit.jsonl"));
+    std::fs::create_dir(&policies).expect("a folder");
+    std::fs::write(policies.join("none.cedar"), "").expect("written");
+    let stage = Stage::set_with(|config| {
+        config.permission.policies = Some(policies.clone());
+        config.permission.reload_interval = Duration::from_millis(100);
+        config.audit.file = Some(file.clone());
+    })
+    .await;
+    let checkout = "spiffe://example.org/tenants/acme/checkout";
+    let backend = stage.connect_as(Leaf::client().uri(checkout)).await;
+    let other = stage.connect_as(Leaf::client().uri("spiffe://example.org/tenants/globex/billing")).await;
+    let request = proto::WatchTokenRequest { name: CHECKOUT.to_owned(), ..Default::default() };
+    let watching = TokenServiceClient::new(backend.clone()).watch_token(request).await.expect("a stream");
+    let mut watching = watching.into_inner();
+    watching.message().await.expect("no error").expect("a token");
+    token(&backend, CHECKOUT).await.expect("a token");
+    token(&other, BILLING).await.expect("a token");
+
+    let stolen = format!("@id(\"stolen\")\nforbid (principal == Keyward::Caller::\"{checkout}\", action, resource);\n");
+    std::fs::write(policies.join("stolen.cedar"), stolen).expect("written");
+    let end = tokio::time::timeout(Duration::from_secs(60), watching.message()).await.expect("the stream ends");
+    assert_refused(end, Code::PermissionDenied, "PERMISSION_DENIED");
+    assert_refused(token(&backend, CHECKOUT).await, Code::PermissionDenied, "PERMISSION_DENIED");
+    token(&other, BILLING).await.expect("nobody else minds");
+
+    std::fs::remove_file(policies.join("stolen.cedar")).expect("removed");
+    eventually("it may again, on the same connection", async || token(&backend, CHECKOUT).await.is_ok()).await;
+
+    let lines = audit_lines(&file);
+    let given = handed_out(&lines);
+    let to = |name: &str| given.iter().filter(|line| line["principal"] == name).count();
+    assert_eq!((to(checkout), to("spiffe://example.org/tenants/globex/billing")), (3, 2), "{given:#?}");
     stage.daemon.stop().await;
 }
