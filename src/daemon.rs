@@ -28,7 +28,7 @@ use crate::domain::error::Error;
 use crate::domain::id::UserPoolId;
 use crate::embedded::{self, Embedded, MasterKey, MasterKeyError, OpenError, Options};
 use crate::grpc::{self, Front, Limits};
-use crate::net::{Address, Serving, TlsError};
+use crate::net::{Address, Cores, Serving, TlsError};
 use crate::permission::{Origin, Permissions, PolicyError};
 use crate::runtime::readiness::Readiness;
 use crate::runtime::shutdown::{Drained, drain};
@@ -61,6 +61,8 @@ pub enum StartError {
     AuditFile { file: PathBuf, source: std::io::Error },
     #[error("listen: cannot listen on {address}: {source}")]
     Listen { address: Address, source: std::io::Error },
+    #[error("the system gives no more threads: {0}")]
+    Threads(std::io::Error),
     #[error("tls: {0}")]
     Tls(#[from] TlsError),
     #[error("the contract that was compiled in cannot be read: {0}")]
@@ -78,6 +80,7 @@ pub struct Running {
     stopping: CancellationToken,
     tracker: TaskTracker,
     server: Serving,
+    cores: Cores,
     config: Config,
     /// Held for as long as the daemon runs.
     _data_lock: File,
@@ -146,7 +149,8 @@ pub async fn start_for(
         let follow = serving::follow_files(tls.clone(), config.tls.reload_interval, clock, stopping.clone());
         tracker.spawn(follow);
     }
-    let server = serving::serve(&config, routes, listeners, tls, draining.clone());
+    let cores = Cores::start().map_err(StartError::Threads)?;
+    let server = serving::serve(&config, routes, listeners, tls, &cores, draining.clone());
 
     tracker.spawn({
         let stopping = stopping.clone();
@@ -155,7 +159,18 @@ pub async fn start_for(
     tracker.spawn(permissions.follow(config.permission.reload_interval, stopping.clone()));
     drop(starting);
     announce(&health, ServingStatus::Serving).await;
-    Ok(Running { addresses, readiness, health, draining, stopping, tracker, server, config, _data_lock: data_lock })
+    Ok(Running {
+        addresses,
+        readiness,
+        health,
+        draining,
+        stopping,
+        tracker,
+        server,
+        cores,
+        config,
+        _data_lock: data_lock,
+    })
 }
 
 impl Running {
@@ -189,7 +204,10 @@ impl Running {
             late => Drained::Late(late),
         };
         self.stopping.cancel();
-        calls.and(drain(self.tracker, deadline).await)
+        let drained = calls.and(drain(self.tracker, deadline).await);
+        // Changes that calls had begun may have gone on there.
+        drop(self.cores);
+        drained
     }
 }
 

@@ -9,7 +9,7 @@ use tonic::service::Routes;
 use super::StartError;
 use crate::broker::ports::Clock;
 use crate::config::{Config, Demand, MinVersion};
-use crate::net::{self, Address, Authorities, ClientCertificates, Limits, Listener, Serving, Tls, TlsFiles};
+use crate::net::{self, Address, Authorities, ClientCertificates, Cores, Limits, Listener, Serving, Tls, TlsFiles};
 
 /// A certificate that cannot be used is complained of again after so many looks, so that nobody misses it until it is
 /// too late.
@@ -94,6 +94,7 @@ pub(super) fn serve(
     routes: Routes,
     listeners: Vec<Listener>,
     tls: Option<Arc<Tls>>,
+    cores: &Cores,
     draining: CancellationToken,
 ) -> Serving {
     let limits = Limits {
@@ -104,7 +105,7 @@ pub(super) fn serve(
         max_concurrent_streams: config.grpc.max_concurrent_streams,
         keepalive_interval: config.grpc.keepalive_interval,
     };
-    net::serve(listeners, tls, limits, routes, draining)
+    net::serve(listeners, tls, limits, routes, cores, draining)
 }
 
 /// Where they listen.

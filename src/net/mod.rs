@@ -5,12 +5,14 @@
 //! it; its own limits are periods.
 
 mod address;
+mod cores;
 mod crowd;
 mod limits;
 mod listener;
 mod preface;
 mod seldom;
 mod serving;
+mod socket;
 mod socket_file;
 mod tls;
 mod turns;
@@ -21,6 +23,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 pub use address::Address;
+pub use cores::Cores;
 use crowd::Guest;
 pub use limits::Limits;
 pub use listener::Listener;

@@ -2,8 +2,9 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http_body::Body;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+use super::cores::Places;
 use super::crowd::{Crowd, Guest, Place};
 use super::limits::{
     CONNECTION_WINDOW_BYTES, FAREWELL, MAX_RESETS_BEFORE_ACCEPT, MAX_RESETS_FOR_ERRORS, PAUSE, SEND_BUFFER_BYTES,
@@ -29,9 +31,10 @@ use super::limits::{
 use super::listener::{Accepted, is_exhausted};
 use super::preface::greeted;
 use super::seldom::Seldom;
+use super::socket::Socket;
 use super::tls::HTTP_2;
 use super::turns::Turns;
-use super::{Connection, Limits, Listener, Shown, Source, Tls};
+use super::{Connection, Cores, Limits, Listener, Shown, Source, Tls};
 
 /// What answers requests.
 pub trait Answers<B>:
@@ -69,17 +72,20 @@ struct Host {
     /// Cuts those off that are late.
     over: CancellationToken,
     turns: Turns,
+    cores: Places,
     full: Seldom,
     failed: Seldom,
 }
 
 /// Accepts connections and answers their requests with `service`, until `draining` is cancelled. TCP speaks TLS where
-/// there is `tls`; a Unix socket never does. Each request carries its [`Connection`] among its extensions.
+/// there is `tls`; a Unix socket never does. Each request carries its [`Connection`] among its extensions. Handshakes and
+/// strangers are on the runtime that this is called on, known callers on `cores`.
 pub fn serve<S, B>(
     listeners: Vec<Listener>,
     tls: Option<Arc<Tls>>,
     limits: Limits,
     service: S,
+    cores: &Cores,
     draining: CancellationToken,
 ) -> Serving
 where
@@ -94,6 +100,7 @@ where
         draining,
         over: CancellationToken::new(),
         turns: Turns::new(),
+        cores: cores.places(),
         full: Seldom::default(),
         failed: Seldom::default(),
     });
@@ -167,14 +174,15 @@ impl Host {
         }
     }
 
-    /// One connection from its first byte to its last.
-    async fn attend<S, B>(&self, stream: Accepted, source: Source, place: Place, service: S)
+    /// One connection from its first byte until its caller is known, which goes on elsewhere, or to its last.
+    async fn attend<S, B>(self: Arc<Self>, stream: Accepted, source: Source, place: Place, service: S)
     where
         S: Answers<B>,
         B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
     {
         let deadline = Instant::now() + self.limits.handshake_timeout;
-        let handshake = timeout_at(deadline, in_turn(self.turns.clone(), self.shake_hands(stream)));
+        let (socket, moves) = Socket::new(stream);
+        let handshake = timeout_at(deadline, in_turn(self.turns.clone(), self.shake_hands(socket, source)));
         let stands = tokio::select! {
             biased;
             () = place.guest().gives_way() => return,
@@ -194,15 +202,24 @@ impl Host {
             place.guest().is_known();
         }
         let connection = Connection::of(place.guest().clone(), source, shown);
-        self.answer(stream, connection, &place, service).await;
+        let service = Introducing { connection, inner: TowerToHyperService::new(service) };
+        let http = http_2(&self.limits, Calls { guest: place.guest().clone(), turns: self.turns.clone() });
+        let answering = Box::pin(http.serve_connection(TokioIo::new(stream), service));
+        let mut conversation = Conversation { host: self.clone(), place, answering, is_leaving: false };
+        if conversation.go_on(true).await {
+            moves.begin();
+            self.cores.spawn(&self.connections, async move {
+                conversation.go_on(false).await;
+            });
+        }
     }
 
     /// TLS where it is wanted, then HTTP/2's first words; what the client has proven.
-    async fn shake_hands(&self, stream: Accepted) -> io::Result<(Box<dyn Stream>, Shown)> {
-        match (stream, &self.tls) {
-            (Accepted::Tcp(stream), Some(tls)) => {
+    async fn shake_hands(&self, socket: Socket, source: Source) -> io::Result<(Box<dyn Stream>, Shown)> {
+        match (source, &self.tls) {
+            (Source::Tcp(_), Some(tls)) => {
                 let ready = tls.ready();
-                let stream = TlsAcceptor::from(ready.config.clone()).accept(stream).await?;
+                let stream = TlsAcceptor::from(ready.config.clone()).accept(socket).await?;
                 let (_, session) = stream.get_ref();
                 if session.alpn_protocol() != Some(HTTP_2) {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not ask for HTTP/2"));
@@ -212,48 +229,75 @@ impl Host {
                 let shown = Shown { certificates, vouchers: ready.vouchers(shown) };
                 Ok((Box::new(greeted(stream).await?), shown))
             }
-            (Accepted::Tcp(stream), None) => Ok((Box::new(greeted(stream).await?), Shown::default())),
-            (Accepted::Unix(stream), _) => Ok((Box::new(greeted(stream).await?), Shown::default())),
+            (Source::Tcp(_), None) | (Source::Unix { .. }, _) => {
+                Ok((Box::new(greeted(socket).await?), Shown::default()))
+            }
         }
     }
+}
 
-    /// Answers calls until the client leaves, has to leave, or has nothing to ask for too long.
-    async fn answer<S, B>(&self, stream: Box<dyn Stream>, connection: Connection, place: &Place, service: S)
-    where
-        S: Answers<B>,
-        B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
-    {
-        let guest = place.guest();
-        let service = Introducing { connection, inner: TowerToHyperService::new(service) };
-        let http = http_2(&self.limits, Calls { guest: guest.clone(), turns: self.turns.clone() });
-        let mut answering = pin!(http.serve_connection(TokioIo::new(stream), service));
-        let mut turns = self.turns.clone();
-        let mut is_leaving = false;
-        let mut look = pin!(sleep_until(Instant::now() + self.limits.idle_timeout));
+/// A connection that stands.
+struct Conversation {
+    host: Arc<Host>,
+    place: Place,
+    answering: Pin<Box<dyn Answering>>,
+    /// It was told to go.
+    is_leaving: bool,
+}
+
+/// The answering of a connection's calls, until the connection ends.
+trait Answering: Future<Output = hyper::Result<()>> + Send {
+    /// Tells the client to go.
+    fn say_farewell(self: Pin<&mut Self>);
+}
+
+impl<S, B> Answering for http2::Connection<TokioIo<Box<dyn Stream>>, Introducing<TowerToHyperService<S>>, Calls>
+where
+    S: Answers<B> + Service<Request<Incoming>, Response = Response<B>>,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
+    fn say_farewell(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl Conversation {
+    /// Answers calls until the client leaves, has to leave, or has nothing to ask for too long; `until_known`, or until its
+    /// caller is known, which is what this tells.
+    async fn go_on(&mut self, until_known: bool) -> bool {
+        let Conversation { host, place, answering, is_leaving } = self;
+        let (guest, mut turns) = (place.guest(), host.turns.clone());
+        let mut look = pin!(sleep_until(Instant::now() + host.limits.idle_timeout));
         loop {
             let ended = tokio::select! {
                 biased;
-                () = guest.gives_way() => return,
-                () = self.over.cancelled() => return,
-                () = self.draining.cancelled(), if !is_leaving => None,
-                ended = poll_fn(|cx| turns.poll_of(guest, answering.as_mut(), cx)) => Some(ended),
+                () = guest.gives_way() => return false,
+                () = host.over.cancelled() => return false,
+                () = host.draining.cancelled(), if !*is_leaving => None,
+                ended = poll_fn(|cx| match turns.poll_of(guest, answering.as_mut(), cx) {
+                    Poll::Pending if until_known && !guest.is_stranger() => Poll::Ready(None),
+                    polled => polled.map(Some),
+                }) => match ended {
+                    None => return true,
+                    ended => ended,
+                },
                 () = &mut look => None,
             };
             if let Some(ended) = ended {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a connection ended with an error");
                 }
-                return;
+                return false;
             }
-            let patience = if is_leaving { FAREWELL } else { self.limits.idle_timeout };
+            let patience = if *is_leaving { FAREWELL } else { host.limits.idle_timeout };
             let now = Instant::now();
             let is_over = guest.idle_since().is_some_and(|since| since + patience <= now);
-            if is_leaving && is_over {
-                return;
+            if *is_leaving && is_over {
+                return false;
             }
-            if !is_leaving && (is_over || self.draining.is_cancelled()) {
-                is_leaving = true;
-                answering.as_mut().graceful_shutdown();
+            if !*is_leaving && (is_over || host.draining.is_cancelled()) {
+                *is_leaving = true;
+                answering.as_mut().say_farewell();
                 look.as_mut().reset(now + FAREWELL);
                 continue;
             }

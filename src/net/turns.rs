@@ -33,7 +33,12 @@ impl Turns {
     }
 
     /// Polls `future`, of a stranger once it has a turn. It has none while it waits for its peer.
-    pub fn poll_of<F: Future>(&mut self, guest: &Guest, future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    pub fn poll_of<F: Future + ?Sized>(
+        &mut self,
+        guest: &Guest,
+        future: Pin<&mut F>,
+        cx: &mut Context<'_>,
+    ) -> Poll<F::Output> {
         if guest.is_stranger() {
             return self.poll(future, cx);
         }
@@ -46,7 +51,7 @@ impl Turns {
     }
 
     /// Polls `future` once it has a turn.
-    pub fn poll<F: Future>(&mut self, future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    pub fn poll<F: Future + ?Sized>(&mut self, future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
         self.is_waiting = true;
         let turn = ready!(self.turns.poll_acquire(cx));
         self.is_waiting = false;

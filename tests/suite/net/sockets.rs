@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use keyward::net::{Authorities, ClientCertificates, Connection, Limits, Listener, Source, Tls, TlsFiles, serve};
+use keyward::net::{
+    Authorities, ClientCertificates, Connection, Cores, Limits, Listener, Source, Tls, TlsFiles, serve,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::http::{Request, Response};
 
@@ -49,7 +51,8 @@ async fn each_request_carries_its_connection() {
         sees.lock().expect("whole").push(connection);
         std::future::ready(Ok::<_, Infallible>(Response::new(String::new())))
     });
-    let serving = serve(listeners, Some(tls), LIMITS, service, CancellationToken::new());
+    let cores = Cores::start().expect("threads");
+    let serving = serve(listeners, Some(tls), LIMITS, service, &cores, CancellationToken::new());
 
     for identity in [Some(&client), None] {
         let stream = handshake(&tcp, trusting(&authority, identity)).await.expect("connected");
