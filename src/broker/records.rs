@@ -105,7 +105,8 @@ impl Records {
             return Ok(seen);
         }
         let drops = view.drops();
-        let read = self.get::<T>(key).await?.map(Arc::new);
+        // In a box: what waits for a record that is in memory is not to be as large as what reads one.
+        let read = Box::pin(self.get::<T>(key)).await?.map(Arc::new);
         view.keep(key, &read, drops);
         Ok(read)
     }

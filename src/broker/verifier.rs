@@ -100,6 +100,12 @@ impl Verifier {
                 return Ok(believed.claims.clone());
             }
         }
+        // In a box: most tokens were seen before, and need no room for this.
+        Box::pin(self.check(token, digest)).await
+    }
+
+    /// Whether one of our pools has signed it. Remembered if so.
+    async fn check(&self, token: &str, digest: [u8; 32]) -> Result<Arc<Claims>, Refusal> {
         let unverified = Unverified::read(token)?;
         let pool = self.pool_of(&unverified.issuer).await?;
         let Some(kid) = unverified.kid.clone() else {

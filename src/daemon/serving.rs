@@ -9,6 +9,7 @@ use tonic::service::Routes;
 use super::StartError;
 use crate::broker::ports::Clock;
 use crate::config::{Config, Demand, MinVersion};
+use crate::grpc::Hot;
 use crate::net::{self, Address, Authorities, ClientCertificates, Cores, Limits, Listener, Serving, Tls, TlsFiles};
 
 /// A certificate that cannot be used is complained of again after so many looks, so that nobody misses it until it is
@@ -91,7 +92,7 @@ pub(super) async fn follow_files(tls: Arc<Tls>, interval: Duration, clock: Arc<d
 
 pub(super) fn serve(
     config: &Config,
-    routes: Routes,
+    routes: Hot<Routes>,
     listeners: Vec<Listener>,
     tls: Option<Arc<Tls>>,
     cores: &Cores,

@@ -6,6 +6,7 @@ use std::time::Instant;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::task::JoinError;
+use tonic::codegen::http::HeaderMap;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Extensions, Request, Response, Status};
 use tracing::{Instrument as _, Span};
@@ -137,8 +138,21 @@ impl Front {
         message: &M,
     ) -> (Call, Span, Result<Arc<Caller>>) {
         let headers = metadata.into_headers();
+        let id = call_id(headers.get(CALL_ID_HEADER));
+        let (call, permitted) = self.identify(&headers, extensions, message, id).await;
+        let span = span_of(&call);
+        (call, span, permitted)
+    }
+
+    pub(super) async fn identify<M: Asked>(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        message: &M,
+        call_id: Arc<str>,
+    ) -> (Call, Result<Arc<Caller>>) {
         let connection = extensions.get::<Connection>();
-        let permitted = match self.callers.resolve(connection, &authorization(&headers)).await {
+        let permitted = match self.callers.resolve(connection, &authorization(headers)).await {
             Ok(caller) => {
                 if let Some(connection) = connection {
                     connection.has_known_caller();
@@ -152,11 +166,8 @@ impl Front {
             Ok(caller) | Err((Some(caller), _)) => caller.principal.clone(),
             Err((None, _)) => Principal::Anonymous,
         };
-        let call_id = call_id(headers.get(CALL_ID_HEADER));
         let call = Call { principal, method: Arc::from(M::METHOD), call_id, request: None };
-        let span =
-            tracing::info_span!("call", method = M::METHOD, call_id = &*call.call_id, principal = %call.principal);
-        (call, span, permitted.map_err(|(_, error)| error))
+        (call, permitted.map_err(|(_, error)| error))
     }
 
     /// What a stream of the caller's goes on under.
@@ -186,7 +197,13 @@ impl Front {
 
     /// What the caller is told of an error, once the audit log has the denial. A denial that cannot be written down
     /// is not answered: the caller then learns of that instead.
-    fn refuse<'a>(&'a self, call: &'a Call, resource: &'a str, error: Error, end: End) -> BoxFuture<'a, Status> {
+    pub(super) fn refuse<'a>(
+        &'a self,
+        call: &'a Call,
+        resource: &'a str,
+        error: Error,
+        end: End,
+    ) -> BoxFuture<'a, Status> {
         Box::pin(async move {
             let error = match error.reason().is_denial() {
                 true => self.denied(call, resource, &error).await.err().unwrap_or(error),
@@ -264,6 +281,11 @@ impl<A: Send> Flow<A> {
     }
 }
 
+/// What the lines of the log about a call are in.
+pub(super) fn span_of(call: &Call) -> Span {
+    tracing::info_span!("call", method = &*call.method, call_id = &*call.call_id, principal = %call.principal)
+}
+
 /// The answer carries the call's id.
 fn carry(call: &Call, metadata: &mut MetadataMap) {
     if let Ok(id) = call.call_id.parse() {
@@ -275,20 +297,38 @@ fn carry(call: &Call, metadata: &mut MetadataMap) {
 static TURNED_AWAY: Seldom = Seldom::new();
 
 /// Says in the log how a call ended, also when its caller gave up.
-struct End {
-    method: Arc<str>,
-    span: Span,
+pub(super) struct End {
+    span: Spanned,
     start: Instant,
     code: Code,
     reason: Option<Reason>,
+    is_frequent: bool,
+}
+
+enum Spanned {
+    In(Span),
+    /// Where there is none so far: it is made if there is something to say.
+    Call(Call),
 }
 
 impl End {
     fn of(call: &Call, span: Span) -> Self {
-        End { method: call.method.clone(), span, start: Instant::now(), code: Code::Cancelled, reason: None }
+        // Reads that come thousands of times a second would drown the rest.
+        let is_frequent = call.method.ends_with("/GetToken") || call.method.ends_with("/VerifyToken");
+        End { span: Spanned::In(span), start: Instant::now(), code: Code::Cancelled, reason: None, is_frequent }
     }
 
-    fn with(mut self, code: Code) {
+    /// Of a frequent call that is in no span.
+    pub(super) fn of_hot(call: &Call) -> Self {
+        let span = Spanned::Call(call.clone());
+        End { span, start: Instant::now(), code: Code::Cancelled, reason: None, is_frequent: true }
+    }
+
+    pub(super) fn is_in(&mut self, span: Span) {
+        self.span = Spanned::In(span);
+    }
+
+    pub(super) fn with(mut self, code: Code) {
         self.code = code;
     }
 
@@ -300,15 +340,21 @@ impl End {
 
 impl Drop for End {
     fn drop(&mut self) {
+        let is_quiet = self.is_frequent && self.code == Code::Ok;
+        if is_quiet && !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
         let code = code_name(self.code);
         let reason = self.reason.map(Reason::as_str);
         let duration_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        // Reads that come thousands of times a second would drown the rest.
-        let is_frequent = self.method.ends_with("/GetToken") || self.method.ends_with("/VerifyToken");
         // And so would those that are turned away because they are too many.
         let is_turned_away = matches!(self.reason, Some(Reason::RateLimited | Reason::Overloaded));
         let others = if is_turned_away { TURNED_AWAY.turn() } else { None };
-        self.span.in_scope(|| match (is_frequent && self.code == Code::Ok, is_turned_away, others) {
+        let span = match &self.span {
+            Spanned::In(span) => span.clone(),
+            Spanned::Call(call) => span_of(call),
+        };
+        span.in_scope(|| match (is_quiet, is_turned_away, others) {
             (true, _, _) | (false, true, None) => tracing::debug!(code, reason, duration_ms, "answered"),
             (false, true, Some(others)) => tracing::info!(code, reason, duration_ms, others, "answered"),
             (false, false, _) => tracing::info!(code, reason, duration_ms, "answered"),

@@ -5,13 +5,15 @@
 //! the contract promises, and the answer still reaches a caller that keeps its own time. A stream has met its deadline
 //! once it has begun.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio::time::{Instant, timeout_at};
-use tonic::Code;
 use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::caller::{CALL_ID_HEADER, call_id};
@@ -55,9 +57,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<In>) -> Self::Future {
-        let early = |granted: Duration| granted.saturating_sub(HEAD_START.min(granted / 10));
-        let longest = granted(request.headers()).map_or(self.longest, |granted| early(granted).min(self.longest));
-        let deadline = Instant::now() + longest;
+        let longest = granted_or(request.headers(), self.longest);
         let method = request.uri().path().trim_start_matches('/').to_owned();
         // From here on the call has one id, whoever answers it.
         let id = call_id(request.headers().get(CALL_ID_HEADER));
@@ -66,18 +66,49 @@ where
         }
         let answer = self.inner.call(request);
         async move {
-            let Ok(answer) = timeout_at(deadline, answer).await else {
-                tracing::info!(method, call_id = &*id, code = code_name(Code::DeadlineExceeded), "out of time");
-                let mut status = out_of_time();
-                if let Ok(id) = id.parse() {
-                    status.metadata_mut().insert(CALL_ID_HEADER, id);
-                }
-                return Ok(status.into_http());
+            let Some(answer) = within(longest, pin!(answer)).await else {
+                return Ok(out_of_time_answer(&method, &id).into_http());
             };
             answer
         }
         .boxed()
     }
+}
+
+/// How long a call may take from now on: as its caller says, and no longer than `longest`.
+pub(super) fn granted_or(headers: &HeaderMap, longest: Duration) -> Duration {
+    let early = |granted: Duration| granted.saturating_sub(HEAD_START.min(granted / 10));
+    granted(headers).map_or(longest, |granted| early(granted).min(longest))
+}
+
+/// What becomes of it by then; `None` when it is late. There is no timer before it has to wait.
+///
+/// By reference, as a future that is given away by value is kept twice in what waits for it, and copied each time.
+pub(super) async fn within<F: Future>(longest: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
+    let deadline = Instant::now() + longest;
+    if let Some(done) = at_once(future.as_mut()).await {
+        return Some(done);
+    }
+    timeout_at(deadline, future).await.ok()
+}
+
+/// What becomes of it, if it does not have to wait.
+pub(super) async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// What the caller of a late call is told; it is in the log then.
+pub(super) fn out_of_time_answer(method: &str, id: &str) -> Status {
+    tracing::info!(method, call_id = id, code = code_name(Code::DeadlineExceeded), "out of time");
+    let mut status = out_of_time();
+    if let Ok(id) = id.parse() {
+        status.metadata_mut().insert(CALL_ID_HEADER, id);
+    }
+    status
 }
 
 /// The caller's `grpc-timeout`: at most eight digits and a unit. What cannot be read counts as not given.

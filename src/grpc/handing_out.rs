@@ -18,10 +18,20 @@ impl Front {
     /// The token that is wanted, on record. Costs nothing where there is no audit file.
     pub(super) async fn token(&self, call: &Call, wanted: &Wanted) -> Result<Arc<AccessToken>> {
         let tokens = &self.broker.tokens;
-        let mut token = tokens.get(&wanted.client, &wanted.scopes, wanted.min_remaining).await?;
-        if self.audit_file.is_none() {
-            return Ok(token);
+        let token = tokens.get(&wanted.client, &wanted.scopes, wanted.min_remaining).await?;
+        match self.audit_file {
+            None => Ok(token),
+            Some(_) => Box::pin(self.put_on_record(call, wanted, token)).await,
         }
+    }
+
+    async fn put_on_record(
+        &self,
+        call: &Call,
+        wanted: &Wanted,
+        mut token: Arc<AccessToken>,
+    ) -> Result<Arc<AccessToken>> {
+        let tokens = &self.broker.tokens;
         for _ in 0..ATTEMPTS {
             self.record_token(call, &wanted.client, &token).await?;
             // A suspension or a revocation may have come while the disk was waited for, and been answered.

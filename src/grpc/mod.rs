@@ -17,6 +17,7 @@ mod decode;
 mod draining;
 mod encode;
 mod handing_out;
+mod hot;
 mod limits;
 mod requests;
 mod shedding;
@@ -48,6 +49,7 @@ use crate::proto::token_service_server::TokenServiceServer;
 use crate::proto::verification_service_server::VerificationServiceServer;
 
 pub use caller::CALL_ID_HEADER;
+pub use hot::Hot;
 pub use limits::Limits;
 
 /// What every service needs.
@@ -71,7 +73,10 @@ struct Service(Arc<Front>);
 /// All services of the contract, the health service as it was given, and reflection.
 ///
 /// Fails when the descriptors that were compiled in cannot be read.
-pub fn routes<H: Health>(front: Front, health: HealthServer<H>) -> Result<Routes, tonic_reflection::server::Error> {
+pub fn routes<H: Health>(
+    front: Front,
+    health: HealthServer<H>,
+) -> Result<Hot<Routes>, tonic_reflection::server::Error> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
@@ -83,7 +88,8 @@ pub fn routes<H: Health>(front: Front, health: HealthServer<H>) -> Result<Routes
 
     let Limits { message_bytes: most, call_duration, calls } = front.limits;
     let draining = front.shutdown.clone();
-    let service = Service(Arc::new(front));
+    let front = Arc::new(front);
+    let service = Service(front.clone());
     let mut routes = Routes::builder();
     routes
         .add_service(TokenServiceServer::new(service.clone()).max_decoding_message_size(most))
@@ -98,8 +104,9 @@ pub fn routes<H: Health>(front: Front, health: HealthServer<H>) -> Result<Routes
     let router = routes.routes().into_axum_router();
     let router = router.layer(limits::BlameTheRequest).layer(deadline::Deadline(call_duration));
     let buffers = bodies::Buffers::new(limits::BUFFER_BYTES.max(most), call_duration + limits::FOR_STREAMS);
-    let router = router.layer(draining::EndStreams(draining)).layer(shedding::Shed::new(calls, buffers));
-    Ok(Routes::from(router).prepare())
+    let shed = shedding::Shed::new(calls, buffers);
+    let router = router.layer(draining::EndStreams(draining)).layer(shed.clone());
+    Ok(Hot::new(front, shed, Routes::from(router).prepare()))
 }
 
 /// What a caller who gave no etag learns when the resource changed between our reading it and writing it.

@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use futures::future::{BoxFuture, FutureExt as _};
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
-use tonic::codegen::http::{Request, Response};
+use tonic::codegen::http::{Extensions, Request, Response};
 use tower::{Layer, Service};
 
 use super::bodies::{Buffers, Metered};
@@ -42,6 +42,11 @@ impl Shed {
     /// At most `calls` of ours and as many others; what is read of their requests is kept in `buffers`.
     pub fn new(calls: usize, buffers: Buffers) -> Self {
         Shed { calls: Places::new(calls), probes: Places::new(calls), buffers: Arc::new(buffers) }
+    }
+
+    /// A place for one of our calls; `None` where there is none, and it is to be turned away.
+    pub fn place(&self, extensions: &Extensions) -> Option<Place> {
+        self.calls.take(tally(extensions))
     }
 }
 
@@ -79,8 +84,7 @@ where
             true => &self.shed.calls,
             false => &self.shed.probes,
         };
-        let tally = request.extensions().get::<Connection>().map(Connection::tally).unwrap_or_default();
-        let Some(place) = places.take(tally) else {
+        let Some(place) = places.take(tally(request.extensions())) else {
             let status = turned_away(&request);
             return async move { Ok(status.into_http::<Out>().map(|body| Held { body, _place: None })) }.boxed();
         };
@@ -102,6 +106,11 @@ fn turned_away<In>(request: &Request<In>) -> Status {
     status
 }
 
+/// How many calls the connection has.
+fn tally(extensions: &Extensions) -> Arc<AtomicUsize> {
+    extensions.get::<Connection>().map(Connection::tally).unwrap_or_default()
+}
+
 /// Places for calls of one kind.
 #[derive(Debug)]
 struct Places {
@@ -111,7 +120,7 @@ struct Places {
 
 /// A place, free again when it is dropped.
 #[derive(Debug)]
-struct Place {
+pub struct Place {
     of: Arc<Places>,
     /// How many the connection has.
     tally: Arc<AtomicUsize>,

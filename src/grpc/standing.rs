@@ -33,7 +33,7 @@ impl Front {
         check_proof(ask.caller, self.broker.now())?;
         let in_force = self.permissions.in_force();
         let known = match in_force.reads_labels() {
-            true => self.broker.known(ask.caller, &ask.target).await?,
+            true => Box::pin(self.broker.known(ask.caller, &ask.target)).await?,
             false => Known::default(),
         };
         in_force.decide(ask, &known)

@@ -7,12 +7,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
 use prost_reflect::DescriptorPool;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::{Channel, Server};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
@@ -35,7 +36,7 @@ const NOT_OFFERED: &[&str] = &[
 ];
 
 /// A front over an empty broker, and the folder that the broker needs for as long as it is asked.
-async fn front() -> (tempfile::TempDir, Front) {
+pub async fn front() -> (tempfile::TempDir, Front) {
     let folder = tempfile::tempdir().expect("folder");
     let front = Front {
         broker: Arc::new(empty_broker(folder.path()).await),
@@ -57,9 +58,21 @@ async fn serve() -> Channel {
     let address = listener.local_addr().expect("address");
     tokio::spawn(async move {
         let _folder = folder;
-        Server::builder().add_routes(routes).serve_with_incoming(TcpListenerStream::new(listener)).await
+        serve_all(listener, routes).await;
     });
     Channel::from_shared(format!("http://{address}")).expect("address").connect().await.expect("connected")
+}
+
+/// As `net` does, without its limits.
+async fn serve_all(listener: tokio::net::TcpListener, routes: Hot<Routes>) {
+    loop {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let service = TowerToHyperService::new(routes.clone());
+        tokio::spawn(async move {
+            let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let _ = http.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
 }
 
 fn methods() -> Vec<(String, String)> {

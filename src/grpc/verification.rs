@@ -68,7 +68,7 @@ impl VerificationService for Service {
 }
 
 impl Front {
-    async fn verdict(&self, message: VerifyTokenRequest) -> Result<verify_token_response::Verdict> {
+    pub(super) async fn verdict(&self, message: VerifyTokenRequest) -> Result<verify_token_response::Verdict> {
         let question = token::question(message)?;
         Ok(encode::verdict(self.broker.verifier.verify(&question).await?))
     }

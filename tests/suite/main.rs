@@ -22,6 +22,7 @@ mod fake;
 mod fleet;
 mod front;
 mod harness;
+mod hot;
 mod hygiene;
 mod isolation;
 mod kill;

@@ -16,7 +16,7 @@ pub use catalog::{pool, resource_server};
 pub use client::{client, planned_rotation, revealed, revocation, rotation};
 pub use drift::reconciled;
 pub use tenant::{isolation, issuer_type, tenant};
-pub use token::{access_token, verdict};
+pub use token::{access_token, framed, framed_access_token, verdict};
 
 use crate::domain::id::Issuer;
 use crate::domain::scope::ScopeSet;
