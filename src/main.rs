@@ -2,6 +2,10 @@
 
 mod commands;
 
+/// Many small blocks come and go with every call, on several threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

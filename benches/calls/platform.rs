@@ -1,0 +1,120 @@
+//! The daemons that are measured, with a platform on them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use keyward::proto;
+use keyward::proto::token_service_client::TokenServiceClient;
+use keyward::proto::verification_service_client::VerificationServiceClient;
+use prost::Message as _;
+use tonic::transport::Channel;
+
+use super::harness::pki::{Authority, Leaf, connect_tls, trusting};
+use super::harness::{SCOPES, connect, create_client, create_tenant, put_orders_api};
+use super::load::{Order, write_messages};
+use super::server::Server;
+
+const CLIENT: &str = "tenants/acme/clients/orders";
+
+pub struct Platform {
+    folder: PathBuf,
+    pub plaintext: Server,
+    pub tls: Server,
+}
+
+impl Platform {
+    pub fn start(folder: &Path) -> Self {
+        let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
+        servers.issue(Leaf::server()).write(folder, "tls");
+        std::fs::write(folder.join("servers.pem"), servers.pem()).expect("written");
+        std::fs::write(folder.join("clients.pem"), clients.pem()).expect("written");
+        clients.issue(Leaf::client().uri("spiffe://example.org/tenants/acme/orders")).write(folder, "client");
+        let operator = clients.issue(Leaf::client().uri("spiffe://example.org/operators/bench"));
+
+        let plaintext = daemon(folder, "plaintext", "[callers]\ntrust_loopback = true");
+        let proof = format!(
+            "[tls]\ncertificate_file = '{0}/tls.crt'\nkey_file = '{0}/tls.key'\nclient_ca_file = '{0}/clients.pem'\n\
+             client_certificates = 'required'\n[[callers.spiffe]]\ntrust_domain = 'example.org'\n[[callers.grant]]\n\
+             caller = 'spiffe://example.org/operators/*'\nrole = 'operator'\n[[callers.grant]]\n\
+             caller = 'spiffe://example.org/tenants/{{tenant}}/{{client}}'",
+            folder.display()
+        );
+        let tls = daemon(folder, "tls", &proof);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let channel = connect_tls(&tls.address, trusting(&servers, Some(&operator))).await.expect("connected");
+            prepare(&channel).await;
+            let channel = connect(&plaintext.address).await;
+            prepare(&channel).await;
+            ask(&channel, folder).await;
+        });
+        Platform { folder: folder.to_owned(), plaintext, tls }
+    }
+
+    pub fn order(
+        &self,
+        server: &Server,
+        call: &str,
+        messages: &str,
+        connections: usize,
+        streams: usize,
+        calls: usize,
+    ) -> Order {
+        let service = if call == "GetToken" { "TokenService" } else { "VerificationService" };
+        let is_tls = server.address == self.tls.address;
+        Order {
+            address: server.address.clone(),
+            tls: is_tls.then(|| self.folder.clone()),
+            method: format!("keyward.v1.{service}/{call}"),
+            messages: self.folder.join(messages),
+            first: 0,
+            calls,
+            connections,
+            streams,
+            rate: None,
+        }
+    }
+}
+
+fn daemon(folder: &Path, name: &str, callers: &str) -> Server {
+    let key = folder.join(format!("{name}.master"));
+    keyward::embedded::MasterKey::generate_file(&key).expect("a master key");
+    let config = format!(
+        "listen = '127.0.0.1:0'\ndata_dir = '{}'\n{callers}\n[embedded]\nmaster_key_file = '{}'\n[limits]\n\
+         calls_per_second = 1000000\ncalls_burst = 1000000\n",
+        folder.join(name).display(),
+        key.display()
+    );
+    let file = folder.join(format!("{name}.toml"));
+    std::fs::write(&file, config).expect("written");
+    // Another build of the daemon may be measured with this program: before and after a change.
+    let program = std::env::var_os("KEYWARD_BENCH_DAEMON").unwrap_or_else(|| env!("CARGO_BIN_EXE_keyward").into());
+    let mut command = Command::new(program);
+    Server::start(command.env_remove("RUST_LOG").arg("serve").arg("--config").arg(file))
+}
+
+async fn prepare(channel: &Channel) {
+    put_orders_api(channel).await;
+    create_tenant(channel, "acme", proto::Isolation::AppClient).await;
+    create_client(channel, "acme", "orders").await;
+}
+
+/// Asks once, and writes down what was asked and answered.
+async fn ask(channel: &Channel, folder: &Path) {
+    let get = proto::GetTokenRequest { name: CLIENT.to_owned(), ..Default::default() };
+    let token = TokenServiceClient::new(channel.clone()).get_token(get.clone()).await.expect("a token").into_inner();
+    let verify = proto::VerifyTokenRequest {
+        token: token.access_token.clone(),
+        required_scopes: vec![SCOPES[0].to_owned()],
+        ..Default::default()
+    };
+    let mut verification = VerificationServiceClient::new(channel.clone());
+    let verdict = verification.verify_token(verify.clone()).await.expect("an answer").into_inner();
+    assert!(matches!(verdict.verdict, Some(proto::verify_token_response::Verdict::Verified(_))), "{verdict:?}");
+    std::fs::write(folder.join("get_token.answer"), token.encode_to_vec()).expect("written");
+    std::fs::write(folder.join("verify_token.answer"), verdict.encode_to_vec()).expect("written");
+    println!("GetToken: {} bytes in, {} out", get.encoded_len(), token.encoded_len());
+    println!("VerifyToken: {} bytes in, {} out", verify.encoded_len(), verdict.encoded_len());
+    write_messages(&folder.join("one_get"), [get.encode_to_vec()]);
+    write_messages(&folder.join("one_verify"), [verify.encode_to_vec()]);
+}
