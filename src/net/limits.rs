@@ -4,8 +4,12 @@ use std::time::Duration;
 
 /// Received bytes of one call that wait to be read: HTTP/2's own initial window.
 pub(super) const STREAM_WINDOW_BYTES: u32 = 65_535;
-/// Received bytes of all calls of one connection that wait to be read.
+/// Received bytes of all calls of one connection that wait to be read, where that is enough for all of its calls.
 pub(super) const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
+/// Of that window, what each call needs that the client may have under way. h2 ends a connection on which small frames wait
+/// that are worth more than half of the window, each counted as what it lacks to 256 bytes; and a client may send a short
+/// message of each of its calls before any of them is looked at.
+pub(super) const WINDOW_BYTES_OF_A_CALL: u32 = 512;
 /// Bytes of one answer that wait to be sent.
 pub(super) const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Calls that their caller took back before they were begun. More of them at one time is an attack (CVE-2023-44487).

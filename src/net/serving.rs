@@ -26,7 +26,7 @@ use super::cores::Places;
 use super::crowd::{Crowd, Guest, Place};
 use super::limits::{
     CONNECTION_WINDOW_BYTES, FAREWELL, MAX_RESETS_BEFORE_ACCEPT, MAX_RESETS_FOR_ERRORS, PAUSE, SEND_BUFFER_BYTES,
-    STREAM_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES, WINDOW_BYTES_OF_A_CALL,
 };
 use super::listener::{Accepted, is_exhausted};
 use super::preface::greeted;
@@ -314,13 +314,14 @@ async fn in_turn<F: Future>(mut turns: Turns, future: F) -> F::Output {
 }
 
 fn http_2(limits: &Limits, calls: Calls) -> http2::Builder<Calls> {
+    let window = CONNECTION_WINDOW_BYTES.max(limits.max_concurrent_streams.saturating_mul(WINDOW_BYTES_OF_A_CALL));
     let mut http = http2::Builder::new(calls);
     http.timer(TokioTimer::new())
         .keep_alive_interval(limits.keepalive_interval)
         .max_concurrent_streams(limits.max_concurrent_streams)
         .max_header_list_size(limits.max_header_bytes)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_connection_window_size(window)
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_pending_accept_reset_streams(MAX_RESETS_BEFORE_ACCEPT)
         .max_local_error_reset_streams(MAX_RESETS_FOR_ERRORS);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use keyward::config::Config;
+use keyward::proto::verify_token_response::Verdict;
 use keyward::runtime::clock::SystemClock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -14,7 +15,7 @@ use tonic::codegen::http::HeaderValue;
 
 use super::{closed, health};
 use crate::harness::http2::{Raw, call, calls_taken_back, ended, get_token, reason_for_going};
-use crate::harness::{Daemon, connect, details};
+use crate::harness::{Daemon, connect, details, verify};
 
 const EMPTY_MESSAGE: &[u8] = b"\0\0\0\0\0";
 const VERIFY_TOKENS: &str = "keyward.v1.VerificationService/VerifyTokens";
@@ -175,5 +176,20 @@ async fn too_many_calls_are_turned_away_and_probes_and_other_connections_are_ser
     greedy.ping().await;
     let answer = greedy.answer(get_token(), EMPTY_MESSAGE).await.expect("an answer");
     assert_eq!(answer.code(), Code::InvalidArgument);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_may_make_all_of_its_calls_at_once() {
+    let daemon = start(|_| {}).await;
+    let most = Config::dev("127.0.0.1:0".parse().expect("an address"), "data".into()).expect("valid").grpc;
+    for _ in 0..5 {
+        let channel = connect(&daemon.address()).await;
+        // What the server allows is known after the first answer.
+        verify(&channel, "a.b.c").await;
+        let calls = (0..most.max_concurrent_streams).map(|_| verify(&channel, "a.b.c"));
+        let verdicts = futures::future::join_all(calls).await;
+        assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Rejected(_))));
+    }
     daemon.stop().await;
 }
