@@ -73,8 +73,9 @@ where
             let answer = self.others.call(request.map(Replayed::from));
             return async move { Ok(answer.await?.map(Answer::Other)) }.boxed();
         }
-        let ready = self.others.clone();
-        let Hot { front, shed, others } = std::mem::replace(self, Hot { others: ready, ..self.clone() });
+        // What was asked whether it is ready is what is called.
+        let next = self.clone();
+        let Hot { front, shed, others } = std::mem::replace(self, next);
         answer(front, shed, others, request).boxed()
     }
 }
