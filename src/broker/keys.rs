@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use jsonwebtoken::DecodingKey;
 use tokio_util::task::TaskTracker;
 
+use super::basis::Basis;
 use super::flights::Flights;
 use super::ports::PublicKey;
 use super::world::World;
@@ -49,12 +50,16 @@ impl Keys {
     /// The issuer's keys with `kid` among them, if the issuer publishes it.
     ///
     /// Fails with UNAVAILABLE when the issuer's keys have never been read: nobody can tell then.
-    pub async fn of(self: &Arc<Self>, pool: &MadePool, kid: &str) -> Result<Arc<IssuerKeys>> {
+    pub async fn of(self: &Arc<Self>, pool: &MadePool, kid: &str, basis: &mut Basis) -> Result<Arc<IssuerKeys>> {
+        self.world.records.note_keys(&pool.issuer, basis);
         let (now, settings) = (self.world.now(), &self.world.settings.verification);
         let known = self.known.get(&pool.issuer);
         if let Some(known) = &known {
             let age = |since: Timestamp| Duration::try_from(now.duration_since(since)).unwrap_or_default();
             let may_ask = age(known.tried_time) >= settings.key_refetch_floor;
+            // Then somebody has to look again.
+            let is_old = known.fetched_time.map_or(now, |time| time + settings.key_max_age);
+            basis.until(is_old.max(known.tried_time + settings.key_refetch_floor));
             if known.keys.contains_key(kid) {
                 if may_ask && known.fetched_time.is_some_and(|time| age(time) >= settings.key_max_age) {
                     drop(self.fetch(pool, Some(known.clone())));
@@ -90,6 +95,7 @@ impl Keys {
             };
             let keys = Arc::new(keys);
             this.known.insert(pool.issuer.clone(), keys.clone());
+            this.world.records.keys_changed(&pool.issuer);
             Ok(keys)
         })
     }

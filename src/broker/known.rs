@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::Broker;
 use super::records::{Versioned, Viewed};
 use super::shelves::client_key;
+use super::{Basis, Broker};
 use crate::domain::caller::{Caller, Known, Labelled, Named, Target};
 use crate::domain::client::Client;
 use crate::domain::error::Result;
@@ -23,29 +23,36 @@ impl<T: Labelled> Labelled for Versioned<T> {
 impl Broker {
     /// The labels of the target, and those of the tenant and client that the caller is, from memory where possible. What
     /// does not exist has none.
-    pub async fn known(&self, caller: &Caller, target: &Target) -> Result<Known> {
+    pub async fn known(&self, caller: &Caller, target: &Target, basis: &mut Basis) -> Result<Known> {
         let own = match (&caller.tenant, &caller.client) {
             (None, _) => Target::Platform,
             (Some(tenant), None) => Target::Tenant(tenant.clone()),
             (Some(tenant), Some(client)) => Target::Client(ClientName::new(tenant.clone(), client.clone())),
         };
-        Ok(Known { of_target: self.named(target).await?, of_caller: self.named(&own).await? })
+        Ok(Known { of_target: self.named(target, basis).await?, of_caller: self.named(&own, basis).await? })
     }
 
-    async fn named(&self, target: &Target) -> Result<Named> {
+    async fn named(&self, target: &Target, basis: &mut Basis) -> Result<Named> {
         Ok(match target {
             Target::Platform => Named::default(),
-            Target::Tenant(tenant) => Named { tenant: self.labelled::<Tenant>(tenant.as_str()).await?, client: None },
+            Target::Tenant(tenant) => {
+                Named { tenant: self.labelled::<Tenant>(tenant.as_str(), basis).await?, client: None }
+            }
             Target::Client(client) => Named {
-                tenant: self.labelled::<Tenant>(client.tenant.as_str()).await?,
-                client: self.labelled::<Client>(&client_key(client)).await?,
+                tenant: self.labelled::<Tenant>(client.tenant.as_str(), basis).await?,
+                client: self.labelled::<Client>(&client_key(client), basis).await?,
             },
         })
     }
 
-    async fn labelled<T: Viewed + Labelled>(&self, key: &str) -> Result<Option<Arc<dyn Labelled>>> {
-        let seen = self.world.records.view::<T>(key).await?;
+    async fn labelled<T: Viewed + Labelled>(&self, key: &str, basis: &mut Basis) -> Result<Option<Arc<dyn Labelled>>> {
+        let seen = self.world.records.view_for::<T>(key, basis).await?;
         Ok(seen.map(|record| record as Arc<dyn Labelled>))
+    }
+
+    /// Whether an answer may be given again.
+    pub fn stands(&self, basis: &Basis, now: Timestamp) -> bool {
+        now < basis.end() && self.world.records.stands(basis)
     }
 
     /// Changes whenever the tenant or one of its clients does, and their labels with them.

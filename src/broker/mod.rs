@@ -9,6 +9,7 @@ pub mod settings;
 
 mod adoption;
 mod audit;
+mod basis;
 mod catalog;
 mod clients;
 mod examining;
@@ -36,6 +37,7 @@ mod targets;
 mod tenants;
 mod tokens;
 mod verifier;
+mod views;
 mod watching;
 mod world;
 
@@ -45,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use audit::Audit;
+pub use basis::Basis;
 pub use catalog::Catalog;
 pub use clients::Clients;
 pub use logins::Logins;

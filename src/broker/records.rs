@@ -6,7 +6,7 @@
 //!   drops what it touches, before it is answered: a caller who has been told of a change sees it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,11 +14,13 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 
 use super::api::{Listing, Page};
+use super::basis::{Basis, Changes, Subject};
 use super::ports::{Action, ChangeSet, Fault, Peer, PortError, Registry, Shelf, StoredRecord, Write};
+use super::views::View;
 use crate::domain::audit::{Event, NumberedEvent};
 use crate::domain::client::{Client, Owner};
 use crate::domain::error::{Error, Reason, Result};
-use crate::domain::id::TenantId;
+use crate::domain::id::{Issuer, TenantId};
 use crate::domain::pool::Pool;
 use crate::domain::revocation::RevokedToken;
 use crate::domain::rotation::Credential;
@@ -69,6 +71,7 @@ pub struct Records {
     revoked: View<RevokedToken>,
     /// Counts the changes to revoked tokens.
     revocations: watch::Sender<u64>,
+    changes: Changes,
     last_event: watch::Sender<u64>,
     due: Notify,
     watched: Mutex<HashMap<TenantId, watch::Sender<()>>>,
@@ -88,6 +91,7 @@ impl Records {
             pools: View::new(max_cached),
             revoked: View::new(max_cached),
             revocations: watch::Sender::new(0),
+            changes: Changes::new(),
             last_event: watch::Sender::new(last_event),
             due: Notify::new(),
             watched: Mutex::default(),
@@ -98,10 +102,21 @@ impl Records {
         self.registry.get(T::SHELF, key).await?.map(decode).transpose()
     }
 
+    /// Like [`view`](Records::view), for an answer that may be given again: what is looked at is noted.
+    pub async fn view_for<T: Viewed>(&self, key: &str, basis: &mut Basis) -> Result<Option<Arc<Versioned<T>>>> {
+        self.note::<T>(key, basis);
+        self.view(key).await
+    }
+
+    /// Notes that an answer stands on a record, there or not.
+    pub fn note<T: Record>(&self, key: &str, basis: &mut Basis) {
+        self.changes.note(Subject::Record(T::SHELF, key), basis);
+    }
+
     /// Like [`get`](Records::get), from memory where possible.
     pub async fn view<T: Viewed>(&self, key: &str) -> Result<Option<Arc<Versioned<T>>>> {
         let view = T::view(self);
-        if let Some(seen) = view.cache.get(key) {
+        if let Some(seen) = view.get(key) {
             return Ok(seen);
         }
         let drops = view.drops();
@@ -165,6 +180,7 @@ impl Records {
                 }
                 _ => {}
             }
+            self.changes.count(Subject::Record(*shelf, key));
             if matches!(shelf, Shelf::Tenant | Shelf::Client) {
                 self.tell_watchers(key.split('/').next().unwrap_or_default());
             }
@@ -172,6 +188,21 @@ impl Records {
                 self.due.notify_one();
             }
         }
+    }
+
+    /// Whether nothing that an answer stands on has changed, as far as this broker knows.
+    pub fn stands(&self, basis: &Basis) -> bool {
+        self.changes.are_none_since(basis)
+    }
+
+    /// Notes that an answer stands on the keys of an issuer.
+    pub fn note_keys(&self, issuer: &Issuer, basis: &mut Basis) {
+        self.changes.note(Subject::Keys(issuer.as_str()), basis);
+    }
+
+    /// To be told when other keys of an issuer were read.
+    pub fn keys_changed(&self, issuer: &Issuer) {
+        self.changes.count(Subject::Keys(issuer.as_str()));
     }
 
     /// Changes whenever a token may have been revoked since.
@@ -231,43 +262,6 @@ pub trait Viewed: Record {
     fn view(records: &Records) -> &View<Self>
     where
         Self: Sized;
-}
-
-/// Records held in memory, absence included.
-pub struct View<T> {
-    cache: moka::sync::Cache<String, Option<Arc<Versioned<T>>>>,
-    /// Counts what was forgotten. Held while something is kept, so that a reader who was overtaken by a change never
-    /// puts back, not even for a moment, what is out of date.
-    drops: Mutex<u64>,
-}
-
-impl<T: Send + Sync + 'static> View<T> {
-    fn new(max: u64) -> Self {
-        View { cache: moka::sync::Cache::new(max), drops: Mutex::new(0) }
-    }
-
-    fn forget(&self, key: &str) {
-        let mut drops = self.lock();
-        *drops += 1;
-        self.cache.invalidate(key);
-    }
-
-    fn drops(&self) -> u64 {
-        *self.lock()
-    }
-
-    /// Keeps what was read, unless something was forgotten since `drops` were counted.
-    fn keep(&self, key: &str, read: &Option<Arc<Versioned<T>>>, drops: u64) {
-        let current = self.lock();
-        if *current == drops {
-            self.cache.insert(key.to_owned(), read.clone());
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, u64> {
-        // A number is whole whatever panicked.
-        self.drops.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Viewed for Tenant {

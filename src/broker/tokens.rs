@@ -20,6 +20,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
+use super::basis::Basis;
 use super::fair_places::FairPlaces;
 use super::flights::{Flight, Flights};
 use super::ports::{Fault, PortError, SecretDocument, Wanted};
@@ -100,8 +101,19 @@ impl Tokens {
         scopes: &ScopeSet,
         min_remaining: Duration,
     ) -> Result<Arc<AccessToken>> {
+        self.get_for(name, scopes, min_remaining, &mut Basis::default()).await
+    }
+
+    /// Like [`get`](Self::get), for an answer that may be given again: `basis` gets what it stands on.
+    pub async fn get_for(
+        self: &Arc<Self>,
+        name: &ClientName,
+        scopes: &ScopeSet,
+        min_remaining: Duration,
+        basis: &mut Basis,
+    ) -> Result<Arc<AccessToken>> {
         for _ in 0..=MAX_OVERTAKEN {
-            if let Some(token) = self.try_get(name, scopes, min_remaining).await? {
+            if let Some(token) = self.try_get(name, scopes, min_remaining, basis).await? {
                 return Ok(token);
             }
         }
@@ -115,20 +127,22 @@ impl Tokens {
         name: &ClientName,
         scopes: &ScopeSet,
         min_remaining: Duration,
+        basis: &mut Basis,
     ) -> Result<Option<Arc<AccessToken>>> {
-        let admission = self.admit(name, scopes).await?;
+        let admission = self.admit(name, scopes, basis).await?;
         if min_remaining > admission.client.access_token_validity / 2 {
             let rule = "must be at most half of the client's access token validity";
             return Err(Error::invalid("min_remaining", rule));
         }
         let held = self.held(&admission);
         let now = self.world.now();
-        if let Some(token) = self.serve(&held, &admission, now, min_remaining).await? {
+        if let Some(token) = self.serve(&held, &admission, now, min_remaining, basis).await? {
             return Ok(Some(token));
         }
         let fetched = self.fetch(&held, &admission)?.await;
         // A suspension or a deletion may have come while we waited; other scopes or a revocation may have, too.
-        if self.admit(name, scopes).await?.stamp != admission.stamp {
+        basis.never_again();
+        if self.admit(name, scopes, basis).await?.stamp != admission.stamp {
             return Ok(None);
         }
         let token = fetched?;
@@ -142,11 +156,15 @@ impl Tokens {
         admission: &Admission,
         now: Timestamp,
         min_remaining: Duration,
+        basis: &mut Basis,
     ) -> Result<Option<Arc<AccessToken>>> {
         let slot = held.slot(&admission.scopes);
         let Some(token) = slot.token.filter(|token| token.remaining(now) >= min_remaining) else {
             return Ok(None);
         };
+        if let Some(token_id) = &token.token_id {
+            self.world.records.note::<RevokedToken>(token_id.as_str(), basis);
+        }
         let revocations = self.world.records.revocation_count();
         if slot.checked_at != revocations {
             if self.is_revoked(&token).await? {
@@ -156,8 +174,12 @@ impl Tokens {
             held.checked(&admission.scopes, &token, revocations);
         }
         match token.freshness(now, &admission.client.uid) {
-            Freshness::Fresh => Ok(Some(token)),
+            Freshness::Fresh => {
+                basis.until(Tokens::renewal_time(admission, &token, min_remaining));
+                Ok(Some(token))
+            }
             Freshness::Ageing => {
+                basis.never_again();
                 // Refused while the last failure is too recent; the token is good either way.
                 let _ = self.fetch(held, admission);
                 Ok(Some(token))
@@ -255,9 +277,9 @@ impl Tokens {
     }
 
     /// Whether the client may have a token with these scopes now.
-    pub(super) async fn admit(&self, name: &ClientName, scopes: &ScopeSet) -> Result<Admission> {
-        let tenant = self.world.records.view::<Tenant>(name.tenant.as_str()).await?;
-        let client = self.world.records.view::<Client>(&client_key(name)).await?;
+    pub(super) async fn admit(&self, name: &ClientName, scopes: &ScopeSet, basis: &mut Basis) -> Result<Admission> {
+        let tenant = self.world.records.view_for::<Tenant>(name.tenant.as_str(), basis).await?;
+        let client = self.world.records.view_for::<Client>(&client_key(name), basis).await?;
         let (Some(tenant), Some(client)) = (tenant, client) else {
             return Err(Error::not_found(name));
         };

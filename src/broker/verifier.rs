@@ -12,6 +12,7 @@ use jsonwebtoken::Algorithm;
 use tokio_util::task::TaskTracker;
 
 use super::api::{Question, Verdict, Verified};
+use super::basis::Basis;
 use super::keys::Keys;
 use super::records::IssuerPool;
 use super::shelves::{client_key, owner_key};
@@ -63,19 +64,25 @@ impl Verifier {
         Verifier { keys: Arc::new(Keys::new(world.clone(), tracker)), believed, world }
     }
 
-    pub async fn verify(&self, question: &Question) -> Result<Verdict> {
-        match self.judge(question).await {
+    /// `basis` gets what the verdict stands on. That a token is refused is judged anew each time.
+    pub async fn verify(&self, question: &Question, basis: &mut Basis) -> Result<Verdict> {
+        match self.judge(question, basis).await {
             Ok(verified) => Ok(Verdict::Verified(verified)),
-            Err(Refusal::Rejected(rejection)) => Ok(Verdict::Rejected(rejection)),
+            Err(Refusal::Rejected(rejection)) => {
+                basis.never_again();
+                Ok(Verdict::Rejected(rejection))
+            }
             Err(Refusal::CannotTell(error)) => Err(error),
         }
     }
 
-    async fn judge(&self, question: &Question) -> Result<Verified, Refusal> {
-        let claims = self.believe(&question.token).await?;
-        claims.check(self.world.now(), self.world.settings.verification.leeway)?;
-        let owner = self.owner(&claims, question).await?;
-        self.check_standing(&claims, &owner).await?;
+    async fn judge(&self, question: &Question, basis: &mut Basis) -> Result<Verified, Refusal> {
+        let claims = self.believe(&question.token, basis).await?;
+        let leeway = self.world.settings.verification.leeway;
+        claims.check(self.world.now(), leeway)?;
+        basis.until(claims.acceptable_until(leeway));
+        let owner = self.owner(&claims, question, basis).await?;
+        self.check_standing(&claims, &owner, basis).await?;
         if let Some(scope) = question.required_scopes.first_missing_in(&claims.scopes) {
             return Err(Rejection::new(Rule::InsufficientScope, format!("the token lacks {scope}")).into());
         }
@@ -84,34 +91,35 @@ impl Verifier {
 
     /// The claims of a token that one of our pools has signed.
     pub(super) async fn believe_own(&self, token: &str) -> Result<Result<Arc<Claims>, Rejection>> {
-        match self.believe(token).await {
+        match self.believe(token, &mut Basis::default()).await {
             Ok(claims) => Ok(Ok(claims)),
             Err(Refusal::Rejected(rejection)) => Ok(Err(rejection)),
             Err(Refusal::CannotTell(error)) => Err(error),
         }
     }
 
-    async fn believe(&self, token: &str) -> Result<Arc<Claims>, Refusal> {
+    async fn believe(&self, token: &str, basis: &mut Basis) -> Result<Arc<Claims>, Refusal> {
         let digest = digest_of(token);
         if let Some(believed) = self.believed.get(&digest) {
-            let pool = self.pool_of(&believed.claims.issuer).await?;
-            let keys = self.keys.of(&pool, &believed.kid).await?;
+            let pool = self.pool_of(&believed.claims.issuer, basis).await?;
+            let keys = self.keys.of(&pool, &believed.kid, basis).await?;
             if keys.key(&believed.kid).is_some() {
                 return Ok(believed.claims.clone());
             }
         }
         // In a box: most tokens were seen before, and need no room for this.
-        Box::pin(self.check(token, digest)).await
+        Box::pin(self.check(token, digest, basis)).await
     }
 
-    /// Whether one of our pools has signed it. Remembered if so.
-    async fn check(&self, token: &str, digest: [u8; 32]) -> Result<Arc<Claims>, Refusal> {
+    /// Whether one of our pools has signed it. Remembered if so, but not what is answered: many a token is seen once.
+    async fn check(&self, token: &str, digest: [u8; 32], basis: &mut Basis) -> Result<Arc<Claims>, Refusal> {
+        basis.never_again();
         let unverified = Unverified::read(token)?;
-        let pool = self.pool_of(&unverified.issuer).await?;
+        let pool = self.pool_of(&unverified.issuer, basis).await?;
         let Some(kid) = unverified.kid.clone() else {
             return Err(Rejection::new(Rule::UnknownKey, "the header names no kid").into());
         };
-        let keys = self.keys.of(&pool, &kid).await?;
+        let keys = self.keys.of(&pool, &kid, basis).await?;
         let Some(key) = keys.key(&kid) else {
             return Err(Rejection::new(Rule::UnknownKey, "the issuer publishes no key of this kid").into());
         };
@@ -126,10 +134,10 @@ impl Verifier {
         Ok(claims)
     }
 
-    async fn pool_of(&self, issuer: &crate::domain::id::Issuer) -> Result<MadePool, Refusal> {
+    async fn pool_of(&self, issuer: &crate::domain::id::Issuer, basis: &mut Basis) -> Result<MadePool, Refusal> {
         let unknown = || Rejection::new(Rule::UnknownIssuer, "iss is not the issuer of a pool of this broker");
-        let known = self.world.records.view::<IssuerPool>(issuer.as_str()).await?.ok_or_else(unknown)?;
-        let pool = self.world.records.view::<Pool>(known.pool.as_str()).await?.ok_or_else(unknown)?;
+        let known = self.world.records.view_for::<IssuerPool>(issuer.as_str(), basis).await?.ok_or_else(unknown)?;
+        let pool = self.world.records.view_for::<Pool>(known.pool.as_str(), basis).await?.ok_or_else(unknown)?;
         Ok(pool.made.clone().ok_or_else(unknown)?)
     }
 
@@ -138,8 +146,10 @@ impl Verifier {
         &self,
         claims: &Claims,
         question: &Question,
+        basis: &mut Basis,
     ) -> Result<Arc<super::records::Versioned<Owner>>, Refusal> {
-        let owner = self.world.records.view::<Owner>(&owner_key(&claims.issuer, &claims.app_client)).await?;
+        let key = owner_key(&claims.issuer, &claims.app_client);
+        let owner = self.world.records.view_for::<Owner>(&key, basis).await?;
         let Some(owner) = owner else {
             let detail = "client_id is not an app client of this broker";
             return Err(Rejection::new(Rule::UnknownClient, detail).into());
@@ -150,9 +160,9 @@ impl Verifier {
         Ok(owner)
     }
 
-    async fn check_standing(&self, claims: &Claims, owner: &Owner) -> Result<(), Refusal> {
-        let tenant = self.world.records.view::<Tenant>(owner.client.tenant.as_str()).await?;
-        let client = self.world.records.view::<Client>(&client_key(&owner.client)).await?;
+    async fn check_standing(&self, claims: &Claims, owner: &Owner, basis: &mut Basis) -> Result<(), Refusal> {
+        let tenant = self.world.records.view_for::<Tenant>(owner.client.tenant.as_str(), basis).await?;
+        let client = self.world.records.view_for::<Client>(&client_key(&owner.client), basis).await?;
         let tenant = tenant.filter(|tenant| tenant.state != TenantState::Deleting);
         let Some(tenant) = tenant else {
             return Err(Rejection::new(Rule::TenantDeleted, "the tenant is deleted").into());
@@ -173,7 +183,7 @@ impl Verifier {
             return Err(Rejection::new(Rule::Revoked, "tokens issued so early are revoked").into());
         }
         let Some(token_id) = &claims.token_id else { return Ok(()) };
-        let revoked = self.world.records.view::<RevokedToken>(token_id.as_str()).await?;
+        let revoked = self.world.records.view_for::<RevokedToken>(token_id.as_str(), basis).await?;
         if revoked.is_some_and(|revoked| revoked.issuer.as_ref().is_none_or(|issuer| *issuer == claims.issuer)) {
             return Err(Rejection::new(Rule::Revoked, "the token is revoked").into());
         }

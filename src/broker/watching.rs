@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _, stream};
 
+use super::basis::Basis;
 use super::tokens::Tokens;
 use crate::domain::error::Result;
 use crate::domain::id::ClientName;
@@ -52,7 +53,7 @@ impl Watching {
         let mut changes = world.records.watch_tenant(&self.name.tenant);
         let mut revocations = world.records.watch_revocations();
         loop {
-            let admission = self.tokens.admit(&self.name, &self.scopes).await?;
+            let admission = self.tokens.admit(&self.name, &self.scopes, &mut Basis::default()).await?;
             let got = self.tokens.get(&self.name, &self.scopes, self.min_remaining).await;
             let now = world.now();
             let wake = match (&got, &self.last) {

@@ -158,6 +158,23 @@ impl Callers {
         }))))
     }
 
+    /// The caller of one call, where that was proven before and nobody has to be asked: who [`resolve`](Self::resolve) would
+    /// find. The call is not counted yet. `None` where there is more to do.
+    pub fn proven(&self, connection: &Connection, authorization: &[&[u8]], now: Timestamp) -> Option<Arc<Caller>> {
+        match &self.0 {
+            Way::Everybody(caller) => Some(caller.clone()),
+            Way::Proof(proof) => proof.proven(&proof.presented(Some(connection), authorization).ok()?, now),
+        }
+    }
+
+    /// Counts a call of a caller who was proven. Fails with RATE_LIMITED.
+    pub fn count(&self, caller: &Caller) -> Result<()> {
+        match &self.0 {
+            Way::Everybody(_) => Ok(()),
+            Way::Proof(proof) => proof.calls.count(&caller.principal),
+        }
+    }
+
     /// The caller of one call. `authorization` are the values of all its `authorization` headers.
     ///
     /// Fails with UNAUTHENTICATED (missing, invalid, ambiguous credentials), RATE_LIMITED, or UNAVAILABLE where nobody can
@@ -169,7 +186,7 @@ impl Callers {
         };
         let origin = Origin::of(connection);
         let caller = match proof.presented(connection, authorization) {
-            Ok(presented) => match proof.proven(&presented) {
+            Ok(presented) => match proof.proven(&presented, proof.clock.now()) {
                 Some(caller) => Ok(caller),
                 None => {
                     proof.failures.admit(&origin)?;
@@ -231,8 +248,8 @@ impl Proof {
     }
 
     /// Who has proven this before, where that still holds. Waits for nothing.
-    fn proven(&self, presented: &Presented<'_>) -> Option<Arc<Caller>> {
-        let holds = |caller: &Arc<Caller>| caller.valid_until.is_none_or(|end| self.clock.now() < end);
+    fn proven(&self, presented: &Presented<'_>, now: Timestamp) -> Option<Arc<Caller>> {
+        let holds = |caller: &Arc<Caller>| caller.valid_until.is_none_or(|end| now < end);
         match presented {
             Presented::Certificate(Ok(caller)) => Some(caller.clone()).filter(holds),
             Presented::Peer(uid) => self.caller(Principal::User(*uid), None).ok(),

@@ -161,7 +161,7 @@ impl Claims {
         if self.token_use != "access" {
             return Err(Rejection::new(Rule::WrongTokenUse, "token_use is not access"));
         }
-        if now >= self.expire_time.saturating_add(leeway).unwrap_or(Timestamp::MAX) {
+        if now >= self.acceptable_until(leeway) {
             return Err(Rejection::new(Rule::Expired, format!("expired at {}", self.expire_time)));
         }
         let latest = now.saturating_add(leeway).unwrap_or(Timestamp::MAX);
@@ -172,5 +172,10 @@ impl Claims {
             return Err(Rejection::new(Rule::IssuedInFuture, format!("issued at {}", self.issue_time)));
         }
         Ok(())
+    }
+
+    /// When [`check`](Self::check) begins to find it expired.
+    pub fn acceptable_until(&self, leeway: Duration) -> Timestamp {
+        self.expire_time.saturating_add(leeway).unwrap_or(Timestamp::MAX)
     }
 }

@@ -16,6 +16,7 @@ use super::caller::{CALL_ID_HEADER, authorization, call_id};
 use super::requests::Asked;
 use super::standing::{Standing, ask};
 use super::status::{code, code_name, log_cause, shutting_down, status};
+use crate::broker::Basis;
 use crate::domain::audit::Call;
 use crate::domain::caller::{Caller, Principal};
 use crate::domain::error::{Error, Reason, Result};
@@ -139,25 +140,27 @@ impl Front {
     ) -> (Call, Span, Result<Arc<Caller>>) {
         let headers = metadata.into_headers();
         let id = call_id(headers.get(CALL_ID_HEADER));
-        let (call, permitted) = self.identify(&headers, extensions, message, id).await;
+        let connection = extensions.get::<Connection>();
+        let (call, permitted) = self.identify(&headers, connection, message, id, &mut Basis::default()).await;
         let span = span_of(&call);
         (call, span, permitted)
     }
 
+    /// `basis` gets what the permission stands on.
     pub(super) async fn identify<M: Asked>(
         &self,
         headers: &HeaderMap,
-        extensions: &Extensions,
+        connection: Option<&Connection>,
         message: &M,
         call_id: Arc<str>,
+        basis: &mut Basis,
     ) -> (Call, Result<Arc<Caller>>) {
-        let connection = extensions.get::<Connection>();
         let permitted = match self.callers.resolve(connection, &authorization(headers)).await {
             Ok(caller) => {
                 if let Some(connection) = connection {
                     connection.has_known_caller();
                 }
-                let permitted = self.permit(&ask(&caller, connection, message)).await;
+                let permitted = self.permit(&ask(&caller, connection, message), basis).await;
                 permitted.map(|()| caller.clone()).map_err(|error| (Some(caller), error))
             }
             Err(error) => Err((None, error)),

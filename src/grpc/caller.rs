@@ -16,14 +16,34 @@ pub fn authorization(headers: &HeaderMap) -> Vec<&[u8]> {
 /// The caller's own id where it is 1 to 64 characters of `[A-Za-z0-9._-]`, otherwise a new one of 16 hexadecimal
 /// digits. It ties log lines together and proves nothing.
 pub fn call_id(given: Option<&HeaderValue>) -> Arc<str> {
-    let fits = |id: &&str| {
-        (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-    };
-    match given.and_then(|id| id.to_str().ok()).filter(fits) {
-        Some(id) => Arc::from(id),
-        // Randomly keyed by the standard library, and unable to fail.
-        None => Arc::from(format!("{:016x}", RandomState::new().build_hasher().finish())),
+    match harmless(given) {
+        Some((_, id)) => Arc::from(id),
+        None => Arc::from(format!("{:016x}", new_id())),
     }
+}
+
+/// The same as it is sent, without a copy of a given one.
+pub fn call_id_value(given: Option<&HeaderValue>) -> Option<HeaderValue> {
+    match harmless(given) {
+        Some((value, _)) => Some(value.clone()),
+        None => {
+            let mut digits = [0; 16];
+            hex::encode_to_slice(new_id().to_be_bytes(), &mut digits).ok()?;
+            HeaderValue::from_bytes(&digits).ok()
+        }
+    }
+}
+
+fn harmless(given: Option<&HeaderValue>) -> Option<(&HeaderValue, &str)> {
+    let value = given?;
+    let id = value.to_str().ok()?;
+    let fits = (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    fits.then_some((value, id))
+}
+
+/// Randomly keyed by the standard library, and unable to fail.
+fn new_id() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]
@@ -32,7 +52,12 @@ mod tests {
 
     #[test]
     fn a_callers_id_is_kept_when_it_is_harmless() {
-        let id = |text: &str| call_id(Some(&HeaderValue::from_str(text).expect("header"))).to_string();
+        let id = |text: &str| {
+            let given = HeaderValue::from_str(text).expect("header");
+            let (id, value) = (call_id(Some(&given)), call_id_value(Some(&given)).expect("one"));
+            assert!(value.len() == id.len() && (value == *id || *id != *text), "{id} {value:?}");
+            id.to_string()
+        };
         assert_eq!(id("a.B-9_z"), "a.B-9_z");
         assert_eq!(id(&"x".repeat(64)), "x".repeat(64));
         for bad in ["", "a b", "a\tb", "{}", &"x".repeat(65)] {

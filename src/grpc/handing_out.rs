@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Front;
 use super::decode::token::Wanted;
 use crate::audit_file::HandedOut;
+use crate::broker::Basis;
 use crate::domain::audit::Call;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::ClientName;
@@ -15,13 +16,17 @@ use crate::domain::token::AccessToken;
 const ATTEMPTS: usize = 4;
 
 impl Front {
-    /// The token that is wanted, on record. Costs nothing where there is no audit file.
-    pub(super) async fn token(&self, call: &Call, wanted: &Wanted) -> Result<Arc<AccessToken>> {
+    /// The token that is wanted, on record. Costs nothing where there is no audit file. `basis` gets what the answer stands
+    /// on: nothing where each token is put on record.
+    pub(super) async fn token(&self, call: &Call, wanted: &Wanted, basis: &mut Basis) -> Result<Arc<AccessToken>> {
         let tokens = &self.broker.tokens;
-        let token = tokens.get(&wanted.client, &wanted.scopes, wanted.min_remaining).await?;
+        let token = tokens.get_for(&wanted.client, &wanted.scopes, wanted.min_remaining, basis).await?;
         match self.audit_file {
             None => Ok(token),
-            Some(_) => Box::pin(self.put_on_record(call, wanted, token)).await,
+            Some(_) => {
+                basis.never_again();
+                Box::pin(self.put_on_record(call, wanted, token)).await
+            }
         }
     }
 

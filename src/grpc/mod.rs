@@ -19,6 +19,7 @@ mod encode;
 mod handing_out;
 mod hot;
 mod limits;
+mod ready;
 mod requests;
 mod shedding;
 mod standing;

@@ -45,8 +45,8 @@ impl Shed {
     }
 
     /// A place for one of our calls; `None` where there is none, and it is to be turned away.
-    pub fn place(&self, extensions: &Extensions) -> Option<Place> {
-        self.calls.take(tally(extensions))
+    pub fn place(&self, connection: &Connection) -> Option<Place> {
+        self.calls.take(connection.tally())
     }
 }
 

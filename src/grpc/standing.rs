@@ -12,28 +12,41 @@ use tokio::sync::watch;
 
 use super::Front;
 use super::requests::Asked;
+use crate::broker::Basis;
 use crate::domain::caller::{Ask, Caller, Known, Target};
 use crate::domain::error::{Error, Reason, Result};
 use crate::net::{Connection, Source};
 
 /// What a request asks permission for.
 pub(super) fn ask<'a, M: Asked>(caller: &'a Caller, connection: Option<&Connection>, message: &'a M) -> Ask<'a> {
-    let source = match connection.map(Connection::source) {
-        Some(Source::Tcp(address)) => Some(address.ip()),
-        Some(Source::Unix { .. }) | None => None,
-    };
     let (_, action) = M::METHOD.split_once('/').unwrap_or_default();
-    Ask { caller, action, target: Target::of(&message.resource()), scopes: message.scopes(), source }
+    Ask {
+        caller,
+        action,
+        target: Target::of(&message.resource()),
+        scopes: message.scopes(),
+        source: source(connection),
+    }
+}
+
+/// The address that a call comes from.
+pub(super) fn source(connection: Option<&Connection>) -> Option<IpAddr> {
+    match connection?.source() {
+        Source::Tcp(address) => Some(address.ip()),
+        Source::Unix { .. } => None,
+    }
 }
 
 impl Front {
     /// Fails with PERMISSION_DENIED, the same for what exists and what does not; with CREDENTIALS_INVALID when the proof of
     /// who calls has expired; with UNAVAILABLE when the labels that policies look at cannot be read.
-    pub(super) async fn permit(&self, ask: &Ask<'_>) -> Result<()> {
+    ///
+    /// `basis` gets what the decision stands on beside the policies.
+    pub(super) async fn permit(&self, ask: &Ask<'_>, basis: &mut Basis) -> Result<()> {
         check_proof(ask.caller, self.broker.now())?;
         let in_force = self.permissions.in_force();
         let known = match in_force.reads_labels() {
-            true => Box::pin(self.broker.known(ask.caller, &ask.target)).await?,
+            true => Box::pin(self.broker.known(ask.caller, &ask.target, basis)).await?,
             false => Known::default(),
         };
         in_force.decide(ask, &known)
@@ -91,7 +104,7 @@ impl Standing {
         self.in_doubt = false;
         let (caller, target) = (&self.caller, self.target.clone());
         let ask = Ask { caller, action: &self.action, target, scopes: &self.scopes, source: self.source };
-        front.permit(&ask).await
+        front.permit(&ask, &mut Basis::default()).await
     }
 
     /// Fails when the proof of who calls has expired. That costs little enough to be asked for each answer.

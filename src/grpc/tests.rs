@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::service::TowerToHyperService;
 use prost_reflect::DescriptorPool;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -22,6 +21,7 @@ use super::*;
 use crate::broker::Ports;
 use crate::config::Config;
 use crate::embedded::{Embedded, MasterKey, Options};
+use crate::net::{Answers as _, Connection, Source};
 use crate::proto::client_service_client::ClientServiceClient;
 use crate::proto::tenant_service_client::TenantServiceClient;
 use crate::proto::verification_service_client::VerificationServiceClient;
@@ -66,8 +66,10 @@ async fn serve() -> Channel {
 /// As `net` does, without its limits.
 async fn serve_all(listener: tokio::net::TcpListener, routes: Hot<Routes>) {
     loop {
-        let (stream, _) = listener.accept().await.expect("a connection");
-        let service = TowerToHyperService::new(routes.clone());
+        let (stream, peer) = listener.accept().await.expect("a connection");
+        let connection = Connection::new(Source::Tcp(peer), Vec::new());
+        let routes = routes.clone();
+        let service = hyper::service::service_fn(move |request| routes.answer(&connection, request));
         tokio::spawn(async move {
             let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
             let _ = http.serve_connection(TokioIo::new(stream), service).await;

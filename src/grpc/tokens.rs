@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 use super::answer::Answers;
 use super::decode::token::Wanted;
 use super::{Service, encode};
+use crate::broker::Basis;
 use crate::domain::audit::Call;
 use crate::domain::token::AccessToken;
 use crate::proto::token_service_server::TokenService;
@@ -19,7 +20,7 @@ impl TokenService for Service {
         self.0
             .answer(request, |front, call, message| async move {
                 let wanted = Wanted::read(&message.name, &message.scopes, message.min_remaining.as_ref())?;
-                Ok(encode::access_token(&*front.token(&call, &wanted).await?))
+                Ok(encode::access_token(&*front.token(&call, &wanted, &mut Basis::default()).await?))
             })
             .await
     }

@@ -11,6 +11,7 @@ use super::limits::violation;
 use super::requests::Asked as _;
 use super::status::{code, log_cause, retry_delay};
 use super::{Front, Service, encode};
+use crate::broker::Basis;
 use crate::domain::audit::Call;
 use crate::domain::error::{Error, Result};
 use crate::proto::verification_service_server::VerificationService;
@@ -31,7 +32,7 @@ impl VerificationService for Service {
     ) -> Result<Response<VerifyTokenResponse>, Status> {
         self.0
             .answer(request, |front, _, message| async move {
-                Ok(VerifyTokenResponse { verdict: Some(front.verdict(message).await?) })
+                Ok(VerifyTokenResponse { verdict: Some(front.verdict(message, &mut Basis::default()).await?) })
             })
             .await
     }
@@ -68,9 +69,14 @@ impl VerificationService for Service {
 }
 
 impl Front {
-    pub(super) async fn verdict(&self, message: VerifyTokenRequest) -> Result<verify_token_response::Verdict> {
+    /// `basis` gets what the verdict stands on.
+    pub(super) async fn verdict(
+        &self,
+        message: VerifyTokenRequest,
+        basis: &mut Basis,
+    ) -> Result<verify_token_response::Verdict> {
         let question = token::question(message)?;
-        Ok(encode::verdict(self.broker.verifier.verify(&question).await?))
+        Ok(encode::verdict(self.broker.verifier.verify(&question, basis).await?))
     }
 
     /// What a stream goes on with: an answer, its end, or `None` when the caller is gone.
@@ -90,7 +96,7 @@ impl Front {
         let verdict = async {
             token::correlation_id(&item.correlation_id)?;
             let request = required("request", item.request)?;
-            self.verdict(request).await.map_err(|error| error.within("request"))
+            self.verdict(request, &mut Basis::default()).await.map_err(|error| error.within("request"))
         };
         let verdict = match verdict.await {
             Ok(verify_token_response::Verdict::Verified(token)) => verify_tokens_response::Verdict::Verified(token),

@@ -28,10 +28,10 @@ use crowd::Guest;
 pub use limits::Limits;
 pub use listener::Listener;
 pub use seldom::Seldom;
-pub use serving::{Serving, serve};
+pub use serving::{Answers, Serving, serve};
 pub use tls::{Authorities, ClientCertificates, Tls, TlsError, TlsFiles};
 
-/// What is known of a connection once it stands. Cheap to clone; each request carries one among its extensions.
+/// What is known of a connection once it stands. Cheap to clone; each request comes with one.
 #[derive(Clone, Debug)]
 pub struct Connection(Arc<Proven>);
 
@@ -109,7 +109,7 @@ impl Connection {
 
     /// To be told when a caller was authenticated on it. From then on it does not give way to others.
     pub fn has_known_caller(&self) {
-        if let Some(guest) = &self.0.guest {
+        if let Some(guest) = self.0.guest.as_ref().filter(|guest| guest.is_stranger()) {
             guest.is_known();
         }
     }

@@ -13,14 +13,12 @@ use hyper::http::{Request, Response};
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service;
 
 use super::cores::Places;
 use super::crowd::{Crowd, Guest, Place};
@@ -36,21 +34,13 @@ use super::tls::HTTP_2;
 use super::turns::Turns;
 use super::{Connection, Cores, Limits, Listener, Shown, Source, Tls};
 
-/// What answers requests.
-pub trait Answers<B>:
-    Service<Request<Incoming>, Response = Response<B>, Error: std::error::Error + Send + Sync, Future: Send>
-    + Clone
-    + Send
-    + 'static
-{
-}
+/// What answers requests, each with the connection that it came by.
+pub trait Answers<In>: Clone + Send + Sync + 'static {
+    type Body: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static;
+    type Error: std::error::Error + Send + Sync + 'static;
+    type Answering: Future<Output = Result<Response<Self::Body>, Self::Error>> + Send + 'static;
 
-impl<B, S> Answers<B> for S where
-    S: Service<Request<Incoming>, Response = Response<B>, Error: std::error::Error + Send + Sync, Future: Send>
-        + Clone
-        + Send
-        + 'static
-{
+    fn answer(&self, connection: &Connection, request: Request<In>) -> Self::Answering;
 }
 
 /// Connections that are accepted and answered.
@@ -78,20 +68,16 @@ struct Host {
 }
 
 /// Accepts connections and answers their requests with `service`, until `draining` is cancelled. TCP speaks TLS where
-/// there is `tls`; a Unix socket never does. Each request carries its [`Connection`] among its extensions. Handshakes and
+/// there is `tls`; a Unix socket never does. Handshakes and
 /// strangers are on the runtime that this is called on, known callers on `cores`.
-pub fn serve<S, B>(
+pub fn serve(
     listeners: Vec<Listener>,
     tls: Option<Arc<Tls>>,
     limits: Limits,
-    service: S,
+    service: impl Answers<Incoming>,
     cores: &Cores,
     draining: CancellationToken,
-) -> Serving
-where
-    S: Answers<B>,
-    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
-{
+) -> Serving {
     let host = Arc::new(Host {
         tls,
         limits,
@@ -136,11 +122,7 @@ impl Serving {
 }
 
 impl Host {
-    async fn accept_all<S, B>(self: &Arc<Self>, listener: Listener, service: S)
-    where
-        S: Answers<B>,
-        B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
-    {
+    async fn accept_all(self: &Arc<Self>, listener: Listener, service: impl Answers<Incoming>) {
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -175,11 +157,7 @@ impl Host {
     }
 
     /// One connection from its first byte until its caller is known, which goes on elsewhere, or to its last.
-    async fn attend<S, B>(self: Arc<Self>, stream: Accepted, source: Source, place: Place, service: S)
-    where
-        S: Answers<B>,
-        B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
-    {
+    async fn attend(self: Arc<Self>, stream: Accepted, source: Source, place: Place, service: impl Answers<Incoming>) {
         let deadline = Instant::now() + self.limits.handshake_timeout;
         let (socket, moves) = Socket::new(stream);
         let handshake = timeout_at(deadline, in_turn(self.turns.clone(), self.shake_hands(socket, source)));
@@ -202,7 +180,7 @@ impl Host {
             place.guest().is_known();
         }
         let connection = Connection::of(place.guest().clone(), source, shown);
-        let service = Introducing { connection, inner: TowerToHyperService::new(service) };
+        let service = Introducing { connection, service };
         let http = http_2(&self.limits, Calls { guest: place.guest().clone(), turns: self.turns.clone() });
         let answering = Box::pin(http.serve_connection(TokioIo::new(stream), service));
         let mut conversation = Conversation { host: self.clone(), place, answering, is_leaving: false };
@@ -251,11 +229,7 @@ trait Answering: Future<Output = hyper::Result<()>> + Send {
     fn say_farewell(self: Pin<&mut Self>);
 }
 
-impl<S, B> Answering for http2::Connection<TokioIo<Box<dyn Stream>>, Introducing<TowerToHyperService<S>>, Calls>
-where
-    S: Answers<B> + Service<Request<Incoming>, Response = Response<B>>,
-    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
-{
+impl<S: Answers<Incoming>> Answering for http2::Connection<TokioIo<Box<dyn Stream>>, Introducing<S>, Calls> {
     fn say_farewell(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
@@ -352,22 +326,17 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Calls {
 }
 
 /// Gives each request the connection that it came by.
-#[derive(Clone)]
 struct Introducing<S> {
     connection: Connection,
-    inner: S,
+    service: S,
 }
 
-impl<S, B> hyper::service::Service<Request<B>> for Introducing<S>
-where
-    S: hyper::service::Service<Request<B>>,
-{
-    type Response = S::Response;
+impl<S: Answers<Incoming>> hyper::service::Service<Request<Incoming>> for Introducing<S> {
+    type Response = Response<S::Body>;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = S::Answering;
 
-    fn call(&self, mut request: Request<B>) -> S::Future {
-        request.extensions_mut().insert(self.connection.clone());
-        self.inner.call(request)
+    fn call(&self, request: Request<Incoming>) -> S::Answering {
+        self.service.answer(&self.connection, request)
     }
 }

@@ -10,6 +10,7 @@ mod policies;
 mod question;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Permissions {
     in_force: watch::Sender<Arc<InForce>>,
     /// Counts how often others came into force.
     changes: watch::Sender<u64>,
+    /// The same, to be read by every call.
+    version: AtomicU64,
     seen: Mutex<Seen>,
 }
 
@@ -57,6 +60,7 @@ impl Permissions {
             vocabulary,
             in_force: watch::Sender::new(Arc::new(in_force)),
             changes: watch::Sender::new(0),
+            version: AtomicU64::new(0),
             seen: Mutex::new(Seen { taken, refused: None }),
         })
     }
@@ -64,6 +68,12 @@ impl Permissions {
     /// What is in force now. One call is decided by one set, whatever comes meanwhile.
     pub fn in_force(&self) -> Arc<InForce> {
         self.in_force.borrow().clone()
+    }
+
+    /// Another one whenever other policies came into force. Whoever asks before they are decided by can tell afterwards
+    /// whether the decision is still that of the policies in force.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
     }
 
     /// Changes whenever other policies came into force.
@@ -114,6 +124,7 @@ impl Permissions {
                 tracing::info!(policies = in_force.count(), "changed policies are in force");
                 *seen = Seen { taken: documents, refused: None };
                 self.in_force.send_replace(Arc::new(in_force));
+                self.version.fetch_add(1, Ordering::SeqCst);
                 self.changes.send_modify(|count| *count += 1);
             }
             Err(error) => {

@@ -1,12 +1,13 @@
 //! Where connections come from: TCP, TLS and Unix sockets, and what each request is told of its own.
 
 use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use keyward::net::{
-    Authorities, ClientCertificates, Connection, Cores, Limits, Listener, Source, Tls, TlsFiles, serve,
+    Answers, Authorities, ClientCertificates, Connection, Cores, Limits, Listener, Source, Tls, TlsFiles, serve,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::http::{Request, Response};
@@ -25,8 +26,23 @@ const LIMITS: Limits = Limits {
     keepalive_interval: Duration::from_secs(30),
 };
 
+/// Answers with nothing, and keeps the connections of the requests.
+#[derive(Clone)]
+struct Witness(Arc<Mutex<Vec<Connection>>>);
+
+impl Answers<Incoming> for Witness {
+    type Body = String;
+    type Error = Infallible;
+    type Answering = Ready<Result<Response<String>, Infallible>>;
+
+    fn answer(&self, connection: &Connection, _: Request<Incoming>) -> Self::Answering {
+        self.0.lock().expect("whole").push(connection.clone());
+        ready(Ok(Response::new(String::new())))
+    }
+}
+
 #[tokio::test]
-async fn each_request_carries_its_connection() {
+async fn each_request_comes_with_its_connection() {
     let (_files, path) = folder();
     let authority = Authority::new("all");
     let (server, client) = (authority.issue(Leaf::server()), authority.issue(Leaf::client().dns("orders.example.org")));
@@ -45,12 +61,7 @@ async fn each_request_carries_its_connection() {
     ];
     let tcp = listeners[0].address().to_string();
     let seen: Arc<Mutex<Vec<Connection>>> = Arc::default();
-    let sees = seen.clone();
-    let service = tower::service_fn(move |request: Request<Incoming>| {
-        let connection = request.extensions().get::<Connection>().expect("a connection").clone();
-        sees.lock().expect("whole").push(connection);
-        std::future::ready(Ok::<_, Infallible>(Response::new(String::new())))
-    });
+    let service = Witness(seen.clone());
     let cores = Cores::start().expect("threads");
     let serving = serve(listeners, Some(tls), LIMITS, service, &cores, CancellationToken::new());
 
