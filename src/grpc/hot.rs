@@ -13,13 +13,15 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _};
 use http_body::{Body, Frame, SizeHint};
 use prost::Message;
 use prost::bytes::Bytes;
+use tokio::time::timeout;
 use tonic::codegen::http::request::Parts;
-use tonic::codegen::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use tonic::codegen::http::{self, HeaderMap, HeaderValue, Request, Response, header};
 use tonic::{Code, Status};
 use tower::Service;
 use tracing::{Instrument as _, Span};
@@ -28,13 +30,14 @@ use super::answer::{End, span_of};
 use super::caller::{CALL_ID_HEADER, authorization, call_id, call_id_value};
 use super::deadline::{self, at_once};
 use super::decode::token;
-use super::ready::{self, Ready, ReadyAnswers};
+use super::ready::{self, Method, Ready, ReadyAnswers};
 use super::requests::Asked;
 use super::shedding::{Place, Shed};
 use super::standing::source;
 use super::{Front, encode};
 use crate::broker::Basis;
 use crate::domain::audit::Call;
+use crate::domain::caller::Caller;
 use crate::domain::error::Result;
 use crate::net::{Answers, Connection};
 use crate::proto::{GetTokenRequest, VerifyTokenRequest, VerifyTokenResponse};
@@ -44,10 +47,16 @@ const VERIFY_TOKEN: &str = "/keyward.v1.VerificationService/VerifyToken";
 /// A message with its prefix. The longest token is 16 KiB.
 const MAX_BYTES: usize = 20 * 1024;
 const PREFIX_BYTES: usize = 5;
+/// How long the rest of a request may be behind its headers. It usually comes with them, and nearly always at once.
+const ON_ITS_WAY: Duration = Duration::from_millis(10);
+/// The most frames of a request that are looked at here.
+const MAX_FRAMES: usize = 8;
 
-/// Answers all calls, the hot ones here. Cheap to clone.
+/// Answers all calls, the hot ones here. Each connection is to have a clone of its own: what a call borrows is counted
+/// there, and no two processors count in one place.
 pub struct Hot<S>(Arc<Inner<S>>);
 
+#[derive(Clone)]
 struct Inner<S> {
     front: Arc<Front>,
     shed: Shed,
@@ -87,9 +96,9 @@ pub trait Incoming: Body<Data = Bytes, Error: Send + Unpin> + Send + Unpin + 'st
 
 impl<In: Body<Data = Bytes, Error: Send + Unpin> + Send + Unpin + 'static> Incoming for In {}
 
-impl<S> Clone for Hot<S> {
+impl<S: Clone> Clone for Hot<S> {
     fn clone(&self) -> Self {
-        Hot(self.0.clone())
+        Hot(Arc::new(Inner::clone(&self.0)))
     }
 }
 
@@ -152,7 +161,14 @@ impl<S: Others<In>, In: Incoming> Future for Answering<S, In> {
 struct Asking {
     parts: Parts,
     connection: Connection,
-    question: ready::Question,
+    method: Method,
+    message: Bytes,
+}
+
+impl Asking {
+    fn by<'a>(&'a self, caller: &'a Arc<Caller>) -> ready::Asked<'a> {
+        ready::Asked { method: self.method, message: &self.message, caller, source: source(Some(&self.connection)) }
+    }
 }
 
 impl<S> Inner<S> {
@@ -165,30 +181,56 @@ impl<S> Inner<S> {
     where
         S: Others<In>,
     {
-        let is_plain = is_plain(&request);
+        let method = hot_method(&request);
         let (parts, body) = request.into_parts();
         let mut body = Replayed::from(body);
-        let Some(message) = is_plain.then(|| body.whole_message()).flatten() else {
+        let Some(method) = method else {
             return Err(Box::pin(async move { self.pass_on(parts, connection, body).await }));
         };
-        let asking = Asking { question: ready::Question::new(parts.uri.path(), &message), parts, connection };
+        let Some(message) = body.whole_message() else {
+            return Err(Box::pin(async move { self.wait(parts, connection, method, body).await }));
+        };
+        let asking = Asking { parts, connection, method, message };
         match self.at_hand(&asking) {
             Some(answer) => Ok(answer),
-            None => Err(Box::pin(async move { self.answer(asking, message, body).await })),
+            None => Err(Box::pin(async move { self.answer(asking, body).await })),
+        }
+    }
+
+    /// Answers a message that is on its way. What is slow goes the long way, where it is bounded.
+    async fn wait<In: Incoming>(
+        &self,
+        parts: Parts,
+        connection: Connection,
+        method: Method,
+        mut body: Replayed<In>,
+    ) -> Answered<S, In>
+    where
+        S: Others<In>,
+    {
+        // Whether it came in time is looked at below.
+        let _ = timeout(ON_ITS_WAY, body.end()).await;
+        let Some(message) = body.whole_message() else {
+            return self.pass_on(parts, connection, body).await;
+        };
+        let asking = Asking { parts, connection, method, message };
+        match self.at_hand(&asking) {
+            Some(answer) => Ok(answer),
+            None => self.answer(asking, body).await,
         }
     }
 
     /// An answer that was given before and still holds, to a caller who was proven before. `None` where there is more to do,
     /// or something to say.
     fn at_hand<Out>(&self, asking: &Asking) -> Option<Response<Answer<Out>>> {
-        let Asking { parts: Parts { headers, .. }, connection, question } = asking;
+        let Asking { parts: Parts { headers, .. }, connection, .. } = asking;
         if tracing::enabled!(tracing::Level::DEBUG) {
             return None;
         }
         let (broker, callers) = (&self.front.broker, &self.front.callers);
         let now = broker.now();
         let caller = callers.proven(connection, &authorization(headers), now)?;
-        let ready = self.ready.find(question, &caller, source(Some(connection)))?;
+        let ready = self.ready.find(&asking.by(&caller))?;
         let stands = ready.since <= now && broker.stands(&ready.basis, now);
         if !stands || ready.policies != self.front.permissions.version() {
             return None;
@@ -200,13 +242,13 @@ impl<S> Inner<S> {
     }
 
     /// Makes the answer.
-    async fn answer<In: Incoming>(&self, asking: Asking, message: Bytes, mut body: Replayed<In>) -> Answered<S, In>
+    async fn answer<In: Incoming>(&self, asking: Asking, mut body: Replayed<In>) -> Answered<S, In>
     where
         S: Others<In>,
     {
-        let wanted = Wanted::read(asking.parts.uri.path(), &message[PREFIX_BYTES..]);
+        let wanted = Wanted::read(asking.method, &asking.message[PREFIX_BYTES..]);
         let (Some(wanted), Some(place)) = (wanted, self.shed.place(&asking.connection)) else {
-            body.read_again(message);
+            body.read_again(asking.message);
             return self.pass_on(asking.parts, asking.connection, body).await;
         };
         let made = match wanted {
@@ -274,7 +316,7 @@ impl<S> Inner<S> {
                 Ok((caller, message)) => {
                     end.with(Code::Ok);
                     let ready = Ready { message: message.clone(), basis, policies, since };
-                    self.ready.keep(asking.question, caller, source(Some(connection)), ready);
+                    self.ready.keep(&asking.by(&caller), ready);
                     Ok(message)
                 }
                 Err(error) => {
@@ -295,12 +337,17 @@ impl<S> Inner<S> {
 /// The call's id and the framed answer.
 type Made = Result<(Arc<str>, Bytes), Status>;
 
-fn is_plain<In>(request: &Request<In>) -> bool {
-    let is_hot = [GET_TOKEN, VERIFY_TOKEN].contains(&request.uri().path());
+/// `None` for every other method, and for a request that is anything but plain.
+fn hot_method<In>(request: &Request<In>) -> Option<Method> {
+    let method = match request.uri().path() {
+        GET_TOKEN => Method::GetToken,
+        VERIFY_TOKEN => Method::VerifyToken,
+        _ => return None,
+    };
     let headers = request.headers();
     let is_identity = headers.get("grpc-encoding").is_none_or(|encoding| encoding == "identity");
     let is_grpc = headers.get(header::CONTENT_TYPE).is_some_and(|content| content == "application/grpc");
-    is_hot && is_identity && is_grpc && request.method() == Method::POST
+    (is_identity && is_grpc && request.method() == http::Method::POST).then_some(method)
 }
 
 enum Wanted {
@@ -310,10 +357,10 @@ enum Wanted {
 
 impl Wanted {
     /// `None` for what cannot be decoded.
-    fn read(path: &str, message: &[u8]) -> Option<Self> {
-        match path {
-            GET_TOKEN => GetTokenRequest::decode(message).ok().map(Wanted::Token),
-            _ => VerifyTokenRequest::decode(message).ok().map(Wanted::Verdict),
+    fn read(method: Method, message: &[u8]) -> Option<Self> {
+        match method {
+            Method::GetToken => GetTokenRequest::decode(message).ok().map(Wanted::Token),
+            Method::VerifyToken => VerifyTokenRequest::decode(message).ok().map(Wanted::Verdict),
         }
     }
 }
@@ -400,7 +447,7 @@ struct NoBody;
 
 /// The body of a request, from its beginning, also where something of it was read already.
 pub struct Replayed<In: Body> {
-    /// What was read and is to be read again: at most two frames.
+    /// What was read and is to be read again: at most [`MAX_FRAMES`].
     begun: VecDeque<Result<Frame<Bytes>, In::Error>>,
     rest: In,
 }
@@ -415,21 +462,57 @@ impl<In: Body<Data = Bytes> + Unpin> Replayed<In> {
     /// The one message that the body is, with its prefix, where all of it is there and it is not compressed. Otherwise all
     /// that was looked at is there to be read again.
     fn whole_message(&mut self) -> Option<Bytes> {
-        let first = self.next()?;
-        let Some(data) = first.as_ref().ok().and_then(Frame::data_ref).cloned() else {
+        if self.begun.is_empty() {
+            let first = self.next()?;
+            // Nearly always that is all, and then it need not be kept.
+            if let (Some(data), true) = (first.as_ref().ok().and_then(Frame::data_ref), self.rest.is_end_stream())
+                && is_one_message(data)
+            {
+                return Some(data.clone());
+            }
             self.begun.push_back(first);
-            return None;
-        };
-        // Some clients say with the data that it is the end, others with an empty frame after it.
-        let second = if self.rest.is_end_stream() { None } else { self.next() };
-        let is_empty = |frame: &Frame<Bytes>| frame.data_ref().is_some_and(Bytes::is_empty);
-        let is_end = second.as_ref().is_none_or(|second| second.as_ref().is_ok_and(is_empty));
-        if is_end && self.rest.is_end_stream() && data.len() <= MAX_BYTES && is_one_message(&data) {
-            return Some(data);
         }
-        self.begun.push_back(first);
-        self.begun.extend(second);
-        None
+        // Some clients say with the data that it is the end, others with an empty frame after it.
+        while !self.is_over()
+            && let Some(frame) = self.next()
+        {
+            self.begun.push_back(frame);
+        }
+        if !self.rest.is_end_stream() {
+            return None;
+        }
+        let mut whole = Bytes::new();
+        for frame in &self.begun {
+            let piece = frame.as_ref().ok()?.data_ref()?;
+            whole = match (whole.is_empty(), piece.is_empty()) {
+                (true, _) => piece.clone(),
+                (false, true) => whole,
+                (false, false) => [&whole[..], &piece[..]].concat().into(),
+            };
+        }
+        if !is_one_message(&whole) {
+            return None;
+        }
+        self.begun.clear();
+        Some(whole)
+    }
+
+    /// Returns when all of it is there, or too much.
+    async fn end(&mut self) {
+        while !self.is_over() {
+            let next = poll_fn(|cx| Pin::new(&mut self.rest).poll_frame(cx)).await;
+            let Some(frame) = next else { return };
+            self.begun.push_back(frame);
+        }
+    }
+
+    /// Whether there is no more, or more than is looked at here.
+    fn is_over(&self) -> bool {
+        let length = |frame: &Result<Frame<Bytes>, In::Error>| {
+            frame.as_ref().ok().and_then(Frame::data_ref).map_or(MAX_BYTES, Bytes::len)
+        };
+        let bytes: usize = self.begun.iter().map(length).sum();
+        self.rest.is_end_stream() || self.begun.len() >= MAX_FRAMES || bytes > MAX_BYTES
     }
 
     fn read_again(&mut self, data: Bytes) {
@@ -442,10 +525,11 @@ impl<In: Body<Data = Bytes> + Unpin> Replayed<In> {
     }
 }
 
+/// Not compressed, alone, and not too long.
 fn is_one_message(data: &[u8]) -> bool {
     let Some((&[is_compressed, a, b, c, d], message)) = data.split_first_chunk::<PREFIX_BYTES>() else { return false };
     let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-    is_compressed == 0 && length == message.len()
+    is_compressed == 0 && length == message.len() && data.len() <= MAX_BYTES
 }
 
 impl<In: Body<Data = Bytes> + Unpin> Body for Replayed<In>

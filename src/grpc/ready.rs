@@ -6,17 +6,18 @@
 //! after somebody was told of a change that makes another answer of it. That leaves the caller's proof and the number of their calls,
 //! which are looked at in each call, before.
 //!
-//! A message may be a token that somebody else was given, so it is kept as its SHA-256; an answer is wiped once nobody
-//! sends it any more.
+//! A message may be a token that was given to somebody else. It is kept as it is, since comparing it costs a tenth of
+//! digesting it and nothing has to be believed of a hash; it is wiped when it is dropped.
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
 use equivalent::Equivalent;
+use foldhash::quality::RandomState;
 use jiff::Timestamp;
 use prost::bytes::Bytes;
+use zeroize::Zeroizing;
 
 use crate::broker::Basis;
 use crate::domain::caller::Caller;
@@ -26,7 +27,8 @@ const MAX_BYTES: u64 = 32 << 20;
 /// About what an answer takes beside its message.
 const LEAST_BYTES: usize = 512;
 
-pub struct ReadyAnswers(moka::sync::Cache<Key, Arc<Ready>>);
+#[derive(Clone)]
+pub struct ReadyAnswers(moka::sync::Cache<Key, Arc<Ready>, RandomState>);
 
 /// An answer.
 pub struct Ready {
@@ -39,63 +41,64 @@ pub struct Ready {
     pub since: Timestamp,
 }
 
-/// What is asked: the SHA-256 of method and message.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Question([u8; 32]);
-
-impl Question {
-    pub fn new(method: &str, message: &[u8]) -> Self {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(method.as_bytes());
-        // No path has a zero in it, so it ends there.
-        context.update(&[0]);
-        context.update(message);
-        let mut hash = [0; 32];
-        hash.copy_from_slice(context.finish().as_ref());
-        Question(hash)
-    }
-}
-
 impl ReadyAnswers {
     pub fn new() -> Self {
-        let weight = |_: &Key, ready: &Arc<Ready>| u32::try_from(LEAST_BYTES + ready.message.len()).unwrap_or(u32::MAX);
-        ReadyAnswers(moka::sync::Cache::builder().max_capacity(MAX_BYTES).weigher(weight).build())
+        let weight = |key: &Key, ready: &Arc<Ready>| {
+            u32::try_from(LEAST_BYTES + key.message.len() + ready.message.len()).unwrap_or(u32::MAX)
+        };
+        let cache = moka::sync::Cache::builder().max_capacity(MAX_BYTES).weigher(weight);
+        ReadyAnswers(cache.build_with_hasher(RandomState::default()))
     }
 
     /// What was answered last. Whether it still holds is for whoever asks.
-    pub fn find(&self, question: &Question, caller: &Arc<Caller>, source: Option<IpAddr>) -> Option<Arc<Ready>> {
-        self.0.get(&Asked { question, caller, source })
+    pub fn find(&self, asked: &Asked<'_>) -> Option<Arc<Ready>> {
+        self.0.get(asked)
     }
 
-    pub fn keep(&self, question: Question, caller: Arc<Caller>, source: Option<IpAddr>, ready: Ready) {
-        self.0.insert(Key { question, caller, source }, Arc::new(ready));
+    pub fn keep(&self, asked: &Asked<'_>, ready: Ready) {
+        let key = Key {
+            method: asked.method,
+            message: Zeroizing::new(asked.message.into()),
+            caller: asked.caller.clone(),
+            source: asked.source,
+        };
+        self.0.insert(key, Arc::new(ready));
     }
 }
 
 /// Who asks what, from where.
+pub struct Asked<'a> {
+    pub method: Method,
+    pub message: &'a [u8],
+    pub caller: &'a Arc<Caller>,
+    pub source: Option<IpAddr>,
+}
+
+/// The same, to be kept.
 struct Key {
-    question: Question,
+    method: Method,
+    message: Zeroizing<Box<[u8]>>,
     caller: Arc<Caller>,
     source: Option<IpAddr>,
 }
 
-/// The same, to look it up without a copy.
-struct Asked<'a> {
-    question: &'a Question,
-    caller: &'a Arc<Caller>,
-    source: Option<IpAddr>,
+/// The methods whose answers are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    GetToken,
+    VerifyToken,
 }
 
 impl Key {
     fn asked(&self) -> Asked<'_> {
-        Asked { question: &self.question, caller: &self.caller, source: self.source }
+        Asked { method: self.method, message: &self.message, caller: &self.caller, source: self.source }
     }
 }
 
 impl PartialEq for Asked<'_> {
     fn eq(&self, other: &Self) -> bool {
         let is_same_caller = Arc::ptr_eq(self.caller, other.caller) || self.caller == other.caller;
-        self.question == other.question && self.source == other.source && is_same_caller
+        self.method == other.method && self.message == other.message && self.source == other.source && is_same_caller
     }
 }
 
@@ -109,7 +112,7 @@ impl Eq for Key {}
 
 impl Hash for Asked<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.question.hash(state);
+        self.message.hash(state);
         self.caller.principal.hash(state);
     }
 }

@@ -6,7 +6,7 @@
 //! an honest caller is a stranger for the few milliseconds until its first call.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::time::Instant;
@@ -33,11 +33,16 @@ pub(super) struct Guest {
     id: u64,
     crowd: Weak<Crowd>,
     is_known: AtomicBool,
-    calls: AtomicUsize,
-    /// When the last call ended, or the connection began.
-    idle_since: Mutex<Instant>,
+    calls: Mutex<Calls>,
     /// Cancelled when it gives way.
     gives_way: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Calls {
+    under_way: usize,
+    /// When the last one ended, or the connection began. It counts while none is under way.
+    idle_since: Instant,
 }
 
 /// The place of a connection, left when it is dropped.
@@ -65,8 +70,7 @@ impl Crowd {
             id,
             crowd: Arc::downgrade(self),
             is_known: AtomicBool::new(false),
-            calls: AtomicUsize::new(0),
-            idle_since: Mutex::new(Instant::now()),
+            calls: Mutex::new(Calls { under_way: 0, idle_since: Instant::now() }),
             gives_way: CancellationToken::new(),
         });
         guests.all.insert(id, guest.clone());
@@ -100,7 +104,7 @@ impl Guests {
 
 impl Guest {
     pub(super) fn calls(&self) -> usize {
-        self.calls.load(Ordering::Relaxed)
+        self.lock().under_way
     }
 
     pub(super) fn is_known(&self) {
@@ -123,14 +127,17 @@ impl Guest {
 
     /// Since when no call is under way; `None` while one is.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        // Asked first: when no call is under way any more, the time of its end is there.
-        let is_idle = self.calls.load(Ordering::Acquire) == 0;
-        let since = *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner);
-        is_idle.then_some(since)
+        let calls = self.lock();
+        (calls.under_way == 0).then_some(calls.idle_since)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Calls> {
+        // Nothing panics while it is held.
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn begin_call(self: &Arc<Self>) -> UnderWay {
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.lock().under_way += 1;
         UnderWay(self.clone())
     }
 }
@@ -153,8 +160,12 @@ impl Drop for Place {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        *self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.0.calls.fetch_sub(1, Ordering::Release);
+        let mut calls = self.0.lock();
+        calls.under_way -= 1;
+        // A clock costs more than the rest, and under load no call is the last.
+        if calls.under_way == 0 {
+            calls.idle_since = Instant::now();
+        }
     }
 }
 

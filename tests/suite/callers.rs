@@ -23,7 +23,7 @@ use issuer::Issuer;
 pub const AUDIENCE: &str = "keyward.example.org";
 
 /// Whoever a grant of these tests makes an operator.
-fn operator(caller: &str) -> CallerGrant {
+pub fn operator(caller: &str) -> CallerGrant {
     CallerGrant { caller: caller.to_owned(), role: Some("operator".to_owned()), ..Default::default() }
 }
 
@@ -33,7 +33,7 @@ fn only(callers: Callers) -> impl FnOnce(&mut Config) {
 }
 
 /// An issuer whose keys are in a file.
-fn trusted(issuer: &Issuer) -> TokenIssuer {
+pub fn trusted(issuer: &Issuer) -> TokenIssuer {
     TokenIssuer {
         issuer: issuer.name.clone(),
         audience: AUDIENCE.to_owned(),

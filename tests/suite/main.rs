@@ -33,6 +33,7 @@ mod operations;
 mod peers;
 mod permission;
 mod readme;
+mod ready;
 mod reconciling;
 mod replacement;
 mod requests;

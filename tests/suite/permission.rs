@@ -13,7 +13,7 @@ use tonic::Code;
 use crate::harness::{Binary, Daemon, folder, refusal};
 
 /// Looks for changes as often as a configuration may ask for.
-fn with_policies(path: &Path) -> impl FnOnce(&mut Config) {
+pub fn with_policies(path: &Path) -> impl FnOnce(&mut Config) {
     let path = path.to_owned();
     |config| {
         config.permission.policies = Some(path);
@@ -27,7 +27,7 @@ async fn get_tenant(daemon: &Daemon, name: &str) -> Result<proto::Tenant, tonic:
 }
 
 /// Looks until it is so.
-async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+pub async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     let mut looks = tokio::time::interval(Duration::from_millis(20));
     let end = async {
         while !is_so().await {
