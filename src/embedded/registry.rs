@@ -214,7 +214,7 @@ fn one(parts: Option<Parts>) -> Result<Option<StoredRecord>, Failure> {
 
 /// The first key, in byte order, after all that start with `prefix`; `None` when nothing comes after them. SQLite
 /// compares text as UTF-8 bytes, whose order is that of the characters.
-fn successor(prefix: &str) -> Option<String> {
+pub(super) fn successor(prefix: &str) -> Option<String> {
     let mut rest = prefix.to_owned();
     while let Some(last) = rest.pop() {
         let next = match u32::from(last) + 1 {

@@ -16,7 +16,7 @@ use super::sealing::Sealing;
 const APPLICATION_ID: i32 = 0x4B57_5244;
 
 /// The schema of version `n` is that of version `n - 1` after `MIGRATIONS[n - 1]`. Never change one that was released.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 const VERSION_1: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -94,6 +94,11 @@ const VERSION_2: &str = "
     -- Owners are found by the app client's id alone, so it comes first in their keys.
     UPDATE records SET key = substr(key, instr(key, ' ') + 1) || ' ' || substr(key, 1, instr(key, ' ') - 1)
         WHERE shelf = 'owner';
+";
+
+/// Every write to the vault looks for secrets whose recovery window is over.
+const VERSION_3: &str = "
+    CREATE INDEX secrets_deletion ON secrets (deletion_time) WHERE deletion_time IS NOT NULL;
 ";
 
 /// Makes the file ours, or finds that it is, and brings its schema up to date. Gives the keys that open it.

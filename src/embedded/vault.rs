@@ -18,6 +18,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use zeroize::Zeroizing;
 
 use super::Distance;
+use super::registry::successor;
 use super::sealing::{Place, Sealing};
 use super::store::{Asking, Failure, Store, limit_of, text_of};
 use crate::broker::ports::{Fault, Label, Peer, PortPage, PortResult, SecretDocument, Vault, Wanted};
@@ -33,6 +34,9 @@ const MAX_WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Names on a page.
 const PAGE: usize = 100;
+
+/// Made on every write, so it must not look through all secrets.
+pub(super) const PURGE: &str = "DELETE FROM secrets WHERE deletion_time <= ?1";
 
 const CURRENT: &str = "AWSCURRENT";
 const PENDING: &str = "AWSPENDING";
@@ -221,12 +225,15 @@ impl Vault for SqliteVault {
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> PortResult<PortPage<SecretName>> {
         self.distance.travel().await;
-        let (prefix, after) = (prefix.to_owned(), after.unwrap_or_default().to_owned());
+        let (first, end, after) = (prefix.to_owned(), successor(prefix), after.unwrap_or_default().to_owned());
         let query = move |tx: &Transaction<'_>| {
-            let sql = "SELECT name FROM secrets WHERE deletion_time IS NULL AND substr(name, 1, length(?1)) = ?1
-                       AND name > ?2 ORDER BY name LIMIT ?3";
+            let sql = "SELECT name FROM secrets WHERE deletion_time IS NULL AND name >= ?1
+                       AND (?2 IS NULL OR name < ?2) AND name > ?3 ORDER BY name LIMIT ?4";
             let mut statement = tx.prepare_cached(sql)?;
-            let names = statement.query_map(params![prefix, after, limit_of(PAGE)], |row| row.get::<_, String>(0))?;
+            // The lower bound is one value, so that a page far into the list starts there.
+            let start = first.as_str().max(after.as_str());
+            let place = params![start, end, after, limit_of(PAGE)];
+            let names = statement.query_map(place, |row| row.get::<_, String>(0))?;
             let parse = |name: rusqlite::Result<String>| {
                 SecretName::parse("name", &name?).map_err(|_| Failure::broken("secret's name"))
             };
@@ -300,6 +307,6 @@ fn prune(tx: &Transaction<'_>, name: &SecretName) -> Result<(), Failure> {
 
 /// Takes out the secrets whose recovery window is over.
 fn purge(tx: &Transaction<'_>, now: Timestamp) -> Result<(), Failure> {
-    tx.prepare_cached("DELETE FROM secrets WHERE deletion_time <= ?1")?.execute([text_of(now)])?;
+    tx.prepare_cached(PURGE)?.execute([text_of(now)])?;
     Ok(())
 }

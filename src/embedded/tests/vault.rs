@@ -3,6 +3,7 @@
 use super::*;
 use crate::broker::ports::{Label, Wanted};
 use crate::domain::rotation::Labels;
+use crate::embedded::vault::PURGE;
 
 async fn labels(world: &World) -> Option<Labels> {
     world.vault().labels(&name("a")).await.expect("labels")
@@ -196,4 +197,13 @@ async fn a_document_moved_to_another_place_does_not_open() {
     connection.execute(swap, []).expect("moved");
     let error = world.vault().read(&name("a"), Wanted::Current).await.expect_err("does not open");
     assert!(error.is(Fault::Broken) && error.to_string().contains("v1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_write_does_not_look_through_all_secrets() {
+    let world = World::new().await;
+    let file = rusqlite::Connection::open(world.file()).expect("opened");
+    let explain = format!("EXPLAIN QUERY PLAN {}", PURGE);
+    let plan: String = file.query_row(&explain, ["2024"], |row| row.get(3)).expect("a plan");
+    assert!(plan.starts_with("SEARCH secrets USING") && plan.contains("secrets_deletion"), "{plan}");
 }
