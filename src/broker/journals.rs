@@ -174,11 +174,11 @@ impl Journals {
         if let Some(time) = self.rotator.start_due(now).await? {
             sooner(time);
         }
-        for (due_time, journal) in self.world.records.due::<Journal>(self.batch()).await? {
-            if due_time > now {
-                sooner(due_time);
-                break;
-            }
+        let due = self.world.records.due::<Journal>(now, self.batch()).await?;
+        if let Some(time) = due.next.filter(|time| *time > now) {
+            sooner(time);
+        }
+        for journal in due.records {
             if self.flights.is_under_way(&journal.task) {
                 continue;
             }

@@ -5,7 +5,6 @@
 //! - Tenants, clients, credentials, owners, issuers, pools and revoked tokens are read through bounded views in memory. A commit
 //!   drops what it touches, before it is answered: a caller who has been told of a change sees it.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -15,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use super::api::{Listing, Page};
 use super::basis::{Basis, Changes, Subject};
+use super::lapsing::Lapsing;
 use super::ports::{Action, ChangeSet, Fault, Peer, PortError, Registry, Shelf, StoredRecord, Write};
 use super::views::View;
 use crate::domain::audit::{Event, NumberedEvent};
@@ -61,7 +61,7 @@ pub struct IssuerPool {
 }
 
 pub struct Records {
-    registry: Arc<dyn Registry>,
+    pub(super) registry: Arc<dyn Registry>,
     tenants: View<Tenant>,
     clients: View<Client>,
     credentials: View<Credential>,
@@ -74,7 +74,7 @@ pub struct Records {
     changes: Changes,
     last_event: watch::Sender<u64>,
     due: Notify,
-    watched: Mutex<HashMap<TenantId, watch::Sender<()>>>,
+    watched: Mutex<Lapsing<TenantId, watch::Sender<()>>>,
 }
 
 impl Records {
@@ -94,7 +94,7 @@ impl Records {
             changes: Changes::new(),
             last_event: watch::Sender::new(last_event),
             due: Notify::new(),
-            watched: Mutex::default(),
+            watched: Mutex::new(Lapsing::new(|sender| sender.receiver_count() > 0)),
         })
     }
 
@@ -132,13 +132,6 @@ impl Records {
         let kept: Vec<_> = stored.into_iter().take(page.size).collect();
         let next = kept.last().filter(|_| more).map(|last| last.key.clone());
         Ok(Listing { items: kept.into_iter().map(decode).collect::<Result<_>>()?, next })
-    }
-
-    /// The earliest records that have a due time, due or not, with that time.
-    pub async fn due<T: Record>(&self, limit: usize) -> Result<Vec<(Timestamp, Versioned<T>)>> {
-        let stored = self.registry.due(T::SHELF, limit).await?;
-        let timed = stored.into_iter().filter_map(|record| record.due_time.map(|time| (time, record)));
-        timed.map(|(time, record)| Ok((time, decode(record)?))).collect()
     }
 
     /// Makes the change, all of it or nothing.
@@ -228,9 +221,7 @@ impl Records {
     /// Changes whenever the tenant or one of its clients does.
     pub fn watch_tenant(&self, tenant: &TenantId) -> watch::Receiver<()> {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever stopped watching is forgotten when somebody else starts.
-        watched.retain(|_, sender| sender.receiver_count() > 0);
-        watched.entry(tenant.clone()).or_insert_with(|| watch::Sender::new(())).subscribe()
+        watched.entry(tenant.clone(), || watch::Sender::new(())).subscribe()
     }
 
     fn tell_watchers(&self, tenant: &str) {
@@ -359,7 +350,7 @@ impl Change {
     }
 }
 
-fn decode<T: Record>(stored: StoredRecord) -> Result<Versioned<T>> {
+pub(super) fn decode<T: Record>(stored: StoredRecord) -> Result<Versioned<T>> {
     let value = serde_json::from_slice(&stored.body).map_err(|error| {
         let detail = format!("{:?} {}: {error}", T::SHELF, stored.key);
         Error::from(PortError::new(Peer::Registry, Fault::Broken, "decoding a record", detail))

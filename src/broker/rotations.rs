@@ -238,17 +238,8 @@ impl Rotator {
     /// Starts the scheduled rotations that are due, and says when the next one is.
     pub async fn start_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         const BATCH: usize = 64;
-        // Mostly none is due, and this is asked after every change.
-        match self.world.records.due::<Client>(1).await?.first() {
-            Some((due_time, _)) if *due_time <= now => {}
-            next => return Ok(next.map(|(due_time, _)| *due_time)),
-        }
-        let batch = self.world.records.due::<Client>(BATCH).await?;
-        let full = batch.len() == BATCH;
-        for (due_time, client) in batch {
-            if due_time > now {
-                return Ok(Some(due_time));
-            }
+        let due = self.world.records.due::<Client>(now, BATCH).await?;
+        for client in due.records {
             let call = Call {
                 principal: Principal::Keyward,
                 method: "keyward.schedule/rotate".into(),
@@ -262,8 +253,7 @@ impl Rotator {
                 self.schedule_again(&client, now).await?;
             }
         }
-        // There may be more than one batch: look again at once.
-        Ok(full.then_some(now))
+        Ok(due.next)
     }
 
     async fn schedule_again(&self, client: &Versioned<Client>, now: Timestamp) -> Result<()> {

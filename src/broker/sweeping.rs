@@ -77,12 +77,8 @@ impl Sweeping {
 
     /// Forgets whose an app client was, once its last token has expired.
     async fn forget_app_clients(&self, now: Timestamp) -> Result<Option<Timestamp>> {
-        let batch = self.world.records.due::<Owner>(BATCH).await?;
-        let full = batch.len() == BATCH;
-        for (due_time, owner) in batch {
-            if due_time > now {
-                return Ok(Some(due_time));
-            }
+        let due = self.world.records.due::<Owner>(now, BATCH).await?;
+        for owner in due.records {
             let mut change = Change::housekeeping().delete(&owner);
             let client: Option<Versioned<Client>> = self.world.records.get(&client_key(&owner.client)).await?;
             if let Some(client) = client.filter(|client| owner.is_of(client)) {
@@ -97,23 +93,18 @@ impl Sweeping {
                 _ => {}
             }
         }
-        // There may be more than one batch: look again at once.
-        Ok(full.then_some(now))
+        Ok(due.next)
     }
 
     async fn drop_due<T: Record>(&self, now: Timestamp) -> Result<Option<Timestamp>> {
-        let batch = self.world.records.due::<T>(BATCH).await?;
-        let full = batch.len() == BATCH;
-        for (due_time, record) in batch {
-            if due_time > now {
-                return Ok(Some(due_time));
-            }
+        let due = self.world.records.due::<T>(now, BATCH).await?;
+        for record in due.records {
             match self.world.records.commit(Change::housekeeping().delete(&record)).await {
                 Err(error) if error.reason() != Reason::ConcurrentChange => return Err(error),
                 _ => {}
             }
         }
-        Ok(full.then_some(now))
+        Ok(due.next)
     }
 
     async fn prune_events(&self, now: Timestamp) -> Result<Timestamp> {
