@@ -19,6 +19,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::aws::{self, Aws, ConnectError};
+use crate::broker::background::Background;
 use crate::broker::ports::Clock;
 use crate::broker::settings::{JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings};
 use crate::broker::{Broker, Ports};
@@ -80,7 +81,8 @@ pub struct Running {
     stopping: CancellationToken,
     tracker: TaskTracker,
     server: Serving,
-    cores: Cores,
+    /// Its threads serve for as long as the daemon runs.
+    _cores: Cores,
     config: Config,
     /// Held for as long as the daemon runs.
     _data_lock: File,
@@ -114,13 +116,14 @@ pub async fn start_for(
 
     let data_lock = lock_data_folder(&config.data_dir)?;
     let (tracker, draining, stopping) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+    let background = Background::here(tracker.clone());
     let tls = serving::load_tls(&config, clock.clone())?;
     let ports = through(open_backend(&config, clock.clone()).await?);
-    let broker = Broker::open(ports, settings(&config), tracker.clone()).await.map_err(unreadable)?;
+    let broker = Broker::open(ports, settings(&config), background.clone()).await.map_err(unreadable)?;
     let broker = Arc::new(broker);
     let callers = match callers {
         Some(callers) => callers,
-        None => calling::callers(&config, broker.logins.clone(), clock.clone(), tracker.clone())?,
+        None => calling::callers(&config, broker.logins.clone(), clock.clone(), background.clone())?,
     };
 
     let audit_file = audit::open_file(&config, &broker, clock.clone(), &tracker, &stopping).await?;
@@ -133,7 +136,7 @@ pub async fn start_for(
     let front = Front {
         broker: broker.clone(),
         shutdown: draining.clone(),
-        tasks: tracker.clone(),
+        background,
         limits: Limits {
             message_bytes: config.grpc.max_message_bytes,
             call_duration: config.grpc.request_timeout,
@@ -167,7 +170,7 @@ pub async fn start_for(
         stopping,
         tracker,
         server,
-        cores,
+        _cores: cores,
         config,
         _data_lock: data_lock,
     })
@@ -204,10 +207,7 @@ impl Running {
             late => Drained::Late(late),
         };
         self.stopping.cancel();
-        let drained = calls.and(drain(self.tracker, deadline).await);
-        // Changes that calls had begun may have gone on there.
-        drop(self.cores);
-        drained
+        calls.and(drain(self.tracker, deadline).await)
     }
 }
 

@@ -1,6 +1,6 @@
 //! One flight for each key: the first to ask starts it, everybody who asks meanwhile waits for the same result.
 //!
-//! The work runs as a tracked task of its own. So nobody's going away stops it for the others, a drain waits for it,
+//! The work runs as a task of its own in the background. So nobody's going away stops it for the others, a drain waits for it,
 //! and its result is shared, success and failure alike. A flight is over before anyone learns its result: whoever asks
 //! after that starts a new one.
 
@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use tokio::sync::oneshot;
-use tokio_util::task::TaskTracker;
 
+use super::background::Background;
 use crate::domain::error::{Error, Result};
 
 pub struct Flights<K, T> {
     under_way: Arc<Mutex<HashMap<K, Flight<T>>>>,
-    tracker: TaskTracker,
+    background: Background,
 }
 
 /// The result, for any number of those who wait.
@@ -29,8 +29,8 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    pub fn new(tracker: TaskTracker) -> Self {
-        Flights { under_way: Arc::default(), tracker }
+    pub fn new(background: Background) -> Self {
+        Flights { under_way: Arc::default(), background }
     }
 
     /// Joins the flight of `key`, or starts it with what `work` gives.
@@ -52,7 +52,7 @@ where
 
         let entry = Entry { under_way: self.under_way.clone(), key };
         let work = work();
-        self.tracker.spawn(async move {
+        self.background.spawn(async move {
             let result = work.await;
             drop(entry);
             // Nobody may be waiting any more.
@@ -88,12 +88,13 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::sync::Semaphore;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
 
     #[tokio::test]
     async fn a_thousand_callers_make_one_flight_and_one_who_leaves_stops_nothing() {
-        let flights = Flights::<&str, usize>::new(TaskTracker::new());
+        let flights = Flights::<&str, usize>::new(Background::here(TaskTracker::new()));
         let started = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Semaphore::new(0));
         let mut waiting: Vec<_> = (0..1000)
@@ -116,7 +117,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_error_and_the_next_flight_starts_afresh() {
-        let flights = Flights::<u8, u8>::new(TaskTracker::new());
+        let flights = Flights::<u8, u8>::new(Background::here(TaskTracker::new()));
         let crash = flights.join(1, || async { panic!("a fault of ours") });
         assert!(crash.await.is_err());
         assert_eq!(flights.join(1, || async { Ok(7) }).await.expect("landed"), 7);

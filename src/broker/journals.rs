@@ -10,8 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use super::background::Background;
 use super::flights::{Flight, Flights};
 use super::issuing::Issuing;
 use super::onboarding::Onboarding;
@@ -34,7 +34,7 @@ pub struct Journals {
     sweeping: Arc<Sweeping>,
     flights: Flights<Task, ()>,
     slots: Arc<Semaphore>,
-    tracker: TaskTracker,
+    background: Background,
 }
 
 impl Journals {
@@ -44,11 +44,11 @@ impl Journals {
         issuing: Arc<Issuing>,
         rotator: Arc<Rotator>,
         sweeping: Arc<Sweeping>,
-        tracker: TaskTracker,
+        background: Background,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(world.settings.journal.concurrency));
-        let flights = Flights::new(tracker.clone());
-        Journals { world, onboarding, issuing, rotator, sweeping, flights, slots, tracker }
+        let flights = Flights::new(background.clone());
+        Journals { world, onboarding, issuing, rotator, sweeping, flights, slots, background }
     }
 
     /// Why the task is not done yet, as far as it has failed.
@@ -185,7 +185,7 @@ impl Journals {
             // With every slot taken, the end of any run asks for another look.
             let Ok(slot) = self.slots.clone().try_acquire_owned() else { break };
             let (this, task) = (self.clone(), journal.value.task);
-            self.tracker.spawn(async move {
+            self.background.spawn(async move {
                 // A failure is in the log and in the journal.
                 let _ = this.run(task).await;
                 drop(slot);

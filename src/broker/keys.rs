@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use jsonwebtoken::DecodingKey;
-use tokio_util::task::TaskTracker;
 
+use super::background::Background;
 use super::basis::Basis;
 use super::flights::Flights;
 use super::ports::PublicKey;
@@ -43,8 +43,8 @@ pub struct IssuerKeys {
 }
 
 impl Keys {
-    pub fn new(world: Arc<World>, tracker: TaskTracker) -> Self {
-        Keys { world, known: moka::sync::Cache::new(MAX_ISSUERS), fetches: Flights::new(tracker) }
+    pub fn new(world: Arc<World>, background: Background) -> Self {
+        Keys { world, known: moka::sync::Cache::new(MAX_ISSUERS), fetches: Flights::new(background) }
     }
 
     /// The issuer's keys with `kid` among them, if the issuer publishes it.

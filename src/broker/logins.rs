@@ -13,9 +13,9 @@
 use std::sync::Arc;
 
 use aws_lc_rs::{constant_time, hmac};
-use tokio_util::task::TaskTracker;
 
 use super::api::Page;
+use super::background::Background;
 use super::flights::Flights;
 use super::ports::Wanted;
 use super::records::Versioned;
@@ -45,12 +45,12 @@ struct Login {
 
 impl Logins {
     /// Fails when there is no randomness.
-    pub fn new(world: Arc<World>, tracker: TaskTracker) -> Result<Self> {
+    pub fn new(world: Arc<World>, background: Background) -> Result<Self> {
         let mut bytes = zeroize::Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(bytes.as_mut_slice()).map_err(|e| Error::internal("making a key for digests", e))?;
         let held = moka::sync::Cache::new(world.settings.tokens.max_cached);
         let key = hmac::Key::new(hmac::HMAC_SHA256, bytes.as_slice());
-        Ok(Logins { held, readings: Flights::new(tracker), key, world })
+        Ok(Logins { held, readings: Flights::new(background), key, world })
     }
 
     /// The client whose app client id and secret these are; `None` for everything else, whatever is wrong with it.

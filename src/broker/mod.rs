@@ -3,6 +3,7 @@
 //! [`Broker::open`] puts the parts together; [`Broker::work`] is its background: journals, schedules, housekeeping.
 
 pub mod api;
+pub mod background;
 pub mod flights;
 pub mod ports;
 pub mod settings;
@@ -46,7 +47,6 @@ mod world;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use audit::Audit;
 pub use basis::Basis;
@@ -62,6 +62,7 @@ pub use verifier::Verifier;
 pub use world::Ports;
 
 use crate::domain::error::Result;
+use background::Background;
 use issuing::Issuing;
 use journals::Journals;
 use onboarding::Onboarding;
@@ -88,26 +89,26 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Reads one number from the registry and nothing else, however many tenants there are. `tracker` holds what the
-    /// broker has under way; a drain waits for it.
-    pub async fn open(ports: Ports, settings: Settings, tracker: TaskTracker) -> Result<Self> {
+    /// Reads one number from the registry and nothing else, however many tenants there are. `background` is where
+    /// what the broker has under way runs.
+    pub async fn open(ports: Ports, settings: Settings, background: Background) -> Result<Self> {
         let world = Arc::new(World::open(ports, settings).await?);
-        let pools = Arc::new(Pools::new(world.clone(), tracker.clone()));
+        let pools = Arc::new(Pools::new(world.clone(), background.clone()));
         let issuing = Arc::new(Issuing::new(world.clone(), pools.clone()));
         let onboarding = Arc::new(Onboarding::new(world.clone(), pools.clone(), issuing.clone()));
         let rotator = Arc::new(Rotator::new(world.clone(), pools.clone()));
         let sweeping = Arc::new(Sweeping::new(world.clone(), pools.clone()));
-        let journals = Journals::new(world.clone(), onboarding, issuing, rotator.clone(), sweeping, tracker.clone());
+        let journals = Journals::new(world.clone(), onboarding, issuing, rotator.clone(), sweeping, background.clone());
         let journals = Arc::new(journals);
-        let verifier = Arc::new(Verifier::new(world.clone(), tracker.clone()));
+        let verifier = Arc::new(Verifier::new(world.clone(), background.clone()));
         Ok(Broker {
             tenants: Arc::new(Tenants::new(world.clone(), pools.clone(), journals.clone())),
             clients: Arc::new(Clients::new(world.clone(), pools.clone(), journals.clone())),
             reconciling: Arc::new(Reconciling::new(world.clone(), pools.clone(), rotator.clone(), journals.clone())),
             pools,
             rotations: Arc::new(Rotations::new(world.clone(), rotator, journals.clone())),
-            logins: Arc::new(Logins::new(world.clone(), tracker.clone())?),
-            tokens: Arc::new(Tokens::new(world.clone(), tracker)),
+            logins: Arc::new(Logins::new(world.clone(), background.clone())?),
+            tokens: Arc::new(Tokens::new(world.clone(), background)),
             revocations: Arc::new(Revocations::new(world.clone(), verifier.clone())),
             verifier,
             catalog: Arc::new(Catalog::new(world.clone(), journals.clone())),

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::api::Page;
+use super::background::Background;
 use super::flights::Flights;
 use super::ports::{Fault, PortResult};
 use super::records::{Change, IssuerPool, Versioned, settle};
@@ -61,11 +62,11 @@ impl Place {
 }
 
 impl Pools {
-    pub fn new(world: Arc<World>, tracker: tokio_util::task::TaskTracker) -> Self {
+    pub fn new(world: Arc<World>, background: Background) -> Self {
         Pools {
             world,
             adopted: tokio::sync::OnceCell::new(),
-            readying: Flights::new(tracker),
+            readying: Flights::new(background),
             placing: Mutex::default(),
             choices: AtomicUsize::new(0),
         }

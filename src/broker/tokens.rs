@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio_util::task::TaskTracker;
 
+use super::background::Background;
 use super::basis::Basis;
 use super::fair_places::FairPlaces;
 use super::flights::{Flight, Flights};
@@ -40,7 +40,7 @@ pub struct Tokens {
     pub(super) world: Arc<World>,
     held: moka::sync::Cache<ClientName, Arc<Held>>,
     fetching: FairPlaces,
-    tracker: TaskTracker,
+    background: Background,
 }
 
 /// What one client has.
@@ -80,13 +80,13 @@ pub(super) struct Admission {
 }
 
 impl Tokens {
-    pub fn new(world: Arc<World>, tracker: TaskTracker) -> Self {
+    pub fn new(world: Arc<World>, background: Background) -> Self {
         let settings = &world.settings.tokens;
         Tokens {
             held: moka::sync::Cache::new(settings.max_cached),
             fetching: FairPlaces::new(settings.max_concurrent_fetches),
             world,
-            tracker,
+            background,
         }
     }
 
@@ -304,7 +304,7 @@ impl Tokens {
     pub(super) fn held(&self, admission: &Admission) -> Arc<Held> {
         let name = &admission.client.name;
         let make = || {
-            let flights = Flights::new(self.tracker.clone());
+            let flights = Flights::new(self.background.clone());
             Arc::new(Held { stamp: admission.stamp.clone(), slots: Mutex::default(), flights })
         };
         // Found without the entry's lock in the common case.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use jsonwebtoken::Algorithm;
-use tokio_util::task::TaskTracker;
 
 use super::api::{Question, Verdict, Verified};
+use super::background::Background;
 use super::basis::Basis;
 use super::keys::Keys;
 use super::records::IssuerPool;
@@ -55,13 +55,13 @@ impl From<Error> for Refusal {
 }
 
 impl Verifier {
-    pub fn new(world: Arc<World>, tracker: TaskTracker) -> Self {
+    pub fn new(world: Arc<World>, background: Background) -> Self {
         let believed = moka::sync::Cache::builder()
             .max_capacity(world.settings.verification.max_cached)
             // No token lives longer; the clock decides about each one anyway.
             .time_to_live(crate::domain::client::MAX_TOKEN_VALIDITY)
             .build();
-        Verifier { keys: Arc::new(Keys::new(world.clone(), tracker)), believed, world }
+        Verifier { keys: Arc::new(Keys::new(world.clone(), background)), believed, world }
     }
 
     /// `basis` gets what the verdict stands on. That a token is refused is judged anew each time.

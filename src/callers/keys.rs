@@ -17,9 +17,9 @@ use jsonwebtoken::jwk::{
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio_util::task::TaskTracker;
 
 use super::key_source::KeySource;
+use crate::broker::background::Background;
 use crate::broker::flights::{Flight, Flights};
 use crate::broker::ports::Clock;
 use crate::domain::error::{Error, Reason, Result};
@@ -72,9 +72,9 @@ impl KeySet {
         source: KeySource,
         ages: Ages,
         clock: Arc<dyn Clock>,
-        tracker: TaskTracker,
+        background: Background,
     ) -> Self {
-        let readings = Flights::new(tracker);
+        let readings = Flights::new(background);
         KeySet { owner: owner.to_owned(), used_for, source, ages, clock, known: RwLock::new(None), readings }
     }
 

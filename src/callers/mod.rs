@@ -33,8 +33,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_lc_rs::digest;
 use jiff::Timestamp;
-use tokio_util::task::TaskTracker;
 
+use crate::broker::background::Background;
 use crate::broker::flights::Flights;
 use crate::broker::ports::Clock;
 use crate::domain::caller::{Caller, Principal};
@@ -116,19 +116,19 @@ impl Callers {
         Callers(Way::Everybody(Arc::new(caller)))
     }
 
-    /// Each proves who they are. `client_secrets`: absent, nobody does so by Basic. `tracker` waits for readings of keys.
+    /// Each proves who they are. `client_secrets`: absent, nobody does so by Basic. Keys are read in the `background`.
     ///
     /// Fails when a CA file cannot be used. Keys are read when somebody needs them.
     pub fn by_proof(
         options: Options,
         client_secrets: Option<Arc<dyn ClientSecrets>>,
         clock: Arc<dyn Clock>,
-        tracker: TaskTracker,
+        background: Background,
     ) -> Result<Self, OpenError> {
         let ages = Ages { refetch_floor: options.key_refetch_floor, max_age: options.key_max_age };
         let trusted = |owner: &str, used_for, jwt: &JwtOptions| -> Result<Trusted, OpenError> {
             let source = KeySource::new(jwt)?;
-            let keys = KeySet::new(owner, used_for, source, ages, clock.clone(), tracker.clone());
+            let keys = KeySet::new(owner, used_for, source, ages, clock.clone(), background.clone());
             Ok(Trusted { audience: jwt.audience.clone(), keys: Arc::new(keys) })
         };
         let (mut issuers, mut domains) = (HashMap::new(), HashMap::new());
@@ -150,7 +150,7 @@ impl Callers {
             sts: options.aws.clone().map(Sts::new).transpose()?.map(Arc::new),
             client_secrets,
             proven: moka::sync::Cache::new(MAX_PROVEN),
-            identities: Flights::new(tracker),
+            identities: Flights::new(background),
             calls: CallRates::new(&options.rates, clock.clone()),
             failures: Failures::new(&options.rates, clock.clone()),
             clock,

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio_util::task::TaskTracker;
 
 use super::StartError;
 use crate::broker::Logins;
+use crate::broker::background::Background;
 use crate::broker::ports::Clock;
 use crate::callers::{
     AwsOptions, Callers, ClientSecrets, IssuerOptions, JwtOptions, KeysAt, Options, Rates, SpiffeOptions,
@@ -22,13 +22,13 @@ pub(super) fn callers(
     config: &Config,
     logins: Arc<Logins>,
     clock: Arc<dyn Clock>,
-    tracker: TaskTracker,
+    background: Background,
 ) -> Result<Callers, StartError> {
     if config.callers.trust_loopback {
         return Ok(Callers::everybody_is_operator("dev"));
     }
     let client_secrets = config.callers.client_secrets.then(|| Arc::new(OwnSecrets(logins)) as Arc<dyn ClientSecrets>);
-    Ok(Callers::by_proof(options(config), client_secrets, clock, tracker)?)
+    Ok(Callers::by_proof(options(config), client_secrets, clock, background)?)
 }
 
 /// The broker's knowledge of its clients' secrets.

@@ -125,7 +125,7 @@ impl Front {
 
     /// Carries a task through to its end, whatever becomes of whoever waits for it.
     async fn finish<A: Send + 'static>(&self, task: impl Future<Output = Result<A>> + Send + 'static) -> Result<A> {
-        let ended = self.tasks.spawn(task.instrument(Span::current())).await;
+        let ended = self.background.spawn(task.instrument(Span::current())).await;
         // What a panic said may quote a secret, and a `JoinError` repeats it.
         let how = |lost: JoinError| if lost.is_panic() { "its task panicked" } else { "its task was cancelled" };
         ended.unwrap_or_else(|lost| Err(Error::internal("carrying out a call", how(lost))))

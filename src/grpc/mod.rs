@@ -32,12 +32,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 use crate::audit_file::AuditFile;
 use crate::broker::Broker;
+use crate::broker::background::Background;
 use crate::callers::Callers;
 use crate::domain::error::{Error, Reason};
 use crate::permission::Permissions;
@@ -58,8 +58,8 @@ pub struct Front {
     pub broker: Arc<Broker>,
     /// Ends the long streams, with UNAVAILABLE and SHUTTING_DOWN, when it is cancelled.
     pub shutdown: CancellationToken,
-    /// Changes under way, whose callers may have given up. To be waited for once the server has stopped.
-    pub tasks: TaskTracker,
+    /// Where changes go on whose callers may have given up. To be waited for once the server has stopped.
+    pub background: Background,
     pub limits: Limits,
     pub callers: Arc<Callers>,
     pub permissions: Arc<Permissions>,

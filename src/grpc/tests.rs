@@ -10,6 +10,7 @@ use futures::StreamExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost_reflect::DescriptorPool;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
@@ -19,6 +20,7 @@ use tonic_types::StatusExt as _;
 use super::requests::{CHANGES, TABLE};
 use super::*;
 use crate::broker::Ports;
+use crate::broker::background::Background;
 use crate::config::Config;
 use crate::embedded::{Embedded, MasterKey, Options};
 use crate::net::{Answers as _, Connection, Source};
@@ -41,7 +43,7 @@ pub async fn front() -> (tempfile::TempDir, Front) {
     let front = Front {
         broker: Arc::new(empty_broker(folder.path()).await),
         shutdown: CancellationToken::new(),
-        tasks: TaskTracker::new(),
+        background: Background::here(TaskTracker::new()),
         limits: Limits::default(),
         callers: Arc::new(Callers::everybody_is_operator("dev")),
         permissions: Arc::new(Permissions::open(Default::default()).expect("the built-in policies")),
@@ -309,8 +311,8 @@ async fn a_stream_ends_when_the_broker_drains() {
 
 #[tokio::test]
 async fn a_change_goes_on_when_its_caller_gives_up_and_a_read_does_not() {
-    let (_folder, front) = front().await;
-    let front = Arc::new(front);
+    let ((_folder, front), tracker) = (front().await, TaskTracker::new());
+    let front = Arc::new(Front { background: Background::here(tracker.clone()), ..front });
     let (begin, begun) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
     let (sender, mut ended) = tokio::sync::mpsc::unbounded_channel();
     let work = |what: &'static str| {
@@ -328,8 +330,8 @@ async fn a_change_goes_on_when_its_caller_gives_up_and_a_read_does_not() {
     tokio::select! { _ = read => panic!("not ended yet"), () = begun.notified() => {} }
 
     begin.notify_one();
-    front.tasks.close();
-    front.tasks.wait().await;
+    tracker.close();
+    tracker.wait().await;
     drop(sender);
     assert_eq!((ended.recv().await, ended.recv().await), (Some("change"), None));
 }
@@ -372,5 +374,6 @@ async fn empty_broker(folder: &std::path::Path) -> Broker {
         registry: embedded.registry(),
         clock,
     };
-    Broker::open(ports, crate::daemon::settings(&Config::default()), TaskTracker::new()).await.expect("opened")
+    let background = Background::here(TaskTracker::new());
+    Broker::open(ports, crate::daemon::settings(&Config::default()), background).await.expect("opened")
 }

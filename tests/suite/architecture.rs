@@ -16,13 +16,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("aws", &["broker::ports", "domain", "runtime::http", "runtime::wall_clock"]),
     ("embedded", &["broker::ports", "domain"]),
     ("net", &[]),
-    ("callers", &["broker::flights", "broker::ports", "domain", "net", "runtime::http", "runtime::wall_clock"]),
+    (
+        "callers",
+        &[
+            "broker::background",
+            "broker::flights",
+            "broker::ports",
+            "domain",
+            "net",
+            "runtime::http",
+            "runtime::wall_clock",
+        ],
+    ),
     ("permission", &["domain"]),
     (
         "grpc",
         &[
             "audit_file",
             "broker::api",
+            "broker::background",
             "broker::Broker",
             "callers::Callers",
             "domain",

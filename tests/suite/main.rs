@@ -10,6 +10,7 @@ mod audit_file;
 mod aws;
 mod aws_faults;
 mod aws_outage;
+mod background;
 mod bad_input;
 mod callers;
 mod catalog;

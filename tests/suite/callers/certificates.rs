@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use keyward::broker::background::Background;
 use keyward::callers::{Callers, Options, SpiffeOptions};
 use keyward::domain::caller::Role;
 use keyward::domain::error::Reason;
@@ -38,7 +39,7 @@ fn callers(clock: Arc<ManualClock>) -> Callers {
         ]),
         ..Options::default()
     };
-    Callers::by_proof(options, None, clock, TaskTracker::new()).expect("callers")
+    Callers::by_proof(options, None, clock, Background::here(TaskTracker::new())).expect("callers")
 }
 
 fn connection(leaf: Leaf) -> Connection {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use keyward::broker::background::Background;
 use keyward::callers::{Callers, ClientSecrets, Options};
 use keyward::domain::error::{Error, Reason};
 use keyward::domain::grant::{Grant, Grants};
@@ -42,7 +43,7 @@ impl ClientSecrets for One {
 
 fn callers(options: Options, secrets: Option<Arc<dyn ClientSecrets>>) -> Callers {
     let clock = Arc::new(ManualClock::new(start_time()));
-    Callers::by_proof(options, secrets, clock, TaskTracker::new()).expect("callers")
+    Callers::by_proof(options, secrets, clock, Background::here(TaskTracker::new())).expect("callers")
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use keyward::broker::background::Background;
 use keyward::broker::ports::Clock as _;
 use keyward::callers::{Callers, IssuerOptions, JwtOptions, KeysAt, Options, Rates};
 use keyward::config;
@@ -100,7 +101,8 @@ async fn failures_are_counted_for_each_source_address() {
         rates: Rates { failures_per_second: 1, ..Rates::default() },
         ..Options::default()
     };
-    let callers = Callers::by_proof(options, None, clock.clone(), TaskTracker::new()).expect("callers");
+    let callers =
+        Callers::by_proof(options, None, clock.clone(), Background::here(TaskTracker::new())).expect("callers");
     let from = |last, port| Connection::new(Source::Tcp(SocketAddr::from(([192, 0, 2, last], port))), Vec::new());
     for port in 0..11 {
         let _ = callers.resolve(Some(&from(1, port)), &[b"Bearer a.b.c"]).await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyward::broker::api::{ClientView, NewClient, NewResourceServer, NewTenant};
+use keyward::broker::background::Background;
 use keyward::broker::ports::Shelf;
 use keyward::broker::settings::{JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings};
 use keyward::broker::{Broker, Ports};
@@ -151,7 +152,7 @@ impl Working {
         let tracker = TaskTracker::new();
         let mut settings = settings();
         edit(&mut settings);
-        let broker = Arc::new(Broker::open(ports, settings, tracker.clone()).await?);
+        let broker = Arc::new(Broker::open(ports, settings, Background::here(tracker.clone())).await?);
         Ok(Working { broker, stop: CancellationToken::new(), tracker })
     }
 
