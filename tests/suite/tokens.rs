@@ -1,5 +1,6 @@
 //! Tokens: fetched once, served to everybody, fresh; what a failing endpoint changes and what it does not.
 
+mod crowd;
 mod failures;
 mod scopes;
 mod standing;

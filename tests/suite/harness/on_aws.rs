@@ -36,6 +36,15 @@ impl AwsStage {
     }
 
     pub async fn set_with(edit: impl FnOnce(&mut Config), tune: impl FnOnce(&mut Options)) -> Self {
+        AwsStage::set_through(edit, tune, |ports| ports).await
+    }
+
+    /// With the daemon seeing AWS through `through`.
+    pub async fn set_through(
+        edit: impl FnOnce(&mut Config),
+        tune: impl FnOnce(&mut Options),
+        through: impl FnOnce(Ports) -> Ports,
+    ) -> Self {
         let clock = Arc::new(ManualClock::new(start_time()));
         let fake = Fake::start(clock.clone()).await;
         fake.enforce_quotas();
@@ -43,7 +52,7 @@ impl AwsStage {
         tune(&mut options);
         let flowing: Arc<dyn Clock> = Arc::new(Flowing::new((*clock).clone()));
         let aws = Aws::connect(options, flowing).await.expect("connected");
-        let daemon = Daemon::start_through(clock.clone(), edit, |ports| over_aws(&aws, ports)).await;
+        let daemon = Daemon::start_through(clock.clone(), edit, |ports| through(over_aws(&aws, ports))).await;
         daemon.put_orders_api().await;
         AwsStage { daemon, fake, clock }
     }
