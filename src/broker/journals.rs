@@ -153,7 +153,7 @@ impl Journals {
             let now = self.world.now();
             let poll = now + self.world.settings.journal.poll_interval;
             let next = match self.take_up(now).await {
-                Ok(next) => next.map_or(poll, |next| next.min(poll)),
+                Ok(next) => next.min(poll),
                 Err(error) => {
                     tracing::error!(%error, cause = error.internal_detail(), "cannot see what is due");
                     now + Duration::from_secs(1).min(self.world.settings.journal.poll_interval)
@@ -168,9 +168,9 @@ impl Journals {
     }
 
     /// Starts what is due, as far as there are slots, and says when the next thing is.
-    async fn take_up(self: &Arc<Self>, now: Timestamp) -> Result<Option<Timestamp>> {
+    async fn take_up(self: &Arc<Self>, now: Timestamp) -> Result<Timestamp> {
         let mut next = self.sweeping.sweep(now).await?;
-        let mut sooner = |time: Timestamp| next = Some(next.map_or(time, |next| next.min(time)));
+        let mut sooner = |time: Timestamp| next = next.min(time);
         if let Some(time) = self.rotator.start_due(now).await? {
             sooner(time);
         }

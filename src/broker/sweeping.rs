@@ -24,12 +24,13 @@ const EVENT_PRUNE_PERIOD: Duration = Duration::from_secs(60 * 60);
 pub struct Sweeping {
     world: Arc<World>,
     pools: Arc<Pools>,
+    next_sweep: Mutex<Option<Timestamp>>,
     next_prune: Mutex<Option<Timestamp>>,
 }
 
 impl Sweeping {
     pub fn new(world: Arc<World>, pools: Arc<Pools>) -> Self {
-        Sweeping { world, pools, next_prune: Mutex::default() }
+        Sweeping { world, pools, next_sweep: Mutex::default(), next_prune: Mutex::default() }
     }
 
     /// Brings each pool's resource servers up to the catalogue, one pool after the other. New pools do it by
@@ -63,16 +64,24 @@ impl Sweeping {
         Ok(Progress::Done)
     }
 
-    /// Drops what is over, and says when the next thing will be.
-    pub async fn sweep(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+    /// Drops what is over, and says when to do so again. Sooner than that it does nothing, since it is asked after every
+    /// change. What is written meanwhile and over even sooner waits for `journal.poll_interval` at the most.
+    pub async fn sweep(&self, now: Timestamp) -> Result<Timestamp> {
+        let planned = *self.next_sweep.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = planned.filter(|next| now < *next) {
+            return Ok(next);
+        }
         let nexts = [
             self.drop_due::<SeenRequest>(now).await?,
             self.drop_due::<Revocation>(now).await?,
             self.drop_due::<RevokedToken>(now).await?,
             self.forget_app_clients(now).await?,
             Some(self.prune_events(now).await?),
+            Some(now + self.world.settings.journal.poll_interval),
         ];
-        Ok(nexts.into_iter().flatten().min())
+        let next = nexts.into_iter().flatten().min().unwrap_or(now);
+        *self.next_sweep.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+        Ok(next)
     }
 
     /// Forgets whose an app client was, once its last token has expired.
