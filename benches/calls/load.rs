@@ -56,7 +56,7 @@ pub fn write_messages(file: &Path, messages: impl IntoIterator<Item = Vec<u8>>) 
     std::fs::write(file, &bytes).expect("written");
 }
 
-fn read_messages(file: &Path) -> Vec<Bytes> {
+pub fn read_messages(file: &Path) -> Vec<Bytes> {
     let mut bytes = Bytes::from(std::fs::read(file).expect("the messages"));
     let mut messages = Vec::new();
     while !bytes.is_empty() {
@@ -127,7 +127,7 @@ async fn call_on(mut sender: SendRequest<Bytes>, shared: Arc<Shared>) -> (Vec<f6
 }
 
 /// `None` unless gRPC's status says that all is well.
-async fn call(sender: &mut SendRequest<Bytes>, method: &str, message: Bytes) -> Option<()> {
+pub async fn call(sender: &mut SendRequest<Bytes>, method: &str, message: Bytes) -> Option<()> {
     std::future::poll_fn(|cx| sender.poll_ready(cx)).await.ok()?;
     let request = Request::post(format!("http://localhost/{method}"))
         .header("content-type", "application/grpc")
@@ -148,7 +148,7 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-async fn connect(order: &Order) -> SendRequest<Bytes> {
+pub async fn connect(order: &Order) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(&order.address).await.expect("connected");
     stream.set_nodelay(true).expect("set");
     let stream: Pin<Box<dyn Stream>> = match &order.tls {

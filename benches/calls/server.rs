@@ -39,6 +39,14 @@ impl Server {
         };
         Duration::from_nanos(tasks.flatten().map(on_processor).sum())
     }
+
+    /// Memory that it has now: `VmRSS` of `/proc/PID/status`.
+    #[allow(dead_code, reason = "the other bench program asks it")]
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of it");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1_024
+    }
 }
 
 impl Drop for Server {

@@ -1,0 +1,221 @@
+//! A daemon with a fleet of clients, each with a few tokens.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use keyward::proto;
+use keyward::proto::catalog_service_client::CatalogServiceClient;
+use keyward::proto::client_service_client::ClientServiceClient;
+use keyward::proto::token_service_client::TokenServiceClient;
+use prost::Message as _;
+use tonic::transport::Channel;
+
+use super::Figure;
+use super::harness::{connect, create_tenant};
+use super::load::write_messages;
+use super::server::Server;
+use super::steady::Pace;
+use super::windows::{Work, compare, until_idle};
+
+const CLIENTS: usize = 10_000;
+/// Clients whose tokens are asked for while the fleet is worked on.
+const ASKED: usize = 100;
+/// So long that a token of all of them has 950 bytes.
+pub const SCOPES: [&str; 4] = [
+    "orders/read",
+    "orders/write",
+    "orders/cancel",
+    "orders/refund-without-a-question-asked-and-with-an-apology-of-all",
+];
+/// Different sets of scopes that each client's tokens are fetched for. The first is all of them.
+const SETS: [&[usize]; 3] = [&[], &[0, 1, 3], &[0, 2, 3]];
+const VALIDITY: Duration = Duration::from_secs(300);
+const REVOCATIONS: usize = 10_000;
+
+pub struct Fleet {
+    folder: tempfile::TempDir,
+    server: Server,
+    channel: Channel,
+    /// When the last of all tokens had been fetched.
+    fetched: std::cell::Cell<Option<Instant>>,
+}
+
+impl Fleet {
+    /// With all its clients, and without a token.
+    pub async fn start() -> Self {
+        // In memory where the system has it: the work behind the hits then never waits for a disk, and presses all the more.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
+        let server = daemon(folder.path());
+        let channel = connect(&server.address).await;
+        put_api(&channel).await;
+        for tenant in ["fleet", "asked", "revoked"] {
+            create_tenant(&channel, tenant, proto::Isolation::AppClient).await;
+        }
+        let begun = Instant::now();
+        at_once(CLIENTS, async |number| create_client(&channel, "fleet", number, VALIDITY).await).await;
+        println!("{CLIENTS} clients created in {:.0} s", begun.elapsed().as_secs_f64());
+        for tenant in ["asked", "revoked"] {
+            at_once(ASKED, async |number| create_client(&channel, tenant, number, 12 * VALIDITY).await).await;
+        }
+        drop(server);
+        let server = daemon(folder.path());
+        let channel = connect(&server.address).await;
+        Fleet { folder, server, channel, fetched: Default::default() }
+    }
+
+    /// Fetches all tokens, and says what they take.
+    pub async fn memory(&self) -> Vec<Figure> {
+        at_once(ASKED, async |number| drop(self.token("asked", number, 0, Duration::ZERO).await)).await;
+        let messages = (0..ASKED).map(|number| request("asked", number, 0, Duration::ZERO).encode_to_vec());
+        write_messages(&self.messages(), messages);
+        until_idle(&self.server).await;
+
+        let length = self.token("fleet", 0, 0, Duration::ZERO).await.access_token.len();
+        println!("a token of all scopes has {length} bytes");
+        let (begun, mut before, mut per_token) = (Instant::now(), self.server.resident_bytes(), Vec::new());
+        for set in 0..SETS.len() {
+            at_once(CLIENTS, async |number| drop(self.token("fleet", number, set, Duration::ZERO).await)).await;
+            until_idle(&self.server).await;
+            let after = self.server.resident_bytes();
+            per_token.push((after as f64 - before as f64) / CLIENTS as f64);
+            before = after;
+        }
+        self.fetched.set(Some(Instant::now()));
+        println!("{} tokens fetched in {:.0} s", CLIENTS * SETS.len(), begun.elapsed().as_secs_f64());
+        let further = per_token[1..].iter().sum::<f64>() / (per_token.len() - 1) as f64;
+        vec![
+            Figure::new("memory for one token of a client, with what is known of the client", per_token[0], "bytes")
+                .at_most(2_000.0),
+            Figure::new("memory for each further token of the client", further, "bytes").at_most(2_000.0),
+        ]
+    }
+
+    pub async fn rotations_and_revocations(&self) -> Vec<Figure> {
+        let pace = self.pace();
+        let rotate = async |number| {
+            let name = client_name("fleet", number);
+            let request = proto::RotateClientSecretRequest { name, ..Default::default() };
+            let rotation = ClientServiceClient::new(self.channel.clone()).rotate_client_secret(request).await;
+            let state = rotation.expect("rotated").into_inner().state();
+            assert_eq!(state, proto::RotationState::Overlap);
+        };
+        let work = Work { name: "rotations of a fleet of 10,000", pieces: CLIENTS, piece: rotate };
+        let mut figures = compare(&self.server, &pace, work).await;
+        let revoke = async |number: usize| {
+            use proto::revoke_tokens_request::Target;
+            let target = match number % 10 {
+                0 => Target::Client(client_name("revoked", number % ASKED)),
+                _ => Target::TokenId(format!("a-token-{number}")),
+            };
+            let request = proto::RevokeTokensRequest { target: Some(target), ..Default::default() };
+            ClientServiceClient::new(self.channel.clone()).revoke_tokens(request).await.expect("revoked");
+        };
+        let work = Work { name: "revocations in a storm", pieces: REVOCATIONS, piece: revoke };
+        figures.extend(compare(&self.server, &pace, work).await);
+        figures
+    }
+
+    /// Every token is asked for by a caller for whom it does not last long enough any more.
+    pub async fn refreshes(&self) -> Vec<Figure> {
+        let fetched = self.fetched.get().expect("tokens were fetched");
+        tokio::time::sleep_until((fetched + VALIDITY / 2).into()).await;
+        let refresh = async |number: usize| {
+            drop(self.token("fleet", number % CLIENTS, number / CLIENTS, VALIDITY / 2).await);
+        };
+        let pieces = CLIENTS * SETS.len();
+        compare(&self.server, &self.pace(), Work { name: "refreshes of 30,000 tokens", pieces, piece: refresh }).await
+    }
+
+    async fn token(&self, tenant: &str, number: usize, set: usize, min_remaining: Duration) -> proto::AccessToken {
+        let request = request(tenant, number, set, min_remaining);
+        TokenServiceClient::new(self.channel.clone()).get_token(request).await.expect("a token").into_inner()
+    }
+
+    fn messages(&self) -> PathBuf {
+        self.folder.path().join("messages")
+    }
+
+    fn pace(&self) -> Pace {
+        Pace { address: self.server.address.clone(), messages: self.messages(), calls_per_tick: 5, seconds: 3.0 }
+    }
+}
+
+/// Does as many things as that, some at one time.
+pub async fn at_once(times: usize, one: impl AsyncFn(usize)) {
+    let next = AtomicUsize::new(0);
+    let some = async || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= times {
+                return;
+            }
+            one(number).await;
+        }
+    };
+    futures::future::join_all((0..64).map(|_| some())).await;
+}
+
+pub fn daemon(folder: &Path) -> Server {
+    let key = folder.join("master.key");
+    if !key.exists() {
+        keyward::embedded::MasterKey::generate_file(&key).expect("a master key");
+    }
+    let config = format!(
+        "listen = '127.0.0.1:0'\ndata_dir = '{0}'\n[callers]\ntrust_loopback = true\n[embedded]\n\
+         master_key_file = '{0}/master.key'\n[limits]\ncalls_per_second = 1000000\ncalls_burst = 1000000\n",
+        folder.display(),
+    );
+    let file = folder.join("keyward.toml");
+    std::fs::write(&file, config).expect("written");
+    // Another build of the daemon may be measured with this program: before and after a change.
+    let program = std::env::var_os("KEYWARD_BENCH_DAEMON").unwrap_or_else(|| env!("CARGO_BIN_EXE_keyward").into());
+    Server::start(Command::new(program).env_remove("RUST_LOG").arg("serve").arg("--config").arg(file))
+}
+
+pub async fn put_api(channel: &Channel) {
+    let scope = |scope: &&str| proto::ResourceServerScope {
+        scope_name: scope.trim_start_matches("orders/").to_owned(),
+        description: (*scope).to_owned(),
+    };
+    let server = proto::ResourceServer {
+        identifier: "orders".to_owned(),
+        display_name: "Orders".to_owned(),
+        scopes: SCOPES.iter().map(scope).collect(),
+        ..Default::default()
+    };
+    let request = proto::PutResourceServerRequest { resource_server: Some(server), ..Default::default() };
+    CatalogServiceClient::new(channel.clone()).put_resource_server(request).await.expect("the API is put");
+}
+
+pub async fn create_client(channel: &Channel, tenant: &str, number: usize, validity: Duration) {
+    let client = proto::Client {
+        scopes: SCOPES.map(str::to_owned).to_vec(),
+        access_token_validity: Some(validity.try_into().expect("in range")),
+        ..Default::default()
+    };
+    let request = proto::CreateClientRequest {
+        parent: format!("tenants/{tenant}"),
+        client_id: client_id(number),
+        client: Some(client),
+        ..Default::default()
+    };
+    ClientServiceClient::new(channel.clone()).create_client(request).await.expect("the client is created");
+}
+
+pub fn client_id(number: usize) -> String {
+    format!("client-{number:06}")
+}
+
+pub fn client_name(tenant: &str, number: usize) -> String {
+    format!("tenants/{tenant}/clients/{}", client_id(number))
+}
+
+pub fn request(tenant: &str, number: usize, set: usize, min_remaining: Duration) -> proto::GetTokenRequest {
+    proto::GetTokenRequest {
+        name: client_name(tenant, number),
+        scopes: SETS[set].iter().map(|at| SCOPES[*at].to_owned()).collect(),
+        min_remaining: Some(min_remaining.try_into().expect("in range")),
+    }
+}
