@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward::callers::Unproven;
 use keyward::domain::claims::{Claims, Rule, Unverified, token_id_of};
 use keyward::domain::jws::{Jws, MAX_TOKEN_BYTES};
@@ -53,6 +55,7 @@ fn check(token: &str) {
 fn check_jws(token: &str, jws: &Jws<'_>, expected: &Expected) {
     let Expected { header, payload } = expected;
     assert_eq!(token, format!("{}.{}", jws.signed, jws.signature));
+    assert_eq!(URL_SAFE_NO_PAD.encode(&jws.signature_bytes), jws.signature);
     assert_eq!(header.text("alg").as_deref(), Some(jws.alg.as_str()));
     let kid = header.text("kid").filter(|kid| (1..=256).contains(&kid.len()));
     assert_eq!((jws.kid.as_deref(), jws.typ.as_deref()), (kid.as_deref(), header.text("typ").as_deref()));
@@ -67,9 +70,9 @@ fn check_ours(token: &str, read: Unverified<'_>, expected: &Expected) {
     let Expected { header, payload } = expected;
     assert_eq!(header.get("alg"), "RS256");
     assert!(!expected.chooses() && header.text("typ").is_none_or(|typ| typ.eq_ignore_ascii_case("JWT")));
-    assert_eq!(token, format!("{}.{}", read.signed, read.signature));
+    assert_eq!(token, format!("{}.{}", read.signed, URL_SAFE_NO_PAD.encode(&read.signature)));
     assert!(read.kid.is_none() || read.kid.as_deref() == header.text("kid").as_deref());
-    assert_eq!(payload.text("iss").as_deref(), Some(read.issuer.as_str()));
+    assert_eq!(payload.text("iss").as_deref(), Some(read.issuer().as_str()));
 
     let Claims { issuer, app_client, token_id, token_use, scopes, issue_time, not_before, expire_time } =
         read.into_claims();

@@ -3,15 +3,17 @@
 //! An unknown `kid` asks the issuer again, but not more often than a floor between fetches allows, so that made-up
 //! `kid`s cost an issuer nothing. A failed fetch leaves the keys as they are. A successful one replaces them: a key
 //! that the issuer has withdrawn verifies nothing any more.
+//!
+//! A key is for RS256 and nothing else, whatever a token says of itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use jsonwebtoken::DecodingKey;
 
 use super::background::Background;
 use super::basis::Basis;
@@ -36,7 +38,7 @@ pub struct Keys {
 }
 
 pub struct IssuerKeys {
-    keys: HashMap<String, DecodingKey>,
+    keys: Arc<HashMap<String, Key>>,
     /// When they were fetched, or last tried to be.
     tried_time: Timestamp,
     fetched_time: Option<Timestamp>,
@@ -84,7 +86,7 @@ impl Keys {
             let keys = match this.world.key_source.keys(&pool).await {
                 Ok(published) => {
                     let keys = published.iter().take(MAX_KEYS).filter_map(parse).collect();
-                    IssuerKeys { keys, tried_time, fetched_time: Some(tried_time) }
+                    IssuerKeys { keys: Arc::new(keys), tried_time, fetched_time: Some(tried_time) }
                 }
                 Err(error) => {
                     tracing::warn!(issuer = %pool.issuer, %error, "an issuer's keys cannot be read");
@@ -102,7 +104,7 @@ impl Keys {
 }
 
 impl IssuerKeys {
-    pub fn key(&self, kid: &str) -> Option<&DecodingKey> {
+    pub fn key(&self, kid: &str) -> Option<&Key> {
         self.keys.get(kid)
     }
 
@@ -117,12 +119,24 @@ impl IssuerKeys {
     }
 }
 
-fn parse(key: &PublicKey) -> Option<(String, DecodingKey)> {
+/// A public key of an issuer, for RS256.
+pub struct Key(ParsedPublicKey);
+
+impl Key {
+    /// Whether `signature`, as its bytes, is one of this key over `signed` (RFC 7518, section 3.3).
+    pub fn verifies(&self, signed: &str, signature: &[u8]) -> bool {
+        self.0.verify_sig(signed.as_bytes(), signature).is_ok()
+    }
+}
+
+fn parse(key: &PublicKey) -> Option<(String, Key)> {
     let modulus = URL_SAFE_NO_PAD.decode(&key.modulus).ok()?;
+    let exponent = URL_SAFE_NO_PAD.decode(&key.exponent).ok()?;
     if modulus.len() < MIN_MODULUS_BYTES {
         tracing::warn!(kid = %key.kid, "a published key is too short and is not used");
         return None;
     }
-    let parsed = DecodingKey::from_rsa_components(&key.modulus, &key.exponent).ok()?;
-    Some((key.kid.clone(), parsed))
+    let components = RsaPublicKeyComponents { n: modulus, e: exponent };
+    let parsed = components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok()?;
+    Some((key.kid.clone(), Key(parsed)))
 }

@@ -32,6 +32,7 @@ mod records;
 mod replacing;
 mod retiring;
 mod revocations;
+mod revoked_tokens;
 mod rotations;
 mod rotator;
 mod shelves;

@@ -117,6 +117,7 @@ impl Revocations {
         let expire_time =
             seen.as_ref().map_or(revocation.expire_time, |seen| seen.expire_time.max(revocation.expire_time));
         let record = RevokedToken { token: token.clone(), issuer, revocation: revocation.id.clone(), expire_time };
+        self.world.revoked_tokens.note(token, expire_time, self.world.now());
         Ok(change.put(&record, seen.map(|seen| seen.version)))
     }
 }

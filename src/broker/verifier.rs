@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use jsonwebtoken::Algorithm;
 
 use super::api::{Question, Verdict, Verified};
 use super::background::Background;
@@ -20,14 +19,16 @@ use super::world::World;
 use crate::domain::claims::{Claims, Rejection, Rule, Unverified};
 use crate::domain::client::{Client, ClientState, Owner};
 use crate::domain::error::{Error, Result};
+use crate::domain::id::Issuer;
 use crate::domain::pool::{MadePool, Pool};
-use crate::domain::revocation::RevokedToken;
+use crate::domain::revocation::{RevokedToken, TokenId};
 use crate::domain::tenant::{Tenant, TenantState};
 
 pub struct Verifier {
     world: Arc<World>,
     keys: Arc<Keys>,
     believed: moka::sync::Cache<[u8; 32], Arc<Believed>>,
+    background: Background,
 }
 
 /// A token whose signature has verified.
@@ -61,7 +62,7 @@ impl Verifier {
             // No token lives longer; the clock decides about each one anyway.
             .time_to_live(crate::domain::client::MAX_TOKEN_VALIDITY)
             .build();
-        Verifier { keys: Arc::new(Keys::new(world.clone(), background)), believed, world }
+        Verifier { keys: Arc::new(Keys::new(world.clone(), background.clone())), believed, background, world }
     }
 
     /// `basis` gets what the verdict stands on. That a token is refused is judged anew each time.
@@ -115,7 +116,7 @@ impl Verifier {
     async fn check(&self, token: &str, digest: [u8; 32], basis: &mut Basis) -> Result<Arc<Claims>, Refusal> {
         basis.never_again();
         let unverified = Unverified::read(token)?;
-        let pool = self.pool_of(&unverified.issuer, basis).await?;
+        let pool = self.pool_of(unverified.issuer(), basis).await?;
         let Some(kid) = unverified.kid.clone() else {
             return Err(Rejection::new(Rule::UnknownKey, "the header names no kid").into());
         };
@@ -123,10 +124,7 @@ impl Verifier {
         let Some(key) = keys.key(&kid) else {
             return Err(Rejection::new(Rule::UnknownKey, "the issuer publishes no key of this kid").into());
         };
-        let verifies =
-            jsonwebtoken::crypto::verify(unverified.signature, unverified.signed.as_bytes(), key, Algorithm::RS256);
-        // An error says that the signature has not even the form of one.
-        if !verifies.unwrap_or(false) {
+        if !key.verifies(unverified.signed, &unverified.signature) {
             return Err(Rejection::new(Rule::BadSignature, "the signature is not the issuer's").into());
         }
         let claims = Arc::new(unverified.into_claims());
@@ -134,7 +132,7 @@ impl Verifier {
         Ok(claims)
     }
 
-    async fn pool_of(&self, issuer: &crate::domain::id::Issuer, basis: &mut Basis) -> Result<MadePool, Refusal> {
+    async fn pool_of(&self, issuer: &Issuer, basis: &mut Basis) -> Result<MadePool, Refusal> {
         let unknown = || Rejection::new(Rule::UnknownIssuer, "iss is not the issuer of a pool of this broker");
         let known = self.world.records.view_for::<IssuerPool>(issuer.as_str(), basis).await?.ok_or_else(unknown)?;
         let pool = self.world.records.view_for::<Pool>(known.pool.as_str(), basis).await?.ok_or_else(unknown)?;
@@ -183,11 +181,23 @@ impl Verifier {
             return Err(Rejection::new(Rule::Revoked, "tokens issued so early are revoked").into());
         }
         let Some(token_id) = &claims.token_id else { return Ok(()) };
-        let revoked = self.world.records.view_for::<RevokedToken>(token_id.as_str(), basis).await?;
-        if revoked.is_some_and(|revoked| revoked.issuer.as_ref().is_none_or(|issuer| *issuer == claims.issuer)) {
+        if self.is_revoked(token_id, &claims.issuer, basis).await? {
             return Err(Rejection::new(Rule::Revoked, "the token is revoked").into());
         }
         Ok(())
+    }
+
+    async fn is_revoked(&self, token_id: &TokenId, issuer: &Issuer, basis: &mut Basis) -> Result<bool> {
+        self.world.records.note::<RevokedToken>(token_id.as_str(), basis);
+        if self.world.revoked_tokens.must_be_read() {
+            let world = self.world.clone();
+            self.background.spawn(async move { world.revoked_tokens.read(&world.records, world.now()).await });
+        }
+        if !self.world.revoked_tokens.may_have(token_id) {
+            return Ok(false);
+        }
+        let revoked = self.world.records.view::<RevokedToken>(token_id.as_str()).await?;
+        Ok(revoked.is_some_and(|revoked| revoked.issuer.as_ref().is_none_or(|its| its == issuer)))
     }
 }
 

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::api::Page;
 use super::ports::{Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};
 use super::records::{Change, Records, Versioned, settle};
+use super::revoked_tokens::RevokedTokens;
 use super::settings::Settings;
 use super::shelves::{REQUEST_MEMORY, SeenRequest, request_key, tenant_prefix};
 use super::targets::Targets;
@@ -34,6 +35,7 @@ pub struct World {
     pub key_source: Arc<dyn KeySource>,
     pub vault: Arc<dyn Vault>,
     pub records: Records,
+    pub revoked_tokens: RevokedTokens,
     pub clock: Arc<dyn Clock>,
     pub settings: Settings,
     pub targets: Targets,
@@ -43,6 +45,7 @@ impl World {
     pub async fn open(ports: Ports, settings: Settings) -> Result<Self> {
         Ok(World {
             records: Records::open(ports.registry, settings.verification.max_cached).await?,
+            revoked_tokens: RevokedTokens::default(),
             user_pools: ports.user_pools,
             token_endpoint: ports.token_endpoint,
             key_source: ports.key_source,

@@ -5,6 +5,7 @@
 //! key of ours. Once that key has verified the signature, [`Claims::check`] holds the claims against the clock. Nothing
 //! here ever follows `jku`, `x5u`, `jwk`, `x5c` or `crit` (RFC 7515, section 4.1; RFC 8725, section 3.10).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -56,18 +57,17 @@ impl Rejection {
 /// A token taken apart; nothing of it is believed yet.
 pub struct Unverified<'a> {
     pub kid: Option<String>,
-    pub issuer: Issuer,
     /// Header and payload as they were signed.
     pub signed: &'a str,
-    /// Base64url, without padding.
-    pub signature: &'a str,
-    claims: RawClaims,
+    pub signature: Vec<u8>,
+    claims: Claims,
 }
 
 impl<'a> Unverified<'a> {
     pub fn read(token: &'a str) -> Result<Self, Rejection> {
-        let Jws { alg, kid, typ, chooses, payload, signed, signature } = Jws::read(token).map_err(malformed)?;
-        let claims: RawClaims =
+        let Jws { alg, kid, typ, chooses, payload, signed, signature_bytes, .. } =
+            Jws::read(token).map_err(malformed)?;
+        let claims: RawClaims<'_> =
             serde_json::from_slice(&payload).map_err(|_| malformed("a claim is missing or of the wrong type"))?;
 
         if alg != "RS256" {
@@ -80,14 +80,8 @@ impl<'a> Unverified<'a> {
         }
         let issuer = Issuer::parse("iss", &claims.iss)
             .map_err(|_| Rejection::new(Rule::UnknownIssuer, "iss is not the issuer of a pool of this broker"))?;
-        Ok(Unverified { kid, issuer, signed, signature, claims })
-    }
-
-    /// The claims. To be called once the signature has been verified, and not before.
-    pub fn into_claims(self) -> Claims {
-        let claims = self.claims;
-        Claims {
-            issuer: self.issuer,
+        let claims = Claims {
+            issuer,
             app_client: claims.client_id,
             token_id: claims.jti,
             token_use: claims.token_use,
@@ -95,7 +89,18 @@ impl<'a> Unverified<'a> {
             issue_time: claims.iat.0,
             not_before: claims.nbf.map(|time| time.0),
             expire_time: claims.exp.0,
-        }
+        };
+        Ok(Unverified { kid, signed, signature: signature_bytes, claims })
+    }
+
+    /// Whose key may verify it. It is not true before one has.
+    pub fn issuer(&self) -> &Issuer {
+        &self.claims.issuer
+    }
+
+    /// The claims. To be called once the signature has been verified, and not before.
+    pub fn into_claims(self) -> Claims {
+        self.claims
     }
 }
 
@@ -117,13 +122,14 @@ pub fn token_id_of(token: &str) -> Option<TokenId> {
 /// The claims of a client-credentials token of Cognito, as far as a rule needs them. Others are read leniently: not
 /// at all. There is no `aud` in such a token.
 #[derive(Deserialize)]
-struct RawClaims {
-    iss: String,
+struct RawClaims<'a> {
+    #[serde(borrow)]
+    iss: Cow<'a, str>,
     client_id: AppClientId,
     jti: Option<TokenId>,
     token_use: String,
-    #[serde(default)]
-    scope: String,
+    #[serde(borrow, default)]
+    scope: Cow<'a, str>,
     iat: Seconds,
     nbf: Option<Seconds>,
     exp: Seconds,

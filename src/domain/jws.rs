@@ -4,7 +4,7 @@
 //! token would choose its own key or rules by is only noticed here: `crit`, `jku`, `jwk`, `x5u`, `x5c` (RFC 7515, section
 //! 4.1; RFC 8725, section 3.10).
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
@@ -31,6 +31,8 @@ pub struct Jws<'a> {
     pub signed: &'a str,
     /// Base64url, without padding.
     pub signature: &'a str,
+    /// The same, decoded.
+    pub signature_bytes: Vec<u8>,
 }
 
 #[derive(Deserialize)]
@@ -53,50 +55,56 @@ impl<'a> Jws<'a> {
         }
         let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| "its header is not base64url")?;
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| "its payload is not base64url")?;
-        URL_SAFE_NO_PAD.decode(signature).map_err(|_| "its signature is not base64url")?;
-        let parameters = members(&header).ok_or("its header is not an object of distinct names")?;
+        let signature_bytes = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "its signature is not base64url")?;
+        let names = members(&header).ok_or("its header is not an object of distinct names")?;
+        let chooses = CHOOSING.iter().any(|parameter| names.iter().any(|Name(name)| name == parameter));
         let header: Header =
             serde_json::from_slice(&header).map_err(|_| "its header has no alg, or one of a wrong type")?;
         members(&payload).ok_or("its payload is not an object of distinct names")?;
-        let chooses = CHOOSING.iter().any(|parameter| parameters.contains(*parameter));
         let kid = header.kid.filter(|kid| (1..=256).contains(&kid.len()));
-        Ok(Jws { alg: header.alg, kid, typ: header.typ, chooses, payload, signed, signature })
+        Ok(Jws { alg: header.alg, kid, typ: header.typ, chooses, payload, signed, signature, signature_bytes })
     }
 }
 
-/// The names in a JSON object; `None` if it is not one, names something twice (RFC 7515, section 4; RFC 7519, section 4), or is
+/// The names in a JSON object, sorted; `None` if it is not one, names something twice (RFC 7515, section 4; RFC 7519, section 4), or is
 /// not UTF-8 (RFC 7519, section 7.2), also where nobody reads it: a text that is passed over is not looked at otherwise.
-fn members(json: &[u8]) -> Option<BTreeSet<String>> {
-    struct Distinct(BTreeSet<String>);
+fn members(json: &[u8]) -> Option<Vec<Name<'_>>> {
+    let text = std::str::from_utf8(json).ok()?;
+    let Names(mut names) = serde_json::from_str::<Names<'_>>(text).ok()?;
+    names.sort_unstable();
+    let is_distinct = names.windows(2).all(|pair| pair[0] != pair[1]);
+    is_distinct.then_some(names)
+}
 
-    impl<'de> Deserialize<'de> for Distinct {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            struct Names;
+/// A name in a JSON object. Copied only where it is written with escapes.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-            impl<'de> Visitor<'de> for Names {
-                type Value = Distinct;
+/// The names in a JSON object, as they come.
+struct Names<'a>(Vec<Name<'a>>);
 
-                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str("an object of distinct names")
-                }
+impl<'de> Deserialize<'de> for Names<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
 
-                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Distinct, A::Error> {
-                    let mut names = BTreeSet::new();
-                    while let Some((name, _)) = map.next_entry::<String, IgnoredAny>()? {
-                        if !names.insert(name) {
-                            return Err(serde::de::Error::custom("a name is there twice"));
-                        }
-                    }
-                    Ok(Distinct(names))
-                }
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Names<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
             }
 
-            deserializer.deserialize_map(Names)
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names<'de>, A::Error> {
+                let mut names = Vec::new();
+                while let Some((name, IgnoredAny)) = map.next_entry()? {
+                    names.push(name);
+                }
+                Ok(Names(names))
+            }
         }
-    }
 
-    let text = std::str::from_utf8(json).ok()?;
-    serde_json::from_str::<Distinct>(text).ok().map(|distinct| distinct.0)
+        deserializer.deserialize_map(Reader)
+    }
 }
 
 #[cfg(test)]

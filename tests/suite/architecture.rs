@@ -79,7 +79,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("cedar_policy", &["permission"]),
     ("miette", &["permission"]),
     ("governor", &["aws", "callers", "runtime"]),
-    ("jsonwebtoken", &["broker", "callers", "embedded"]),
+    ("jsonwebtoken", &["callers"]),
     ("reqwest", &["aws", "callers", "runtime"]),
     ("tonic", &["grpc", "daemon", "tour", "proto"]),
     ("prost", &["grpc", "tour", "proto"]),
