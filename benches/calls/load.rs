@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -25,7 +26,9 @@ pub struct Order {
     pub method: String,
     /// A file of messages, as [`write_messages`] makes it.
     pub messages: PathBuf,
-    /// Of these messages, which comes first. They are sent in their order, and from the start again.
+    /// Another such file, of which the next message is sent in every [`ONE_IN`] calls.
+    pub rare: Option<PathBuf>,
+    /// Where in the files the first call is. Messages are sent in their order, and from the start again.
     pub first: usize,
     pub calls: usize,
     pub connections: usize,
@@ -35,15 +38,27 @@ pub struct Order {
     pub rate: Option<f64>,
 }
 
+/// One call in so many has a message of the rare ones.
+pub const ONE_IN: usize = 100;
+
 /// What became of them.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Done {
     pub failed: usize,
     pub seconds: f64,
     /// In microseconds.
     pub p50: f64,
     pub p99: f64,
-    pub p999: f64,
+}
+
+/// Has another process make the calls, so that it is not in the way of this one.
+pub fn by_another_process(order: &Order) -> Done {
+    let order = serde_json::to_string(order).expect("JSON");
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    let output = command.args(["load", &order]).stderr(Stdio::inherit()).output().expect("it loads");
+    let done: Done = serde_json::from_slice(&output.stdout).expect("what became of them");
+    assert_eq!(done.failed, 0, "calls failed");
+    done
 }
 
 pub fn write_messages(file: &Path, messages: impl IntoIterator<Item = Vec<u8>>) {
@@ -75,18 +90,43 @@ pub fn run(order: Order) -> Done {
 struct Shared {
     order: Order,
     messages: Vec<Bytes>,
+    rare: Vec<Bytes>,
     next: AtomicUsize,
     begun: Instant,
 }
 
+impl Shared {
+    fn message(&self, number: usize) -> Bytes {
+        let at = self.order.first + number;
+        let (messages, at) = match self.rare.is_empty() || at % ONE_IN != 0 {
+            true => (&self.messages, at),
+            false => (&self.rare, at / ONE_IN),
+        };
+        messages[at % messages.len()].clone()
+    }
+
+    /// When a call is to be made, where that is said.
+    async fn due(&self, number: usize) -> Instant {
+        let Some(rate) = self.order.rate else { return Instant::now() };
+        let due = self.begun + Duration::from_secs_f64(number as f64 / rate);
+        // The runtime's timers count whole milliseconds; the rest of the wait is short.
+        tokio::time::sleep_until((due - Duration::from_millis(2)).into()).await;
+        while Instant::now() < due {
+            tokio::task::yield_now().await;
+        }
+        due
+    }
+}
+
 async fn load(order: Order) -> Done {
     let messages = read_messages(&order.messages);
+    let rare = order.rare.as_deref().map(read_messages).unwrap_or_default();
     let mut senders = Vec::new();
     for _ in 0..order.connections {
         senders.push(connect(&order).await);
     }
     let (connections, streams) = (order.connections, order.streams);
-    let shared = Arc::new(Shared { order, messages, next: AtomicUsize::new(0), begun: Instant::now() });
+    let shared = Arc::new(Shared { order, messages, rare, next: AtomicUsize::new(0), begun: Instant::now() });
     let mut callers = JoinSet::new();
     for _ in 0..streams {
         for sender in senders.iter().take(connections) {
@@ -102,7 +142,7 @@ async fn load(order: Order) -> Done {
     let seconds = shared.begun.elapsed().as_secs_f64();
     took.sort_by(f64::total_cmp);
     let at = |share: f64| took[((took.len() as f64 * share) as usize).min(took.len() - 1)] * 1e6;
-    Done { failed, seconds, p50: at(0.5), p99: at(0.99), p999: at(0.999) }
+    Done { failed, seconds, p50: at(0.5), p99: at(0.99) }
 }
 
 async fn call_on(mut sender: SendRequest<Bytes>, shared: Arc<Shared>) -> (Vec<f64>, usize) {
@@ -112,13 +152,8 @@ async fn call_on(mut sender: SendRequest<Bytes>, shared: Arc<Shared>) -> (Vec<f6
         if number >= shared.order.calls {
             return (took, failed);
         }
-        let mut asked = Instant::now();
-        if let Some(rate) = shared.order.rate {
-            let due = shared.begun + Duration::from_secs_f64(number as f64 / rate);
-            tokio::time::sleep_until(due.into()).await;
-            asked = due;
-        }
-        let message = shared.messages[(shared.order.first + number) % shared.messages.len()].clone();
+        let asked = shared.due(number).await;
+        let message = shared.message(number);
         if call(&mut sender, &shared.order.method, message).await.is_none() {
             failed += 1;
         }

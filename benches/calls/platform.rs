@@ -9,21 +9,27 @@ use keyward::proto::verification_service_client::VerificationServiceClient;
 use prost::Message as _;
 use tonic::transport::Channel;
 
+use super::cases::{CALLS, FIRST_SEEN};
 use super::harness::pki::{Authority, Leaf, connect_tls, trusting};
 use super::harness::{SCOPES, connect, create_client, create_tenant, put_orders_api};
-use super::load::{Order, write_messages};
+use super::keys::{self, Key, Keys};
+use super::load::{ONE_IN, write_messages};
 use super::server::Server;
 
 const CLIENT: &str = "tenants/acme/clients/orders";
 
 pub struct Platform {
-    folder: PathBuf,
+    /// Messages to send are here, and what a client needs to speak TLS.
+    pub folder: PathBuf,
     pub plaintext: Server,
     pub tls: Server,
+    /// What is signed of a token that is verified for the first time.
+    pub signed_bytes: usize,
 }
 
 impl Platform {
-    pub fn start(folder: &Path) -> Self {
+    /// `rounds`: how often every case will be measured. `keys`: clients and scope sets beside the hot one.
+    pub fn start(folder: &Path, rounds: usize, keys: usize) -> Self {
         let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
         servers.issue(Leaf::server()).write(folder, "tls");
         std::fs::write(folder.join("servers.pem"), servers.pem()).expect("written");
@@ -41,38 +47,17 @@ impl Platform {
         );
         let tls = daemon(folder, "tls", &proof);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
+        let keys = runtime.block_on(async {
             let channel = connect_tls(&tls.address, trusting(&servers, Some(&operator))).await.expect("connected");
             prepare(&channel).await;
             let channel = connect(&plaintext.address).await;
             prepare(&channel).await;
             ask(&channel, folder).await;
+            keys::prepare(&channel, keys).await
         });
-        Platform { folder: folder.to_owned(), plaintext, tls }
-    }
-
-    pub fn order(
-        &self,
-        server: &Server,
-        call: &str,
-        messages: &str,
-        connections: usize,
-        streams: usize,
-        calls: usize,
-    ) -> Order {
-        let service = if call == "GetToken" { "TokenService" } else { "VerificationService" };
-        let is_tls = server.address == self.tls.address;
-        Order {
-            address: server.address.clone(),
-            tls: is_tls.then(|| self.folder.clone()),
-            method: format!("keyward.v1.{service}/{call}"),
-            messages: self.folder.join(messages),
-            first: 0,
-            calls,
-            connections,
-            streams,
-            rate: None,
-        }
+        write_many(folder, rounds, &keys);
+        let signed_bytes = keys.new_tokens()[0].token.rfind('.').expect("a JWT");
+        Platform { folder: folder.to_owned(), plaintext, tls, signed_bytes }
     }
 }
 
@@ -115,6 +100,18 @@ async fn ask(channel: &Channel, folder: &Path) {
     std::fs::write(folder.join("verify_token.answer"), verdict.encode_to_vec()).expect("written");
     println!("GetToken: {} bytes in, {} out", get.encoded_len(), token.encoded_len());
     println!("VerifyToken: {} bytes in, {} out", verify.encoded_len(), verdict.encoded_len());
-    write_messages(&folder.join("one_get"), [get.encode_to_vec()]);
-    write_messages(&folder.join("one_verify"), [verify.encode_to_vec()]);
+    write_messages(&folder.join("get-one"), [get.encode_to_vec()]);
+    write_messages(&folder.join("verify-one"), [verify.encode_to_vec()]);
+}
+
+/// Each token is in one file, once, so that it is new when it is sent.
+fn write_many(folder: &Path, rounds: usize, keys: &Keys) {
+    write_messages(&folder.join("get-many"), keys.keys.iter().map(|key| key.request.clone()));
+    let verify =
+        |key: &Key| proto::VerifyTokenRequest { token: key.token.clone(), ..Default::default() }.encode_to_vec();
+    let (new, others) = keys.new_tokens().split_at(rounds * FIRST_SEEN);
+    let rare = &others[..rounds * CALLS / ONE_IN];
+    println!("VerifyToken, first seen: {} bytes in", verify(&new[0]).len());
+    write_messages(&folder.join("verify-new"), new.iter().map(verify));
+    write_messages(&folder.join("verify-rare"), rare.iter().map(verify));
 }

@@ -1,13 +1,18 @@
 //! Servers in processes of their own, and what the kernel says that they cost.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// Killed when dropped.
 pub struct Server {
     child: Child,
     pub address: String,
+    /// Nanoseconds on a processor of each thread, also of those that have ended.
+    threads: Mutex<HashMap<OsString, u64>>,
 }
 
 impl Server {
@@ -27,17 +32,20 @@ impl Server {
             }
         };
         std::thread::spawn(move || lines.for_each(drop));
-        Server { child, address }
+        Server { child, address, threads: Mutex::default() }
     }
 
     /// Time on a processor so far, in all its threads: the first field of `/proc/PID/task/TID/schedstat`, in nanoseconds.
     pub fn cpu(&self) -> Duration {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads");
-        let on_processor = |task: std::fs::DirEntry| {
+        let mut threads = self.threads.lock().expect("not poisoned");
+        for task in tasks.flatten() {
             let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            text.split_whitespace().next().and_then(|field| field.parse::<u64>().ok()).unwrap_or_default()
-        };
-        Duration::from_nanos(tasks.flatten().map(on_processor).sum())
+            if let Some(nanos) = text.split_whitespace().next().and_then(|field| field.parse().ok()) {
+                threads.insert(task.file_name(), nanos);
+            }
+        }
+        Duration::from_nanos(threads.values().sum())
     }
 
     /// Memory that it has now: `VmRSS` of `/proc/PID/status`.
