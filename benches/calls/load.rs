@@ -98,10 +98,8 @@ struct Shared {
 impl Shared {
     fn message(&self, number: usize) -> Bytes {
         let at = self.order.first + number;
-        let (messages, at) = match self.rare.is_empty() || at % ONE_IN != 0 {
-            true => (&self.messages, at),
-            false => (&self.rare, at / ONE_IN),
-        };
+        let is_rare = !self.rare.is_empty() && at.is_multiple_of(ONE_IN);
+        let (messages, at) = if is_rare { (&self.rare, at / ONE_IN) } else { (&self.messages, at) };
         messages[at % messages.len()].clone()
     }
 

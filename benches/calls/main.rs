@@ -3,7 +3,8 @@
 //! `cargo bench --bench calls` starts the daemon and two echo servers, each in a process of its own, asks them in turn from
 //! another process, and prints for each kind of call the *server's* time on a processor for one call: median and quartiles
 //! of the rounds. Ratios are made within a round, so that what else the machine does weighs on both sides; the last table
-//! holds them against their limits. It takes some fifteen minutes; with `-- --short` a few, and says less. `target/bench/latency.png` shows latency against load.
+//! holds them against their limits. `target/bench/latency.png` shows latency against load. It takes some ten minutes; with
+//! `-- --short` three, and says less.
 
 #[allow(dead_code, reason = "the other bench program serves the tuned one")]
 mod echo;

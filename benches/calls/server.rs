@@ -35,6 +35,11 @@ impl Server {
         Server { child, address, threads: Mutex::default() }
     }
 
+    #[allow(dead_code, reason = "the other bench program asks it")]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Time on a processor so far, in all its threads: the first field of `/proc/PID/task/TID/schedstat`, in nanoseconds.
     pub fn cpu(&self) -> Duration {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads");

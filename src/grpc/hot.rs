@@ -1,13 +1,17 @@
 //! `GetToken` and `VerifyToken`, which come with every request of a platform, past what only other calls need.
 //!
-//! A call of theirs is one short message and one short answer, nearly always from memory. It has a place, a caller, a
-//! permission, an id and a deadline as every call has, by the same code. What it does not go through is the choice
-//! among services, a stream of messages, and a timer before anybody has to wait; each of these costs more than the answer.
+//! A call of theirs is one short message and one short answer, and nearly always the same was asked before.
 //!
-//! A request that is not whole when it is looked at, or that is anything but plain, goes the long way as it came, and is
-//! complained of there.
+//! | what comes | how it is answered |
+//! | --- | --- |
+//! | a question whose answer was given before and still holds, of a caller who was proven before | with the same bytes (`ready.rs`), once it has a place and was counted |
+//! | any other question in one plain message | by the code of every call: caller, permission, handler, audit event. Not by what costs more than the answer: the choice among services, a stream of messages, a span and a timer before anybody has to wait |
+//! | a message whose rest is on its way | the same, if it comes within 10 ms |
+//! | anything else | the long way, as it came, and there it is complained of |
+//!
+//! It must never answer what the long way would not, which `tests/suite/hot.rs` holds, and never give an answer that somebody has
+//! been told is out of date, which `tests/suite/ready.rs` holds.
 
-use std::collections::VecDeque;
 use std::error::Error;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -15,24 +19,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::{BoxFuture, FutureExt as _};
-use http_body::{Body, Frame, SizeHint};
+use futures::future::BoxFuture;
+use http_body::Body;
 use prost::Message;
 use prost::bytes::Bytes;
 use tokio::time::timeout;
 use tonic::codegen::http::request::Parts;
-use tonic::codegen::http::{self, HeaderMap, HeaderValue, Request, Response, header};
+use tonic::codegen::http::{self, HeaderValue, Request, Response, header};
 use tonic::{Code, Status};
 use tower::Service;
 use tracing::{Instrument as _, Span};
 
 use super::answer::{End, span_of};
+use super::answered::Answer;
 use super::caller::{CALL_ID_HEADER, authorization, call_id, call_id_value};
 use super::deadline::{self, at_once};
 use super::decode::token;
 use super::ready::{self, Method, Ready, ReadyAnswers};
+use super::replayed::{PREFIX_BYTES, Replayed};
 use super::requests::Asked;
-use super::shedding::{Place, Shed};
+use super::shedding::Shed;
 use super::standing::source;
 use super::{Front, encode};
 use crate::broker::Basis;
@@ -44,13 +50,8 @@ use crate::proto::{GetTokenRequest, VerifyTokenRequest, VerifyTokenResponse};
 
 const GET_TOKEN: &str = "/keyward.v1.TokenService/GetToken";
 const VERIFY_TOKEN: &str = "/keyward.v1.VerificationService/VerifyToken";
-/// A message with its prefix. The longest token is 16 KiB.
-const MAX_BYTES: usize = 20 * 1024;
-const PREFIX_BYTES: usize = 5;
 /// How long the rest of a request may be behind its headers. It usually comes with them, and nearly always at once.
 const ON_ITS_WAY: Duration = Duration::from_millis(10);
-/// The most frames of a request that are looked at here.
-const MAX_FRAMES: usize = 8;
 
 /// Answers all calls, the hot ones here. Each connection is to have a clone of its own: what a call borrows is counted
 /// there, and no two processors count in one place.
@@ -373,188 +374,9 @@ async fn until_slow<F: Future>(mut future: Pin<&mut F>, span: impl FnOnce() -> S
     future.instrument(span()).await
 }
 
-/// The body of an answer.
-pub enum Answer<Out> {
-    Other(Out),
-    /// gRPC's status is among the headers.
-    Nothing,
-    Encoded {
-        message: Option<Bytes>,
-        is_over: bool,
-        _place: Place,
-    },
-}
-
-impl<Out> Answer<Out> {
-    fn encoded(id: Option<HeaderValue>, message: Bytes, place: Place) -> Response<Self> {
-        let mut response = Response::new(Answer::Encoded { message: Some(message), is_over: false, _place: place });
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        if let Some(mut id) = id {
-            // Another one in each answer: it would only push out of HPACK's table what is the same in all of them.
-            id.set_sensitive(true);
-            headers.insert(header::HeaderName::from_static(CALL_ID_HEADER), id);
-        }
-        response
-    }
-}
-
-impl<Out> Body for Answer<Out>
-where
-    Out: Body<Data = Bytes> + Unpin,
-{
-    type Data = Bytes;
-    type Error = Out::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Out::Error>>> {
-        match self.get_mut() {
-            Answer::Other(body) => Pin::new(body).poll_frame(cx),
-            Answer::Nothing => Poll::Ready(None),
-            Answer::Encoded { message, is_over, .. } => {
-                if let Some(message) = message.take() {
-                    return Poll::Ready(Some(Ok(Frame::data(message))));
-                }
-                if std::mem::replace(is_over, true) {
-                    return Poll::Ready(None);
-                }
-                let mut trailers = HeaderMap::with_capacity(1);
-                trailers.insert("grpc-status", HeaderValue::from_static("0"));
-                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Answer::Other(body) => body.is_end_stream(),
-            Answer::Nothing => true,
-            Answer::Encoded { is_over, .. } => *is_over,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Answer::Other(body) => body.size_hint(),
-            Answer::Nothing => SizeHint::with_exact(0),
-            Answer::Encoded { .. } => SizeHint::default(),
-        }
-    }
-}
-
 /// What a status that says everything in its headers has for a body.
 #[derive(Default)]
 struct NoBody;
-
-/// The body of a request, from its beginning, also where something of it was read already.
-pub struct Replayed<In: Body> {
-    /// What was read and is to be read again: at most [`MAX_FRAMES`].
-    begun: VecDeque<Result<Frame<Bytes>, In::Error>>,
-    rest: In,
-}
-
-impl<In: Body<Data = Bytes>> From<In> for Replayed<In> {
-    fn from(rest: In) -> Self {
-        Replayed { begun: VecDeque::new(), rest }
-    }
-}
-
-impl<In: Body<Data = Bytes> + Unpin> Replayed<In> {
-    /// The one message that the body is, with its prefix, where all of it is there and it is not compressed. Otherwise all
-    /// that was looked at is there to be read again.
-    fn whole_message(&mut self) -> Option<Bytes> {
-        if self.begun.is_empty() {
-            let first = self.next()?;
-            // Nearly always that is all, and then it need not be kept.
-            if let (Some(data), true) = (first.as_ref().ok().and_then(Frame::data_ref), self.rest.is_end_stream())
-                && is_one_message(data)
-            {
-                return Some(data.clone());
-            }
-            self.begun.push_back(first);
-        }
-        // Some clients say with the data that it is the end, others with an empty frame after it.
-        while !self.is_over()
-            && let Some(frame) = self.next()
-        {
-            self.begun.push_back(frame);
-        }
-        if !self.rest.is_end_stream() {
-            return None;
-        }
-        let mut whole = Bytes::new();
-        for frame in &self.begun {
-            let piece = frame.as_ref().ok()?.data_ref()?;
-            whole = match (whole.is_empty(), piece.is_empty()) {
-                (true, _) => piece.clone(),
-                (false, true) => whole,
-                (false, false) => [&whole[..], &piece[..]].concat().into(),
-            };
-        }
-        if !is_one_message(&whole) {
-            return None;
-        }
-        self.begun.clear();
-        Some(whole)
-    }
-
-    /// Returns when all of it is there, or too much.
-    async fn end(&mut self) {
-        while !self.is_over() {
-            let next = poll_fn(|cx| Pin::new(&mut self.rest).poll_frame(cx)).await;
-            let Some(frame) = next else { return };
-            self.begun.push_back(frame);
-        }
-    }
-
-    /// Whether there is no more, or more than is looked at here.
-    fn is_over(&self) -> bool {
-        let length = |frame: &Result<Frame<Bytes>, In::Error>| {
-            frame.as_ref().ok().and_then(Frame::data_ref).map_or(MAX_BYTES, Bytes::len)
-        };
-        let bytes: usize = self.begun.iter().map(length).sum();
-        self.rest.is_end_stream() || self.begun.len() >= MAX_FRAMES || bytes > MAX_BYTES
-    }
-
-    fn read_again(&mut self, data: Bytes) {
-        self.begun.push_front(Ok(Frame::data(data)));
-    }
-
-    /// The next frame, if it is there.
-    fn next(&mut self) -> Option<Result<Frame<Bytes>, In::Error>> {
-        poll_fn(|cx| Pin::new(&mut self.rest).poll_frame(cx)).now_or_never()?
-    }
-}
-
-/// Not compressed, alone, and not too long.
-fn is_one_message(data: &[u8]) -> bool {
-    let Some((&[is_compressed, a, b, c, d], message)) = data.split_first_chunk::<PREFIX_BYTES>() else { return false };
-    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-    is_compressed == 0 && length == message.len() && data.len() <= MAX_BYTES
-}
-
-impl<In: Body<Data = Bytes> + Unpin> Body for Replayed<In>
-where
-    In::Error: Unpin,
-{
-    type Data = Bytes;
-    type Error = In::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, In::Error>>> {
-        let this = self.get_mut();
-        match this.begun.pop_front() {
-            Some(begun) => Poll::Ready(Some(begun)),
-            None => Pin::new(&mut this.rest).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.begun.is_empty() && self.rest.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.begun.is_empty() { self.rest.size_hint() } else { SizeHint::default() }
-    }
-}
 
 #[cfg(test)]
 mod tests {

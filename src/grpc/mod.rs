@@ -7,6 +7,7 @@
 //! span, the audit event of a denial, the status.
 
 mod answer;
+mod answered;
 mod audit;
 mod bodies;
 mod caller;
@@ -20,6 +21,7 @@ mod handing_out;
 mod hot;
 mod limits;
 mod ready;
+mod replayed;
 mod requests;
 mod shedding;
 mod standing;
