@@ -27,12 +27,12 @@ pub const SCOPES: [&str; 4] = [
     "orders/read",
     "orders/write",
     "orders/cancel",
-    "orders/refund-without-a-question-asked-and-with-an-apology-of-all",
+    "orders/refund-without-a-question-asked-and-with-an-apology-of-all-of-us",
 ];
 /// Different sets of scopes that each client's tokens are fetched for. The first is all of them.
 const SETS: [&[usize]; 3] = [&[], &[0, 1, 3], &[0, 2, 3]];
 const VALIDITY: Duration = Duration::from_secs(300);
-const REVOCATIONS: usize = 10_000;
+const REVOCATIONS: usize = 30_000;
 
 pub struct Fleet {
     folder: tempfile::TempDir,
@@ -84,6 +84,7 @@ impl Fleet {
         }
         self.fetched.set(Some(Instant::now()));
         println!("{} tokens fetched in {:.0} s", CLIENTS * SETS.len(), begun.elapsed().as_secs_f64());
+        println!("bytes for each, fetched set by set: {per_token:.0?}");
         let further = per_token[1..].iter().sum::<f64>() / (per_token.len() - 1) as f64;
         vec![
             Figure::new("memory for one token of a client, with what is known of the client", per_token[0], "bytes")

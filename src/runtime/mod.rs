@@ -9,6 +9,7 @@ pub mod clock;
 pub mod descriptors;
 pub mod http;
 pub mod hygiene;
+pub mod priority;
 pub mod readiness;
 pub mod shutdown;
 pub mod telemetry;

@@ -1,6 +1,8 @@
-//! What calls set going runs behind them, not on the threads that serve.
+//! What calls set going runs behind them, not on the threads that serve, and after those where it has to.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -8,7 +10,7 @@ use keyward::broker::ports::PortResult;
 use keyward::runtime::clock::SystemClock;
 
 use crate::harness::tolls::{Toll, tolled};
-use crate::harness::{Daemon, rotations};
+use crate::harness::{Binary, Daemon, folder, rotations};
 
 const CALLS: [&str; 6] = ["add_secret", "commit", "create_app_client", "fetch", "promote", "stage"];
 
@@ -47,4 +49,30 @@ async fn fetches_and_changes_leave_the_threads_that_serve_alone() {
     assert_eq!(calls, BTreeSet::from(CALLS));
     let serving: Vec<_> = seen.iter().filter(|(_, thread)| thread.starts_with("core-")).collect();
     assert!(serving.is_empty(), "on threads that serve: {serving:?}");
+}
+
+/// Name and nice value of a thread: fields 2 and 19 of `/proc/PID/task/TID/stat` (proc_pid_stat(5)).
+fn thread(stat: &str) -> (String, i32) {
+    let (start, rest) = stat.rsplit_once(')').expect("a name in brackets");
+    let name = start.split_once('(').expect("its beginning").1.to_owned();
+    let nice = rest.split_whitespace().nth(16).expect("a nice value").parse().expect("a number");
+    (name, nice)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_threads_that_serve_go_first() {
+    let (_folder, path) = folder();
+    let binary = Binary::dev(&path);
+    let read = |file: PathBuf| thread(&fs::read_to_string(file).expect("what the kernel tells"));
+    let process = PathBuf::from(format!("/proc/{}", binary.id()));
+    let (_, usual) = read(process.join("stat"));
+    let tasks = fs::read_dir(process.join("task")).expect("its threads").flatten();
+    let threads: Vec<_> = tasks.map(|task| read(task.path().join("stat"))).collect();
+    let (serving, others): (Vec<_>, Vec<_>) = threads.into_iter().partition(|(name, _)| name.starts_with("core-"));
+    assert!(!serving.is_empty() && serving.iter().all(|(_, nice)| *nice == usual), "{serving:?}");
+    let behind = others.iter().filter(|(_, nice)| *nice == (usual + 10).min(19)).count();
+    // The one that everything was started from waits for the end.
+    assert!(behind > 3 && behind + 1 == others.len(), "{others:?}");
+    binary.kill();
 }
