@@ -65,7 +65,8 @@ impl Fleet {
         Fleet { folder, server, channel, fetched: Default::default() }
     }
 
-    /// Fetches all tokens, and says what they take.
+    /// Fetches all tokens, and says what they take: the first of each client with what is known of the client, the others
+    /// alone.
     pub async fn memory(&self) -> Vec<Figure> {
         at_once(ASKED, async |number| drop(self.token("asked", number, 0, Duration::ZERO).await)).await;
         let messages = (0..ASKED).map(|number| request("asked", number, 0, Duration::ZERO).encode_to_vec());
@@ -87,9 +88,8 @@ impl Fleet {
         println!("bytes for each, fetched set by set: {per_token:.0?}");
         let further = per_token[1..].iter().sum::<f64>() / (per_token.len() - 1) as f64;
         vec![
-            Figure::new("memory for one token of a client, with what is known of the client", per_token[0], "bytes")
-                .at_most(2_000.0),
-            Figure::new("memory for each further token of the client", further, "bytes").at_most(2_000.0),
+            Figure::new(format!("memory for a token of {length} bytes"), further, "bytes").at_most(2_000.0),
+            Figure::new("memory for a client that has a token, besides", per_token[0] - further, "bytes"),
         ]
     }
 

@@ -191,16 +191,17 @@ impl Tokens {
     /// Joins or starts the one fetch for these scopes.
     pub(super) fn fetch(self: &Arc<Self>, held: &Arc<Held>, admission: &Admission) -> Result<Flight<Arc<AccessToken>>> {
         let now = self.world.now();
-        if !held.flights.is_under_way(&admission.scopes) {
-            if let Some((until, error)) = held.slot(&admission.scopes).failure.filter(|(until, _)| now < *until) {
+        let scopes = admission.client.scopes.share(&admission.scopes);
+        if !held.flights.is_under_way(&scopes) {
+            if let Some((until, error)) = held.slot(&scopes).failure.filter(|(until, _)| now < *until) {
                 let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
                 return Err(error.retry_after(wait));
             }
-            held.make_room(&admission.scopes, now, self.world.settings.tokens.max_scope_sets_per_client)?;
+            held.make_room(&scopes, now, self.world.settings.tokens.max_scope_sets_per_client)?;
         }
         let (this, shelf, client) = (self.clone(), held.clone(), admission.client.clone());
-        let (scopes, not_before) = (admission.scopes.clone(), admission.stamp.not_before);
-        Ok(held.flights.join(admission.scopes.clone(), move || async move {
+        let not_before = admission.stamp.not_before;
+        Ok(held.flights.join(scopes.clone(), move || async move {
             let result = this.fetch_once(&client, &scopes, not_before).await;
             shelf.keep(&scopes, &result, this.world.now() + this.world.settings.tokens.retry_after_failure);
             result
@@ -223,7 +224,7 @@ impl Tokens {
             let _place = self.fetching.take(&client.name.tenant).await?;
             self.ask_endpoint(client, scopes).await
         };
-        let token = tokio::time::timeout(limit, fetch).await.unwrap_or_else(|_| {
+        let mut token = tokio::time::timeout(limit, fetch).await.unwrap_or_else(|_| {
             let message = "the token endpoint did not answer in time";
             Err(Error::unavailable(Reason::UpstreamUnavailable, message, Duration::from_secs(1)))
         })?;
@@ -234,6 +235,9 @@ impl Tokens {
         if not_before.is_some_and(|not_before| token.issue_time < not_before) {
             let message = "the token endpoint's clock is behind the last revocation";
             return Err(Error::unavailable(Reason::UpstreamUnavailable, message, Duration::from_secs(1)));
+        }
+        if token.scopes == *scopes {
+            token.scopes = scopes.clone();
         }
         Ok(Arc::new(token))
     }

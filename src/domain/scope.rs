@@ -134,9 +134,9 @@ impl From<Scope> for String {
     }
 }
 
-/// A set of scopes in canonical order, so that the same scopes asked for in any order are the same key.
+/// A set of scopes in canonical order, so that the same scopes asked for in any order are the same key. Copies share it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ScopeSet(BTreeSet<Scope>);
+pub struct ScopeSet(Arc<BTreeSet<Scope>>);
 
 impl ScopeSet {
     /// At most 50 scopes; a repeated one counts once.
@@ -145,12 +145,20 @@ impl ScopeSet {
             return Err(Error::invalid(field, format!("at most {MAX_SCOPES_PER_CLIENT} scopes")));
         }
         let parse = |(i, text): (usize, &S)| Scope::parse(&format!("{field}[{i}]"), text.as_ref());
-        texts.iter().enumerate().map(parse).collect::<Result<_>>().map(ScopeSet)
+        texts.iter().enumerate().map(parse).collect()
     }
 
     /// Reads the `scope` of a token: space separated (RFC 6749, section 3.3).
     pub fn from_claim(claim: &str) -> Self {
-        ScopeSet(claim.split(' ').filter(|s| !s.is_empty()).map(|s| Scope(Arc::from(s))).collect())
+        claim.split(' ').filter(|s| !s.is_empty()).map(|s| Scope(Arc::from(s))).collect()
+    }
+
+    /// The scopes of `part`, sharing what is here too: so what is kept for long is kept once.
+    pub fn share(&self, part: &ScopeSet) -> ScopeSet {
+        if self == part {
+            return self.clone();
+        }
+        part.iter().map(|scope| self.0.get(scope).unwrap_or(scope).clone()).collect()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -194,7 +202,7 @@ impl fmt::Display for ScopeSet {
 
 impl FromIterator<Scope> for ScopeSet {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        ScopeSet(scopes.into_iter().collect())
+        ScopeSet(Arc::new(scopes.into_iter().collect()))
     }
 }
 
