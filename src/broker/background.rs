@@ -35,7 +35,8 @@ mod tests {
         let background = Background::here(tracker.clone());
         let elsewhere = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-            runtime.block_on(async { background.spawn(async { std::thread::current().id() }) })
+            let _entered = runtime.enter();
+            background.spawn(async { std::thread::current().id() })
         });
         // Its thread is this one, which is given away while it waits.
         while !elsewhere.is_finished() {
