@@ -63,6 +63,7 @@ async fn ask_steadily(pace: &Pace) -> Asked {
         calls: 0,
         connections: CONNECTIONS,
         streams: 0,
+        rare: None,
         rate: None,
     };
     let messages = load::read_messages(&pace.messages);

@@ -17,6 +17,7 @@ mod due;
 mod examining;
 mod fair_places;
 mod faults;
+mod held;
 mod issuing;
 mod journals;
 mod keys;

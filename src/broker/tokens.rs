@@ -13,8 +13,7 @@
 //! to a [`Stamp`]: other scopes, or tokens that were revoked, make another stamp and an empty shelf. An app client that is
 //! replaced does not: its tokens stay good, and what is fetched next is the new one's.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,6 +22,7 @@ use super::background::Background;
 use super::basis::Basis;
 use super::fair_places::FairPlaces;
 use super::flights::{Flight, Flights};
+use super::held::{Held, Stamp};
 use super::ports::{Fault, PortError, SecretDocument, Wanted};
 use super::records::{IssuerPool, Versioned};
 use super::shelves::client_key;
@@ -43,34 +43,8 @@ pub struct Tokens {
     background: Background,
 }
 
-/// What one client has.
-pub(super) struct Held {
-    stamp: Stamp,
-    slots: Mutex<BTreeMap<ScopeSet, Slot>>,
-    flights: Flights<ScopeSet, Arc<AccessToken>>,
-}
-
 /// How often a caller's wait for a fetch may be overtaken by a change of what it may have.
 const MAX_OVERTAKEN: usize = 4;
-
-/// Which tokens of a client may be served: those of this client, not of another one that had its name, with these scopes,
-/// issued from this moment on. An app client that is replaced does not change it, unless it is compromised.
-#[derive(Clone, PartialEq, Eq)]
-struct Stamp {
-    client_uid: String,
-    epoch: u32,
-    scopes_version: u32,
-    not_before: Option<Timestamp>,
-}
-
-#[derive(Clone, Default)]
-struct Slot {
-    token: Option<Arc<AccessToken>>,
-    /// The count of revocations at which the token was last known not to be revoked.
-    checked_at: u64,
-    /// The last fetch failed so, and the next may not start before.
-    failure: Option<(Timestamp, Error)>,
-}
 
 /// Who may have a token now, and for which scopes.
 pub(super) struct Admission {
@@ -309,7 +283,7 @@ impl Tokens {
         let name = &admission.client.name;
         let make = || {
             let flights = Flights::new(self.background.clone());
-            Arc::new(Held { stamp: admission.stamp.clone(), slots: Mutex::default(), flights })
+            Arc::new(Held::new(admission.stamp.clone(), flights))
         };
         // Found without the entry's lock in the common case.
         match self.held.get(name) {
@@ -328,58 +302,6 @@ impl Tokens {
     }
 }
 
-impl Held {
-    fn slot(&self, scopes: &ScopeSet) -> Slot {
-        self.lock().get(scopes).cloned().unwrap_or_default()
-    }
-
-    /// A transient failure leaves the token as it is.
-    fn keep(&self, scopes: &ScopeSet, result: &Result<Arc<AccessToken>>, retry_time: Timestamp) {
-        let mut slots = self.lock();
-        let slot = slots.entry(scopes.clone()).or_default();
-        match result {
-            Ok(token) => *slot = Slot { token: Some(token.clone()), checked_at: 0, failure: None },
-            Err(error) => slot.failure = Some((retry_time, error.clone())),
-        }
-    }
-
-    fn checked(&self, scopes: &ScopeSet, token: &Arc<AccessToken>, revocations: u64) {
-        if let Some(slot) = self.lock().get_mut(scopes).filter(|slot| is_same(slot, token)) {
-            slot.checked_at = revocations;
-        }
-    }
-
-    fn drop_token(&self, scopes: &ScopeSet, token: &Arc<AccessToken>) {
-        if let Some(slot) = self.lock().get_mut(scopes).filter(|slot| is_same(slot, token)) {
-            slot.token = None;
-        }
-    }
-
-    /// Keeps the number of scope sets bounded; those whose token has expired make room first.
-    fn make_room(&self, scopes: &ScopeSet, now: Timestamp, limit: usize) -> Result<()> {
-        let mut slots = self.lock();
-        if slots.contains_key(scopes) {
-            return Ok(());
-        }
-        if slots.len() >= limit {
-            slots.retain(|of, slot| {
-                slot.token.as_ref().is_some_and(|token| now < token.expire_time) || self.flights.is_under_way(of)
-            });
-        }
-        if slots.len() >= limit {
-            let message = format!("the client uses {limit} different scope sets already");
-            return Err(Error::new(Reason::ScopeSetsExhausted, message).with("limit", limit));
-        }
-        slots.insert(scopes.clone(), Slot::default());
-        Ok(())
-    }
-
-    /// The map stays consistent across a panic: every change to it is one assignment.
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ScopeSet, Slot>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The token endpoint knows the client and grants nothing of what was asked for.
 fn refused(client: &Client, error: PortError) -> Error {
     if !client.applied {
@@ -388,10 +310,6 @@ fn refused(client: &Client, error: PortError) -> Error {
     }
     let message = "the token endpoint grants none of the scopes that were asked for";
     Error::new(Reason::ScopeNotGranted, message).about(&client.name).caused_by(error)
-}
-
-fn is_same(slot: &Slot, token: &Arc<AccessToken>) -> bool {
-    slot.token.as_ref().is_some_and(|held| Arc::ptr_eq(held, token))
 }
 
 /// The next whole second, or this moment if it is one.

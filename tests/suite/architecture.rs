@@ -35,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "audit_file",
             "broker::api",
             "broker::background",
+            "broker::Basis",
             "broker::Broker",
             "callers::Callers",
             "domain",
