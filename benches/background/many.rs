@@ -55,7 +55,6 @@ pub async fn compare() -> Vec<Figure> {
             many.first_token_us / few.first_token_us,
             "",
         ),
-        Figure::new("memory for a client that was looked up", many.looked_up_bytes, "bytes"),
     ]
 }
 
@@ -65,7 +64,6 @@ struct Costs {
     start_ms: f64,
     start_mb: f64,
     lookup_us: f64,
-    looked_up_bytes: f64,
     first_token_us: f64,
     hit_us: f64,
 }
@@ -73,8 +71,8 @@ struct Costs {
 impl Costs {
     /// `looked_up` tells which clients are looked up for the first time.
     async fn measure(folder: &Path, looked_up: impl Fn(usize) -> usize) -> Self {
-        let (mut starts, mut memory, mut lookups, mut looked, mut tokens, mut hits) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut starts, mut memory, mut lookups, mut tokens, mut hits) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for _ in 0..STARTS {
             let begun = Instant::now();
             let server = daemon(folder);
@@ -83,9 +81,7 @@ impl Costs {
             memory.push(server.resident_bytes() as f64 / 1e6);
             let channel = connect(&server.address).await;
             token(&channel, 0).await;
-            let before = server.resident_bytes();
             lookups.push(cost(&server, FEW, async |at| get_client(&channel, looked_up(at)).await).await);
-            looked.push((server.resident_bytes() as f64 - before as f64) / FEW as f64);
             tokens.push(cost(&server, FEW, async |at| token(&channel, at * (MANY / FEW)).await).await);
             for _ in 0..ROUNDS {
                 hits.push(cost(&server, HITS, async |at| token(&channel, at % FEW * (MANY / FEW)).await).await);
@@ -95,7 +91,6 @@ impl Costs {
             start_ms: median(starts),
             start_mb: median(memory),
             lookup_us: median(lookups),
-            looked_up_bytes: median(looked),
             first_token_us: median(tokens),
             hit_us: median(hits),
         }

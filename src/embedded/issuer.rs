@@ -1,7 +1,8 @@
 //! The issuer: client-credentials tokens with exactly Cognito's claims, and the public keys that verify them.
 //!
-//! A token is signed in memory and kept nowhere. Wrong id or secret is InvalidClient; a scope that the app client never had, or none left, is Refused; a scope that its resource server
-//! no longer defines is left out without a word, as Cognito does.
+//! A token is signed in memory and kept nowhere. Wrong id or secret is InvalidClient; a scope that the app client never
+//! had, or none left, is Refused; a scope that its resource server no longer defines is left out without a word, as Cognito
+//! does.
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::Transaction;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use super::signing_keys::KeyRing;
 use super::store::{Asking, Failure};
@@ -23,11 +25,15 @@ use crate::domain::token::AccessToken;
 pub(super) struct EmbeddedIssuer {
     keys: KeyRing,
     distance: Distance,
+    /// As many sign at one time as there are processors. More threads would sign no faster, keep others from the
+    /// processors, and each leave memory behind that is hardly used.
+    signing: Arc<Semaphore>,
 }
 
 impl EmbeddedIssuer {
     pub fn new(keys: KeyRing, distance: Distance) -> Self {
-        EmbeddedIssuer { keys, distance }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        EmbeddedIssuer { keys, distance, signing: Arc::new(Semaphore::new(processors)) }
     }
 }
 
@@ -71,7 +77,13 @@ impl TokenEndpoint for EmbeddedIssuer {
             client_id: client.to_string(),
         };
         // A signature takes about a millisecond, which is long for a thread that others share.
-        let signed = tokio::task::spawn_blocking(move || key.sign(&claims)).await.ok().flatten();
+        let turn = Arc::clone(&self.signing).acquire_owned().await;
+        let sign = move || {
+            let signed = key.sign(&claims);
+            drop(turn);
+            signed
+        };
+        let signed = tokio::task::spawn_blocking(sign).await.ok().flatten();
         let text = signed.ok_or_else(|| asking.error(Fault::Broken, "the token could not be signed"))?;
         let time = |second| Timestamp::from_second(second).map_err(|error| asking.error(Fault::Broken, error));
         Ok(AccessToken::new(text, time(issued)?, time(expires)?, granted))
