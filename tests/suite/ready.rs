@@ -195,7 +195,9 @@ async fn they_are_for_who_asked_as_long_as_the_proof_holds_and_not_too_often() {
     for _ in 0..TIMES {
         get(&boss).await.expect("a token");
     }
-    assert_eq!(get(&eve).await.expect_err("another tenant's").code(), Code::PermissionDenied);
+    for _ in 0..TIMES {
+        assert_eq!(get(&eve).await.expect_err("another tenant's").code(), Code::PermissionDenied);
+    }
 
     // Also what was kept counts as a call.
     let mut answers = Vec::new();
