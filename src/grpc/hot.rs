@@ -316,8 +316,11 @@ impl<S> Inner<S> {
             match made {
                 Ok((caller, message)) => {
                     end.with(Code::Ok);
-                    let ready = Ready { message: message.clone(), basis, policies, since };
-                    self.ready.keep(&asking.by(&caller), ready);
+                    // What is for once would only push out what is asked again.
+                    if since < basis.end() {
+                        let ready = Ready { message: message.clone(), basis, policies, since };
+                        self.ready.keep(&asking.by(&caller), ready);
+                    }
                     Ok(message)
                 }
                 Err(error) => {
