@@ -87,14 +87,16 @@ impl Logins {
     /// Reads it anew; one reading serves all who ask meanwhile.
     async fn read(self: &Arc<Self>, app_client: &AppClientId) -> Result<Option<Arc<Login>>> {
         let (this, wanted) = (self.clone(), app_client.clone());
-        let reading = self.readings.join(app_client.clone(), move || async move { this.look_up(&wanted).await });
-        let login = reading.await?;
-        match &login {
-            Some(_) => self.held.insert(app_client.clone(), login.clone()),
-            // It may be issued the next moment.
-            None => self.held.invalidate(app_client),
-        }
-        Ok(login)
+        let reading = self.readings.join(app_client.clone(), move || async move {
+            let login = this.look_up(&wanted).await?;
+            match &login {
+                Some(_) => this.held.insert(wanted, login.clone()),
+                // It may be issued the next moment.
+                None => this.held.invalidate(&wanted),
+            }
+            Ok(login)
+        });
+        reading.await
     }
 
     async fn look_up(&self, app_client: &AppClientId) -> Result<Option<Arc<Login>>> {

@@ -113,7 +113,7 @@ impl Tokens {
         if let Some(token) = self.serve(&held, &admission, now, min_remaining, basis).await? {
             return Ok(Some(token));
         }
-        let fetched = self.fetch(&held, &admission)?.await;
+        let fetched = self.fetch(&held, &admission, min_remaining)?.await;
         // A suspension or a deletion may have come while we waited; other scopes or a revocation may have, too.
         basis.never_again();
         if self.admit(name, scopes, basis).await?.stamp != admission.stamp {
@@ -155,15 +155,20 @@ impl Tokens {
             Freshness::Ageing => {
                 basis.never_again();
                 // Refused while the last failure is too recent; the token is good either way.
-                let _ = self.fetch(held, admission);
+                let _ = self.fetch(held, admission, Duration::ZERO);
                 Ok(Some(token))
             }
             Freshness::Expired => Ok(None),
         }
     }
 
-    /// Joins or starts the one fetch for these scopes.
-    pub(super) fn fetch(self: &Arc<Self>, held: &Arc<Held>, admission: &Admission) -> Result<Flight<Arc<AccessToken>>> {
+    /// Joins or starts the one fetch for these scopes, for whoever found no fresh token that lasts `min_remaining`.
+    pub(super) fn fetch(
+        self: &Arc<Self>,
+        held: &Arc<Held>,
+        admission: &Admission,
+        min_remaining: Duration,
+    ) -> Result<Flight<Arc<AccessToken>>> {
         let now = self.world.now();
         let scopes = admission.client.scopes.share(&admission.scopes);
         if !held.flights.is_under_way(&scopes) {
@@ -176,6 +181,13 @@ impl Tokens {
         let (this, shelf, client) = (self.clone(), held.clone(), admission.client.clone());
         let not_before = admission.stamp.not_before;
         Ok(held.flights.join(scopes.clone(), move || async move {
+            // Another flight may have landed since it was looked what is held.
+            let now = this.world.now();
+            let is_fresh = |token: &Arc<AccessToken>| token.freshness(now, &client.uid) == Freshness::Fresh;
+            let landed = shelf.slot(&scopes).token.filter(is_fresh);
+            if let Some(token) = landed.filter(|token| token.remaining(now) >= min_remaining) {
+                return Ok(token);
+            }
             let result = this.fetch_once(&client, &scopes, not_before).await;
             shelf.keep(&scopes, &result, this.world.now() + this.world.settings.tokens.retry_after_failure);
             result

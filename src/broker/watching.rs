@@ -64,7 +64,7 @@ impl Watching {
                     if now >= renewal {
                         // It ages. Wait for the fetch that is under way, or for the end of a failure's pause.
                         let held = self.tokens.held(&admission);
-                        match self.tokens.fetch(&held, &admission) {
+                        match self.tokens.fetch(&held, &admission, self.min_remaining) {
                             Ok(flight) => {
                                 let _ = flight.await;
                                 continue;

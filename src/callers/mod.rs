@@ -39,6 +39,7 @@ use crate::broker::flights::Flights;
 use crate::broker::ports::Clock;
 use crate::domain::caller::{Caller, Principal};
 use crate::domain::error::{Error, Result};
+use crate::domain::grant::Grants;
 use crate::domain::id::ClientName;
 use crate::net::{Connection, Source};
 use certificate::Believed;
@@ -86,7 +87,7 @@ struct Proof {
     client_secrets: Option<Arc<dyn ClientSecrets>>,
     proven: moka::sync::Cache<Digest, Arc<Proven>>,
     /// Questions to STS under way, so that one signature is asked about once.
-    identities: Flights<Digest, Principal>,
+    identities: Flights<Digest, Arc<Caller>>,
     calls: CallRates,
     failures: Failures,
     clock: Arc<dyn Clock>,
@@ -299,10 +300,19 @@ impl Proof {
             return Err(invalid("the AWS identity cannot be accepted: its Region is not one that is configured"));
         }
         let valid_until = presigned.valid_until(now, self.options.leeway).map_err(refused)?;
-        let sts = sts.clone();
-        let asking = self.identities.join(digest, move || async move { sts.identity(&presigned).await });
-        let caller = self.caller(asking.await?, Some(valid_until))?;
-        Ok(self.remember(digest, Proven { caller, signer: None }))
+        let asking = self.identities.join(digest, || {
+            let (sts, proven, grants) = (sts.clone(), self.proven.clone(), self.options.grants.clone());
+            async move {
+                // Another flight may have landed since it was looked whether this was proven before.
+                if let Some(known) = proven.get(&digest) {
+                    return Ok(known.caller.clone());
+                }
+                let caller = caller(&grants, sts.identity(&presigned).await?, Some(valid_until))?;
+                proven.insert(digest, Arc::new(Proven { caller: caller.clone(), signer: None }));
+                Ok(caller)
+            }
+        });
+        asking.await
     }
 
     fn remember(&self, digest: Digest, proven: Proven) -> Arc<Caller> {
@@ -312,10 +322,14 @@ impl Proof {
     }
 
     fn caller(&self, principal: Principal, valid_until: Option<Timestamp>) -> Result<Arc<Caller>> {
-        let caller = self.options.grants.caller(principal);
-        let caller = caller.map_err(|_| ambiguous("two grants give the caller different tenants or clients"))?;
-        Ok(Arc::new(Caller { valid_until, ..caller }))
+        caller(&self.options.grants, principal, valid_until)
     }
+}
+
+fn caller(grants: &Grants, principal: Principal, valid_until: Option<Timestamp>) -> Result<Arc<Caller>> {
+    let caller = grants.caller(principal);
+    let caller = caller.map_err(|_| ambiguous("two grants give the caller different tenants or clients"))?;
+    Ok(Arc::new(Caller { valid_until, ..caller }))
 }
 
 /// An `authorization` header: a scheme, whose case does not count, one space, a credential (RFC 9110, section 11.4).
