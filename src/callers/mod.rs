@@ -201,7 +201,7 @@ impl Callers {
             true => proof.failures.count(origin, error),
             false => error,
         })?;
-        proof.calls.count(&caller.principal)?;
+        self.count(&caller)?;
         Ok(caller)
     }
 }

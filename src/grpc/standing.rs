@@ -67,7 +67,7 @@ pub(super) struct Standing {
     target: Target,
     scopes: Vec<String>,
     source: Option<IpAddr>,
-    policies: watch::Receiver<u64>,
+    policies: watch::Receiver<()>,
     /// Of the tenants whose labels count.
     labels: Vec<watch::Receiver<()>>,
     in_doubt: bool,

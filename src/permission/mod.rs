@@ -30,9 +30,9 @@ pub struct Permissions {
     vocabulary: Arc<Vocabulary>,
     in_force: watch::Sender<Arc<InForce>>,
     /// Counts how often others came into force.
-    changes: watch::Sender<u64>,
-    /// The same, to be read by every call.
     version: AtomicU64,
+    /// Sent to after it was counted.
+    changes: watch::Sender<()>,
     seen: Mutex<Seen>,
 }
 
@@ -59,8 +59,8 @@ impl Permissions {
             origin,
             vocabulary,
             in_force: watch::Sender::new(Arc::new(in_force)),
-            changes: watch::Sender::new(0),
             version: AtomicU64::new(0),
+            changes: watch::Sender::new(()),
             seen: Mutex::new(Seen { taken, refused: None }),
         })
     }
@@ -77,7 +77,7 @@ impl Permissions {
     }
 
     /// Changes whenever other policies came into force.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
 
@@ -125,7 +125,7 @@ impl Permissions {
                 *seen = Seen { taken: documents, refused: None };
                 self.in_force.send_replace(Arc::new(in_force));
                 self.version.fetch_add(1, Ordering::SeqCst);
-                self.changes.send_modify(|count| *count += 1);
+                self.changes.send_replace(());
             }
             Err(error) => {
                 let file = Path::display(&error.file);
