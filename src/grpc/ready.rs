@@ -7,7 +7,7 @@
 //! which are looked at in each call, before.
 //!
 //! A message may be a token that was given to somebody else. It is kept as it is, since comparing it costs a tenth of
-//! digesting it and nothing has to be believed of a hash; it is wiped when it is dropped.
+//! digesting it and nothing has to be believed of a hash. It is wiped when it is dropped, as a token in an answer is.
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;

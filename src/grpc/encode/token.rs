@@ -4,6 +4,7 @@ use prost::Message;
 use prost::bytes::{BufMut as _, Bytes};
 use prost::encoding::encode_varint;
 use prost::length_delimiter_len;
+use zeroize::Zeroizing;
 
 use super::{scopes, timestamp};
 use crate::broker::api::Verdict;
@@ -20,7 +21,7 @@ pub fn access_token(token: &AccessToken) -> proto::AccessToken {
     }
 }
 
-/// The same, encoded and with gRPC's prefix: the token is copied once, into what is sent.
+/// The same, encoded and with gRPC's prefix: the token is copied once, into what is sent, and wiped when that is dropped.
 pub fn framed_access_token(token: &AccessToken) -> Bytes {
     let text = token.expose();
     let rest = proto::AccessToken {
@@ -36,7 +37,7 @@ pub fn framed_access_token(token: &AccessToken) -> Bytes {
     encode_varint(text.len() as u64, &mut message);
     message.put_slice(text.as_bytes());
     rest.encode_raw(&mut message);
-    message.into()
+    Bytes::from_owner(Zeroizing::new(message))
 }
 
 /// A message with gRPC's prefix.
