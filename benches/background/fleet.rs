@@ -1,23 +1,21 @@
 //! A daemon with a fleet of clients, each with a few tokens.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use keyward::proto;
-use keyward::proto::catalog_service_client::CatalogServiceClient;
 use keyward::proto::client_service_client::ClientServiceClient;
 use keyward::proto::token_service_client::TokenServiceClient;
 use prost::Message as _;
 use tonic::transport::Channel;
 
-use super::Figure;
-use super::harness::{connect, create_tenant};
+use super::harness::{self, connect, create_tenant};
 use super::load::write_messages;
 use super::server::Server;
 use super::steady::Pace;
 use super::windows::{Work, compare, until_idle};
+use super::{Figure, daemon};
 
 const CLIENTS: usize = 10_000;
 const WARM: usize = CLIENTS / 5;
@@ -165,35 +163,12 @@ pub async fn at_once(times: usize, one: impl AsyncFn(usize)) {
 }
 
 pub fn daemon(folder: &Path) -> Server {
-    let key = folder.join("master.key");
-    if !key.exists() {
-        keyward::embedded::MasterKey::generate_file(&key).expect("a master key");
-    }
-    let config = format!(
-        "listen = '127.0.0.1:0'\ndata_dir = '{0}'\n[callers]\ntrust_loopback = true\n[embedded]\n\
-         master_key_file = '{0}/master.key'\n[limits]\ncalls_per_second = 1000000\ncalls_burst = 1000000\n",
-        folder.display(),
-    );
-    let file = folder.join("keyward.toml");
-    std::fs::write(&file, config).expect("written");
-    // Another build of the daemon may be measured with this program: before and after a change.
-    let program = std::env::var_os("KEYWARD_BENCH_DAEMON").unwrap_or_else(|| env!("CARGO_BIN_EXE_keyward").into());
-    Server::start(Command::new(program).env_remove("RUST_LOG").arg("serve").arg("--config").arg(file))
+    daemon::start(folder, "keyward", daemon::EVERYBODY, &[])
 }
 
 pub async fn put_api(channel: &Channel) {
-    let scope = |scope: &&str| proto::ResourceServerScope {
-        scope_name: scope.trim_start_matches("orders/").to_owned(),
-        description: (*scope).to_owned(),
-    };
-    let server = proto::ResourceServer {
-        identifier: "orders".to_owned(),
-        display_name: "Orders".to_owned(),
-        scopes: SCOPES.iter().map(scope).collect(),
-        ..Default::default()
-    };
-    let request = proto::PutResourceServerRequest { resource_server: Some(server), ..Default::default() };
-    CatalogServiceClient::new(channel.clone()).put_resource_server(request).await.expect("the API is put");
+    let names = SCOPES.map(|scope| scope.trim_start_matches("orders/"));
+    harness::put_api(channel, "orders", "Orders", &names).await;
 }
 
 pub async fn create_client(channel: &Channel, tenant: &str, number: usize, validity: Duration) {

@@ -10,8 +10,10 @@
 mod harness {
     mod calls;
 
-    pub use calls::{connect, create_tenant};
+    pub use calls::{connect, create_tenant, put_api};
 }
+#[path = "../calls/daemon.rs"]
+mod daemon;
 mod fleet;
 #[path = "../calls/load.rs"]
 #[allow(dead_code, reason = "the other bench program uses the rest")]

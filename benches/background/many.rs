@@ -34,7 +34,7 @@ pub async fn compare() -> Vec<Figure> {
     prepare(folder.path()).await;
     let few = Costs::measure(folder.path(), |at| at * (MANY / FEW)).await;
     let begun = Instant::now();
-    let bytes = multiply(&folder.path().join("keyward.db"));
+    let bytes = multiply(&folder.path().join("keyward/keyward.db"));
     println!("\n{MANY} clients registered in {:.0} s, {} MB", begun.elapsed().as_secs_f64(), bytes / 1_000_000);
     // Of those that were written beside them, which nobody has looked at yet.
     let many = Costs::measure(folder.path(), |at| at * (MANY / FEW) + MANY / FEW / 2).await;

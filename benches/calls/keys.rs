@@ -4,14 +4,13 @@ use std::time::Instant;
 
 use futures::StreamExt as _;
 use keyward::proto;
-use keyward::proto::catalog_service_client::CatalogServiceClient;
 use keyward::proto::client_service_client::ClientServiceClient;
 use keyward::proto::token_service_client::TokenServiceClient;
 use keyward::proto::verify_token_response::Verdict;
 use prost::Message as _;
 use tonic::transport::Channel;
 
-use super::harness::{self, create_tenant};
+use super::harness::{self, create_tenant, put_api};
 
 /// As many as a client may use, unless it is configured otherwise.
 const SCOPE_SETS: usize = 16;
@@ -43,7 +42,8 @@ impl Keys {
 /// Registers clients and fetches a token for each scope set, so that all of them are held afterwards. Keys of one client are
 /// far apart.
 pub async fn prepare(channel: &Channel, count: usize) -> Keys {
-    put_api(channel).await;
+    let names = SCOPES.map(|scope| scope.trim_start_matches("ledger/"));
+    put_api(channel, "ledger", "Ledger", &names).await;
     let clients = count.div_ceil(SCOPE_SETS);
     let begun = Instant::now();
     for number in 0..clients.div_ceil(CLIENTS_OF_A_TENANT) {
@@ -72,21 +72,6 @@ pub async fn prepare(channel: &Channel, count: usize) -> Keys {
 
 fn tenant(client: usize) -> String {
     format!("tenant-{}", client / CLIENTS_OF_A_TENANT)
-}
-
-async fn put_api(channel: &Channel) {
-    let scope = |scope: &&str| {
-        let scope_name = scope.trim_start_matches("ledger/").to_owned();
-        proto::ResourceServerScope { description: scope_name.clone(), scope_name }
-    };
-    let server = proto::ResourceServer {
-        identifier: "ledger".to_owned(),
-        display_name: "Ledger".to_owned(),
-        scopes: SCOPES.iter().map(scope).collect(),
-        ..Default::default()
-    };
-    let request = proto::PutResourceServerRequest { resource_server: Some(server), ..Default::default() };
-    CatalogServiceClient::new(channel.clone()).put_resource_server(request).await.expect("the API is put");
 }
 
 async fn create_client(channel: Channel, number: usize) {

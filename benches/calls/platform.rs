@@ -1,7 +1,6 @@
 //! The daemons that are measured, with a platform on them.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use keyward::proto;
 use keyward::proto::token_service_client::TokenServiceClient;
@@ -10,6 +9,7 @@ use prost::Message as _;
 use tonic::transport::Channel;
 
 use super::cases::{CALLS, FIRST_SEEN};
+use super::daemon;
 use super::harness::pki::{Authority, Leaf, connect_tls, trusting};
 use super::harness::{SCOPES, connect, create_client, create_tenant, put_orders_api};
 use super::keys::{self, Key, Keys};
@@ -37,7 +37,7 @@ impl Platform {
         clients.issue(Leaf::client().uri("spiffe://example.org/tenants/acme/orders")).write(folder, "client");
         let operator = clients.issue(Leaf::client().uri("spiffe://example.org/operators/bench"));
 
-        let plaintext = daemon(folder, "plaintext", "[callers]\ntrust_loopback = true");
+        let plaintext = daemon::start(folder, "plaintext", daemon::EVERYBODY, &[]);
         let proof = format!(
             "[tls]\ncertificate_file = '{0}/tls.crt'\nkey_file = '{0}/tls.key'\nclient_ca_file = '{0}/clients.pem'\n\
              client_certificates = 'required'\n[[callers.spiffe]]\ntrust_domain = 'example.org'\n[[callers.grant]]\n\
@@ -45,7 +45,7 @@ impl Platform {
              caller = 'spiffe://example.org/tenants/{{tenant}}/{{client}}'",
             folder.display()
         );
-        let tls = daemon(folder, "tls", &proof);
+        let tls = daemon::start(folder, "tls", &proof, &[]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let keys = runtime.block_on(async {
             let channel = connect_tls(&tls.address, trusting(&servers, Some(&operator))).await.expect("connected");
@@ -59,23 +59,6 @@ impl Platform {
         let signed_bytes = keys.new_tokens()[0].token.rfind('.').expect("a JWT");
         Platform { folder: folder.to_owned(), plaintext, tls, signed_bytes }
     }
-}
-
-fn daemon(folder: &Path, name: &str, callers: &str) -> Server {
-    let key = folder.join(format!("{name}.master"));
-    keyward::embedded::MasterKey::generate_file(&key).expect("a master key");
-    let config = format!(
-        "listen = '127.0.0.1:0'\ndata_dir = '{}'\n{callers}\n[embedded]\nmaster_key_file = '{}'\n[limits]\n\
-         calls_per_second = 1000000\ncalls_burst = 1000000\n",
-        folder.join(name).display(),
-        key.display()
-    );
-    let file = folder.join(format!("{name}.toml"));
-    std::fs::write(&file, config).expect("written");
-    // Another build of the daemon may be measured with this program: before and after a change.
-    let program = std::env::var_os("KEYWARD_BENCH_DAEMON").unwrap_or_else(|| env!("CARGO_BIN_EXE_keyward").into());
-    let mut command = Command::new(program);
-    Server::start(command.env_remove("RUST_LOG").arg("serve").arg("--config").arg(file))
 }
 
 async fn prepare(channel: &Channel) {

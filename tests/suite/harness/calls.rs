@@ -25,12 +25,23 @@ pub async fn connect(address: &str) -> Channel {
 }
 
 pub async fn put_orders_api(channel: &Channel) -> proto::ResourceServer {
-    let scope =
-        |name: &str| proto::ResourceServerScope { scope_name: name.to_owned(), description: format!("{name} orders") };
+    put_api(channel, "orders", "Orders", &["read", "write"]).await
+}
+
+pub async fn put_api(
+    channel: &Channel,
+    identifier: &str,
+    display_name: &str,
+    scope_names: &[&str],
+) -> proto::ResourceServer {
+    let scope = |name: &&str| proto::ResourceServerScope {
+        scope_name: (*name).to_owned(),
+        description: format!("{name} {identifier}"),
+    };
     let server = proto::ResourceServer {
-        identifier: "orders".to_owned(),
-        display_name: "Orders".to_owned(),
-        scopes: vec![scope("read"), scope("write")],
+        identifier: identifier.to_owned(),
+        display_name: display_name.to_owned(),
+        scopes: scope_names.iter().map(scope).collect(),
         ..Default::default()
     };
     let request = proto::PutResourceServerRequest { resource_server: Some(server), ..Default::default() };
