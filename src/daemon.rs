@@ -31,6 +31,7 @@ use crate::embedded::{self, Embedded, MasterKey, MasterKeyError, OpenError, Opti
 use crate::grpc::{self, Front, Limits};
 use crate::net::{Address, Cores, Serving, TlsError};
 use crate::permission::{Origin, Permissions, PolicyError};
+use crate::runtime::behind::Behind;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::shutdown::{Drained, drain};
 
@@ -83,6 +84,8 @@ pub struct Running {
     server: Serving,
     /// Its threads serve for as long as the daemon runs.
     _cores: Cores,
+    /// And on these its background works.
+    _behind: Behind,
     config: Config,
     /// Held for as long as the daemon runs.
     _data_lock: File,
@@ -116,9 +119,16 @@ pub async fn start_for(
 
     let data_lock = lock_data_folder(&config.data_dir)?;
     let (tracker, draining, stopping) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
-    let background = Background::here(tracker.clone());
+    let behind = Behind::start().map_err(StartError::Threads)?;
+    let background = Background::on(behind.runtime(), tracker.clone());
     let tls = serving::load_tls(&config, clock.clone())?;
-    let ports = through(open_backend(&config, clock.clone()).await?);
+    let opening = {
+        let (config, clock) = (config.clone(), clock.clone());
+        async move { open_backend(&config, clock).await }
+    };
+    // There, since SQLite's threads go before or after others as the one does that opens it.
+    let opened = background.spawn(opening).await.map_err(|lost| StartError::Threads(lost.into()))?;
+    let ports = through(opened?);
     let broker = Broker::open(ports, settings(&config), background.clone()).await.map_err(unreadable)?;
     let broker = Arc::new(broker);
     let callers = match callers {
@@ -126,7 +136,7 @@ pub async fn start_for(
         None => calling::callers(&config, broker.logins.clone(), clock.clone(), background.clone())?,
     };
 
-    let audit_file = audit::open_file(&config, &broker, clock.clone(), &tracker, &stopping).await?;
+    let audit_file = audit::open_file(&config, &broker, clock.clone(), &background, &stopping).await?;
 
     let listeners = serving::bind(&config).await?;
     let addresses = serving::addresses(&listeners);
@@ -136,7 +146,7 @@ pub async fn start_for(
     let front = Front {
         broker: broker.clone(),
         shutdown: draining.clone(),
-        background,
+        background: background.clone(),
         limits: Limits {
             message_bytes: config.grpc.max_message_bytes,
             call_duration: config.grpc.request_timeout,
@@ -150,16 +160,16 @@ pub async fn start_for(
     let routes = grpc::routes(front, tonic_health::pb::health_server::HealthServer::new(health_service))?;
     if let Some(tls) = &tls {
         let follow = serving::follow_files(tls.clone(), config.tls.reload_interval, clock, stopping.clone());
-        tracker.spawn(follow);
+        background.spawn(follow);
     }
     let cores = Cores::start().map_err(StartError::Threads)?;
     let server = serving::serve(&config, routes, listeners, tls, &cores, draining.clone());
 
-    tracker.spawn({
+    background.spawn({
         let stopping = stopping.clone();
         async move { broker.work(stopping).await }
     });
-    tracker.spawn(permissions.follow(config.permission.reload_interval, stopping.clone()));
+    background.spawn(permissions.follow(config.permission.reload_interval, stopping.clone()));
     drop(starting);
     announce(&health, ServingStatus::Serving).await;
     Ok(Running {
@@ -171,6 +181,7 @@ pub async fn start_for(
         tracker,
         server,
         _cores: cores,
+        _behind: behind,
         config,
         _data_lock: data_lock,
     })

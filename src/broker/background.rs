@@ -15,9 +15,14 @@ pub struct Background {
 }
 
 impl Background {
-    /// On the runtime that this is called on; it panics where there is none. A drain waits for `tracker`.
+    /// A drain waits for `tracker`.
+    pub fn on(runtime: Handle, tracker: TaskTracker) -> Self {
+        Background { tracker, runtime }
+    }
+
+    /// On the runtime that this is called on; it panics where there is none.
     pub fn here(tracker: TaskTracker) -> Self {
-        Background { tracker, runtime: Handle::current() }
+        Background::on(Handle::current(), tracker)
     }
 
     pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {

@@ -19,7 +19,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use keyward::config::ConfigError;
 use keyward::daemon::StartError;
-use keyward::runtime::{hygiene, priority};
+use keyward::runtime::hygiene;
 use keyward::tour::TourError;
 
 const ABOUT: &str = "Keeps the machine-to-machine credentials of a multi-tenant platform on Amazon Cognito: issues an \
@@ -111,10 +111,7 @@ fn is_misuse(error: &anyhow::Error) -> bool {
 }
 
 fn in_runtime(command: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    // The threads that serve known callers are started from this one.
-    builder.on_thread_start(priority::give_way);
-    builder.enable_all().build().context("cannot start the asynchronous runtime")?.block_on(command)
+    tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?.block_on(command)
 }
 
 /// Where to write the address once calls are answered.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::StartError;
 use crate::audit_file::{self, AuditFile};
 use crate::broker::Broker;
+use crate::broker::background::Background;
 use crate::broker::ports::Clock;
 use crate::config::Config;
 
@@ -16,7 +16,7 @@ pub(super) async fn open_file(
     config: &Config,
     broker: &Broker,
     clock: Arc<dyn Clock>,
-    tracker: &TaskTracker,
+    background: &Background,
     stopping: &CancellationToken,
 ) -> Result<Option<Arc<AuditFile>>, StartError> {
     let Some(path) = config.audit.file.clone() else { return Ok(None) };
@@ -25,7 +25,7 @@ pub(super) async fn open_file(
     let opened = opened.unwrap_or_else(|_| Err(std::io::Error::other("opening it was cut short")));
     let (file, writing) = opened.map_err(|source| StartError::AuditFile { file: path, source })?;
     let file = Arc::new(file);
-    tracker.spawn(writing.run());
-    tracker.spawn(file.clone().follow(broker.audit.clone(), stopping.clone()));
+    background.spawn(writing.run());
+    background.spawn(file.clone().follow(broker.audit.clone(), stopping.clone()));
     Ok(Some(file))
 }

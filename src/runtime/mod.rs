@@ -5,6 +5,7 @@
 //! the values in. The one thing taken from the broker is its [`Clock`](crate::broker::ports::Clock) port, which
 //! [`clock`] implements.
 
+pub mod behind;
 pub mod clock;
 pub mod descriptors;
 pub mod http;
