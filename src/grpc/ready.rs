@@ -6,12 +6,16 @@
 //! after somebody was told of a change that makes another answer of it. That leaves the caller's proof and the number of their calls,
 //! which are looked at in each call, before.
 //!
+//! What is asked once is not kept, since it would only push out what is asked again. That a token is verified for the first time
+//! is told by its basis; of `GetToken` it is told by a table of what was asked lately.
+//!
 //! A message may be a token that was given to somebody else. It is kept as it is, since comparing it costs a tenth of
 //! digesting it and nothing has to be believed of a hash. It is wiped when it is dropped, as a token in an answer is.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use equivalent::Equivalent;
 use foldhash::quality::RandomState;
@@ -26,9 +30,16 @@ use crate::domain::caller::Caller;
 const MAX_BYTES: u64 = 32 << 20;
 /// About what an answer takes beside its message.
 const LEAST_BYTES: usize = 512;
+/// Questions that were asked lately, 8 bytes each. As many as fit into the cache several times over.
+const LATELY: usize = 1 << 16;
 
 #[derive(Clone)]
-pub struct ReadyAnswers(moka::sync::Cache<Key, Arc<Ready>, RandomState>);
+pub struct ReadyAnswers {
+    kept: moka::sync::Cache<Key, Arc<Ready>, RandomState>,
+    /// Hashes, each where it belongs unless another came after. One that is mistaken for another costs a place in the cache.
+    lately: Arc<[AtomicU64]>,
+    hasher: RandomState,
+}
 
 /// An answer.
 pub struct Ready {
@@ -47,22 +58,36 @@ impl ReadyAnswers {
             u32::try_from(LEAST_BYTES + key.message.len() + ready.message.len()).unwrap_or(u32::MAX)
         };
         let cache = moka::sync::Cache::builder().max_capacity(MAX_BYTES).weigher(weight);
-        ReadyAnswers(cache.build_with_hasher(RandomState::default()))
+        let hasher = RandomState::default();
+        let lately = (0..LATELY).map(|_| AtomicU64::new(0)).collect();
+        ReadyAnswers { kept: cache.build_with_hasher(hasher.clone()), lately, hasher }
     }
 
     /// What was answered last. Whether it still holds is for whoever asks.
     pub fn find(&self, asked: &Asked<'_>) -> Option<Arc<Ready>> {
-        self.0.get(asked)
+        self.kept.get(asked)
     }
 
+    /// Keeps the answer, if it is likely to be asked for again.
     pub fn keep(&self, asked: &Asked<'_>, ready: Ready) {
+        if asked.method == Method::GetToken && !self.was_asked_lately(asked) {
+            return;
+        }
         let key = Key {
             method: asked.method,
             message: Zeroizing::new(asked.message.into()),
             caller: asked.caller.clone(),
             source: asked.source,
         };
-        self.0.insert(key, Arc::new(ready));
+        self.kept.insert(key, Arc::new(ready));
+    }
+
+    /// And it was now.
+    fn was_asked_lately(&self, asked: &Asked<'_>) -> bool {
+        let hash = self.hasher.hash_one(asked);
+        let place = (hash % LATELY as u64) as usize;
+        // The lower bits say where, and all of them what. Nothing else is read by it, so no order matters.
+        self.lately[place].swap(hash, Ordering::Relaxed) == hash
     }
 }
 
