@@ -95,6 +95,18 @@ impl Basis {
         self.until = self.until.min(time);
     }
 
+    /// The answer stands on all that another one stands on, too.
+    pub(super) fn stand_on(&mut self, other: &Basis) {
+        for seen in &other.seen[..other.len.min(MOST_SEEN)] {
+            match self.seen.get_mut(self.len) {
+                Some(place) => *place = *seen,
+                None => self.never_again(),
+            }
+            self.len += 1;
+        }
+        self.until(other.until);
+    }
+
     /// The answer is for once.
     pub fn never_again(&mut self) {
         self.until = Timestamp::MIN;

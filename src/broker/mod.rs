@@ -37,6 +37,7 @@ mod revoked_tokens;
 mod rotations;
 mod rotator;
 mod shelves;
+mod standings;
 mod sweeping;
 mod targets;
 mod tenants;

@@ -12,9 +12,10 @@ use aws_lc_rs::digest;
 use super::api::{Question, Verdict, Verified};
 use super::background::Background;
 use super::basis::Basis;
-use super::keys::Keys;
+use super::keys::{IssuerKeys, Keys};
 use super::records::IssuerPool;
 use super::shelves::{client_key, owner_key};
+use super::standings::{Named, Standing, Standings};
 use super::world::World;
 use crate::domain::claims::{Claims, Rejection, Rule, Unverified};
 use crate::domain::client::{Client, ClientState, Owner};
@@ -28,6 +29,7 @@ pub struct Verifier {
     world: Arc<World>,
     keys: Arc<Keys>,
     believed: moka::sync::Cache<[u8; 32], Arc<Believed>>,
+    standings: Standings,
     background: Background,
 }
 
@@ -35,6 +37,13 @@ pub struct Verifier {
 struct Believed {
     kid: String,
     claims: Arc<Claims>,
+}
+
+/// A token that was looked at.
+enum Looked<'a> {
+    Believed(Arc<Believed>),
+    /// With its digest.
+    New([u8; 32], Box<Unverified<'a>>),
 }
 
 /// Either an answer (a rejection is one) or a failure to tell.
@@ -62,7 +71,14 @@ impl Verifier {
             // No token lives longer; the clock decides about each one anyway.
             .time_to_live(crate::domain::client::MAX_TOKEN_VALIDITY)
             .build();
-        Verifier { keys: Arc::new(Keys::new(world.clone(), background.clone())), believed, background, world }
+        let standings = Standings::new(world.settings.verification.max_cached);
+        Verifier {
+            standings,
+            keys: Arc::new(Keys::new(world.clone(), background.clone())),
+            believed,
+            background,
+            world,
+        }
     }
 
     /// `basis` gets what the verdict stands on. That a token is refused is judged anew each time.
@@ -78,58 +94,92 @@ impl Verifier {
     }
 
     async fn judge(&self, question: &Question, basis: &mut Basis) -> Result<Verified, Refusal> {
-        let claims = self.believe(&question.token, basis).await?;
-        let leeway = self.world.settings.verification.leeway;
-        claims.check(self.world.now(), leeway)?;
+        let (now, leeway) = (self.world.now(), self.world.settings.verification.leeway);
+        let token = self.look_at(&question.token)?;
+        let held = token.named().and_then(|named| self.standings.find(&named, &self.world.records, now));
+        let mut found_on = Basis::default();
+        let keys = match &held {
+            Some(standing) => standing.keys.clone(),
+            None => self.keys_for(&token, &mut found_on).await?,
+        };
+        if token.is_new() {
+            // It is remembered, but not what is answered: many a token is seen once.
+            basis.never_again();
+        }
+        let believed = self.believe(token, &keys, held.as_deref())?;
+        let claims = &believed.claims;
+        claims.check(now, leeway)?;
         basis.until(claims.acceptable_until(leeway));
-        let owner = self.owner(&claims, question, basis).await?;
-        self.check_standing(&claims, &owner, basis).await?;
+        let standing = match held {
+            Some(standing) => standing,
+            None => self.find(&believed, keys, found_on).await?,
+        };
+        basis.stand_on(&standing.basis);
+        self.check_standing(claims, &standing, question, basis).await?;
+        let Some(owner) = &standing.owner else { return Err(unknown_client().into()) };
         if let Some(scope) = question.required_scopes.first_missing_in(&claims.scopes) {
             return Err(Rejection::new(Rule::InsufficientScope, format!("the token lacks {scope}")).into());
         }
-        Ok(Verified { client: owner.client.clone(), claims })
+        Ok(Verified { client: owner.client.clone(), claims: claims.clone() })
     }
 
     /// The claims of a token that one of our pools has signed.
     pub(super) async fn believe_own(&self, token: &str) -> Result<Result<Arc<Claims>, Rejection>> {
-        match self.believe(token, &mut Basis::default()).await {
-            Ok(claims) => Ok(Ok(claims)),
+        let believed = async {
+            let token = self.look_at(token)?;
+            let keys = self.keys_for(&token, &mut Basis::default()).await?;
+            self.believe(token, &keys, None)
+        };
+        match believed.await {
+            Ok(believed) => Ok(Ok(believed.claims.clone())),
             Err(Refusal::Rejected(rejection)) => Ok(Err(rejection)),
             Err(Refusal::CannotTell(error)) => Err(error),
         }
     }
 
-    async fn believe(&self, token: &str, basis: &mut Basis) -> Result<Arc<Claims>, Refusal> {
+    /// Looks whether it was seen before, and takes it apart otherwise.
+    fn look_at<'a>(&self, token: &'a str) -> Result<Looked<'a>, Rejection> {
         let digest = digest_of(token);
-        if let Some(believed) = self.believed.get(&digest) {
-            let pool = self.pool_of(&believed.claims.issuer, basis).await?;
-            let keys = self.keys.of(&pool, &believed.kid, basis).await?;
-            if keys.key(&believed.kid).is_some() {
-                return Ok(believed.claims.clone());
-            }
-        }
-        // In a box: most tokens were seen before, and need no room for this.
-        Box::pin(self.check(token, digest, basis)).await
+        Ok(match self.believed.get(&digest) {
+            Some(believed) => Looked::Believed(believed),
+            None => Looked::New(digest, Box::new(Unverified::read(token)?)),
+        })
     }
 
-    /// Whether one of our pools has signed it. Remembered if so, but not what is answered: many a token is seen once.
-    async fn check(&self, token: &str, digest: [u8; 32], basis: &mut Basis) -> Result<Arc<Claims>, Refusal> {
-        basis.never_again();
-        let unverified = Unverified::read(token)?;
-        let pool = self.pool_of(unverified.issuer(), basis).await?;
-        let Some(kid) = unverified.kid.clone() else {
+    /// The keys of the token's issuer, if it is one of ours.
+    async fn keys_for(&self, token: &Looked<'_>, basis: &mut Basis) -> Result<Arc<IssuerKeys>, Refusal> {
+        let pool = self.pool_of(token.issuer(), basis).await?;
+        let Some(kid) = token.kid() else {
             return Err(Rejection::new(Rule::UnknownKey, "the header names no kid").into());
         };
-        let keys = self.keys.of(&pool, &kid, basis).await?;
-        let Some(key) = keys.key(&kid) else {
+        Ok(self.keys.of(&pool, kid, basis).await?)
+    }
+
+    /// Whether one of these keys has signed it, as far as that is not known yet.
+    fn believe(
+        &self,
+        token: Looked<'_>,
+        keys: &IssuerKeys,
+        standing: Option<&Standing>,
+    ) -> Result<Arc<Believed>, Refusal> {
+        let Some(key) = token.kid().and_then(|kid| keys.key(kid)) else {
             return Err(Rejection::new(Rule::UnknownKey, "the issuer publishes no key of this kid").into());
+        };
+        let (digest, unverified) = match token {
+            Looked::Believed(believed) => return Ok(believed),
+            Looked::New(digest, unverified) => (digest, unverified),
         };
         if !key.verifies(unverified.signed, &unverified.signature) {
             return Err(Rejection::new(Rule::BadSignature, "the signature is not the issuer's").into());
         }
-        let claims = Arc::new(unverified.into_claims());
-        self.believed.insert(digest, Arc::new(Believed { kid, claims: claims.clone() }));
-        Ok(claims)
+        let kid = unverified.kid.clone().unwrap_or_default();
+        let mut claims = unverified.into_claims();
+        if let Some(Standing { owner: Some(owner), client: Some(client), .. }) = standing {
+            claims.share(&owner.issuer, &owner.app_client, &client.scopes);
+        }
+        let believed = Arc::new(Believed { kid, claims: Arc::new(claims) });
+        self.believed.insert(digest, believed.clone());
+        Ok(believed)
     }
 
     async fn pool_of(&self, issuer: &Issuer, basis: &mut Basis) -> Result<MadePool, Refusal> {
@@ -139,33 +189,43 @@ impl Verifier {
         Ok(pool.made.clone().ok_or_else(unknown)?)
     }
 
-    /// Nothing in the token names the tenant: issuer and app client do.
-    async fn owner(
+    /// Whose the token is. Nothing in it names the tenant: issuer and app client do.
+    async fn find(
+        &self,
+        believed: &Believed,
+        keys: Arc<IssuerKeys>,
+        mut basis: Basis,
+    ) -> Result<Arc<Standing>, Refusal> {
+        let Claims { issuer, app_client, .. } = &*believed.claims;
+        let records = &self.world.records;
+        let owner = records.view_for::<Owner>(&owner_key(issuer, app_client), &mut basis).await?;
+        let (mut tenant, mut client) = (None, None);
+        if let Some(owner) = &owner {
+            tenant = records.view_for::<Tenant>(owner.client.tenant.as_str(), &mut basis).await?;
+            client = records.view_for::<Client>(&client_key(&owner.client), &mut basis).await?;
+        }
+        let standing = Arc::new(Standing { keys, owner, tenant, client, basis });
+        self.standings.keep(&Named { issuer, app_client, kid: &believed.kid }, &standing);
+        Ok(standing)
+    }
+
+    async fn check_standing(
         &self,
         claims: &Claims,
+        standing: &Standing,
         question: &Question,
         basis: &mut Basis,
-    ) -> Result<Arc<super::records::Versioned<Owner>>, Refusal> {
-        let key = owner_key(&claims.issuer, &claims.app_client);
-        let owner = self.world.records.view_for::<Owner>(&key, basis).await?;
-        let Some(owner) = owner else {
-            let detail = "client_id is not an app client of this broker";
-            return Err(Rejection::new(Rule::UnknownClient, detail).into());
-        };
+    ) -> Result<(), Refusal> {
+        let Some(owner) = &standing.owner else { return Err(unknown_client().into()) };
         if question.tenant.as_ref().is_some_and(|tenant| *tenant != owner.client.tenant) {
             return Err(Rejection::new(Rule::WrongTenant, "the token belongs to another tenant").into());
         }
-        Ok(owner)
-    }
-
-    async fn check_standing(&self, claims: &Claims, owner: &Owner, basis: &mut Basis) -> Result<(), Refusal> {
-        let tenant = self.world.records.view_for::<Tenant>(owner.client.tenant.as_str(), basis).await?;
-        let client = self.world.records.view_for::<Client>(&client_key(&owner.client), basis).await?;
-        let tenant = tenant.filter(|tenant| tenant.state != TenantState::Deleting);
+        let tenant = standing.tenant.as_ref().filter(|tenant| tenant.state != TenantState::Deleting);
         let Some(tenant) = tenant else {
             return Err(Rejection::new(Rule::TenantDeleted, "the tenant is deleted").into());
         };
         // A client of the same name may have come after. An app client that was replaced is still the client's.
+        let client = standing.client.as_ref();
         let client = client.filter(|client| client.state != ClientState::Deleting && owner.is_of(client));
         let Some(client) = client else {
             return Err(Rejection::new(Rule::ClientDeleted, "the client is deleted").into());
@@ -199,6 +259,38 @@ impl Verifier {
         let revoked = self.world.records.view::<RevokedToken>(token_id.as_str()).await?;
         Ok(revoked.is_some_and(|revoked| revoked.issuer.as_ref().is_none_or(|its| its == issuer)))
     }
+}
+
+impl Looked<'_> {
+    fn is_new(&self) -> bool {
+        matches!(self, Looked::New(..))
+    }
+
+    fn issuer(&self) -> &Issuer {
+        match self {
+            Looked::Believed(believed) => &believed.claims.issuer,
+            Looked::New(_, unverified) => unverified.issuer(),
+        }
+    }
+
+    fn kid(&self) -> Option<&str> {
+        match self {
+            Looked::Believed(believed) => Some(&believed.kid),
+            Looked::New(_, unverified) => unverified.kid.as_deref(),
+        }
+    }
+
+    fn named(&self) -> Option<Named<'_>> {
+        let app_client = match self {
+            Looked::Believed(believed) => &believed.claims.app_client,
+            Looked::New(_, unverified) => unverified.app_client(),
+        };
+        Some(Named { issuer: self.issuer(), app_client, kid: self.kid()? })
+    }
+}
+
+fn unknown_client() -> Rejection {
+    Rejection::new(Rule::UnknownClient, "client_id is not an app client of this broker")
 }
 
 fn digest_of(token: &str) -> [u8; 32] {

@@ -98,6 +98,10 @@ impl<'a> Unverified<'a> {
         &self.claims.issuer
     }
 
+    pub fn app_client(&self) -> &AppClientId {
+        &self.claims.app_client
+    }
+
     /// The claims. To be called once the signature has been verified, and not before.
     pub fn into_claims(self) -> Claims {
         self.claims
@@ -178,6 +182,15 @@ impl Claims {
             return Err(Rejection::new(Rule::IssuedInFuture, format!("issued at {}", self.issue_time)));
         }
         Ok(())
+    }
+
+    /// Takes what is the same from those, so that it is in memory once.
+    pub fn share(&mut self, issuer: &Issuer, app_client: &AppClientId, scopes: &ScopeSet) {
+        if self.issuer == *issuer && self.app_client == *app_client {
+            self.issuer.clone_from(issuer);
+            self.app_client.clone_from(app_client);
+        }
+        self.scopes = scopes.share(&self.scopes);
     }
 
     /// When [`check`](Self::check) begins to find it expired.
