@@ -15,9 +15,10 @@ mod harness {
     mod calls;
     pub mod pki;
 
-    pub use calls::{SCOPES, connect, create_client, create_tenant, put_orders_api, verify};
+    pub use calls::{SCOPES, connect, create_client, create_tenant, put_api, put_orders_api, verify};
 }
 mod cases;
+mod daemon;
 mod keys;
 mod limits;
 mod load;
@@ -28,7 +29,7 @@ mod signature;
 mod table;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use cases::Servers;
 use platform::Platform;
@@ -81,15 +82,20 @@ fn compare(rounds: usize, keys: usize) {
     picture::draw(&servers, &target().join("bench/latency.png"));
 }
 
-/// The other bench program: it has another allocator.
+/// The other bench program, which has another allocator. Built here: Cargo builds only those that it was told to run.
 fn tuned_echo() -> PathBuf {
-    let here = std::env::current_exe().expect("this program");
-    let beside = std::fs::read_dir(here.parent().expect("its folder")).expect("read").flatten();
-    let echoes = beside.map(|entry| entry.path()).filter(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.starts_with("tuned_echo-") && !name.contains('.')
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["bench", "--locked", "--no-run", "--bench", "tuned_echo", "--message-format", "json"]);
+    let output =
+        build.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().expect("Cargo is there");
+    assert!(output.status.success(), "tuned_echo was not built");
+    let lines = String::from_utf8(output.stdout).expect("JSON");
+    let programs = lines.lines().filter_map(|line| {
+        let said: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_it = said["target"]["name"] == "tuned_echo";
+        said["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
     });
-    echoes.max_by_key(|path| path.metadata().and_then(|data| data.modified()).ok()).expect("it was built")
+    programs.last().expect("Cargo says where it is")
 }
 
 /// Where Cargo puts what it builds.

@@ -11,8 +11,13 @@
 mod harness {
     mod calls;
 
-    pub use calls::{connect, create_client, create_tenant, put_orders_api};
+    pub use calls::{connect, create_client, create_tenant, put_api, put_orders_api, verify};
 }
+#[path = "../calls/daemon.rs"]
+mod daemon;
+#[path = "../calls/keys.rs"]
+#[allow(dead_code, reason = "the other bench program uses the rest")]
+mod keys;
 #[path = "../calls/load.rs"]
 #[allow(dead_code, reason = "the other bench programs use the rest")]
 mod load;
@@ -21,7 +26,8 @@ mod load;
 mod server;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use keyward::proto::token_service_client::TokenServiceClient;
@@ -37,6 +43,9 @@ const TOLERANCE: f64 = 1.05;
 /// So many calls make everything that is made once.
 const WARM_UP: usize = 300;
 const CALLS: usize = 1_000;
+/// The same for tokens that are verified for the first time: each has to be signed before.
+const NEW_WARM_UP: usize = 60;
+const NEW_CALLS: usize = 240;
 const CLIENT: &str = "tenants/acme/clients/orders";
 
 /// Instructions of one call, by what is called.
@@ -48,9 +57,13 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(prepare(&daemon.address, folder.path()));
     control(&daemon, "--instr=on");
+    let count = |method: &str, messages, warm_up, calls| {
+        count(&daemon, folder.path(), &format!("keyward.v1.{method}"), messages, warm_up, calls)
+    };
     let counts: Counts = [
-        ("GetToken", count(&daemon, folder.path(), "keyward.v1.TokenService/GetToken", "get")),
-        ("VerifyToken", count(&daemon, folder.path(), "keyward.v1.VerificationService/VerifyToken", "verify")),
+        ("GetToken", count("TokenService/GetToken", "get", WARM_UP, CALLS)),
+        ("VerifyToken", count("VerificationService/VerifyToken", "verify", WARM_UP, CALLS)),
+        ("VerifyToken-first-seen", count("VerificationService/VerifyToken", "verify-new", NEW_WARM_UP, NEW_CALLS)),
     ]
     .map(|(name, count)| (name.to_owned(), count))
     .into();
@@ -67,7 +80,7 @@ fn compare(counts: &Counts) -> ExitCode {
     let recorded: Counts =
         toml::from_str(&std::fs::read_to_string(RECORDED).expect("a record")).expect("what --record writes");
     let mut code = ExitCode::SUCCESS;
-    println!("{:<14} {:>10} {:>10} {:>7}", "instructions", "recorded", "now", "ratio");
+    println!("{:<22} {:>10} {:>10} {:>7}", "instructions", "recorded", "now", "ratio");
     for (name, now) in counts {
         let before = recorded.get(name).unwrap_or_else(|| panic!("{name} is not recorded"));
         let ratio = *now as f64 / *before as f64;
@@ -79,31 +92,16 @@ fn compare(counts: &Counts) -> ExitCode {
         if ratio > TOLERANCE {
             code = ExitCode::FAILURE;
         }
-        println!("{name:<14} {before:>10} {now:>10} {ratio:>7.3}{word}");
+        println!("{name:<22} {before:>10} {now:>10} {ratio:>7.3}{word}");
     }
     code
 }
 
 /// The daemon under callgrind, which counts nothing yet, so that it starts as fast as it can.
 fn start(folder: &Path) -> Server {
-    let key = folder.join("master");
-    keyward::embedded::MasterKey::generate_file(&key).expect("a master key");
-    let config = format!(
-        "listen = '127.0.0.1:0'\ndata_dir = '{}'\n[callers]\ntrust_loopback = true\n[embedded]\nmaster_key_file = '{}'\n",
-        folder.join("data").display(),
-        key.display()
-    );
-    let file = folder.join("keyward.toml");
-    std::fs::write(&file, config).expect("written");
-    let program = std::env::var_os("KEYWARD_BENCH_DAEMON").unwrap_or_else(|| env!("CARGO_BIN_EXE_keyward").into());
-    let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--instr-atstart=no", "--quiet"]);
-    command.arg(format!("--callgrind-out-file={}", dump(folder).display()));
-    Server::start(command.env_remove("RUST_LOG").arg(program).arg("serve").arg("--config").arg(file))
-}
-
-fn dump(folder: &Path) -> PathBuf {
-    folder.join("callgrind")
+    let out = format!("--callgrind-out-file={}", folder.join("callgrind").display());
+    let under = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--quiet", &out].map(OsString::from);
+    daemon::start(folder, "keyward", daemon::EVERYBODY, &under)
 }
 
 async fn prepare(address: &str, folder: &Path) {
@@ -112,32 +110,37 @@ async fn prepare(address: &str, folder: &Path) {
     harness::create_tenant(&channel, "acme", Isolation::AppClient).await;
     harness::create_client(&channel, "acme", "orders").await;
     let get = GetTokenRequest { name: CLIENT.to_owned(), ..Default::default() };
-    let token = TokenServiceClient::new(channel).get_token(get.clone()).await.expect("a token").into_inner();
+    let token = TokenServiceClient::new(channel.clone()).get_token(get.clone()).await.expect("a token").into_inner();
     let verify = VerifyTokenRequest { token: token.access_token, ..Default::default() };
     write_messages(&folder.join("get"), [get.encode_to_vec()]);
     write_messages(&folder.join("verify"), [verify.encode_to_vec()]);
+    let keys = keys::prepare(&channel, NEW_WARM_UP + NEW_CALLS + NEW_WARM_UP).await;
+    let verify =
+        |key: &keys::Key| VerifyTokenRequest { token: key.token.clone(), ..Default::default() }.encode_to_vec();
+    // Those that were verified when they were prepared are none.
+    write_messages(&folder.join("verify-new"), keys.new_tokens().iter().map(verify));
 }
 
 /// Instructions of the daemon for one call.
-fn count(daemon: &Server, folder: &Path, method: &str, messages: &str) -> u64 {
-    let order = |calls| Order {
+fn count(daemon: &Server, folder: &Path, method: &str, messages: &str, warm_up: usize, calls: usize) -> u64 {
+    let order = |first, calls| Order {
         address: daemon.address.clone(),
         tls: None,
         method: method.to_owned(),
         messages: folder.join(messages),
         rare: None,
-        first: 0,
+        first,
         calls,
         connections: 1,
         streams: 1,
         rate: None,
     };
-    let ask = |calls| assert_eq!(load::run(order(calls)).failed, 0, "calls failed");
-    ask(WARM_UP);
+    let ask = |first, calls| assert_eq!(load::run(order(first, calls)).failed, 0, "calls failed");
+    ask(0, warm_up);
     control(daemon, "--zero");
-    ask(CALLS);
+    ask(warm_up, calls);
     control(daemon, "--dump");
-    total(folder) / CALLS as u64
+    total(folder) / calls as u64
 }
 
 /// Tells callgrind, which is there when this returns.
