@@ -142,7 +142,8 @@ impl Journals {
 
     async fn postpone(&self, journal: &Versioned<Journal>, until: Timestamp) -> Result<()> {
         let lease = journal.lease.as_ref().map(Lease::given_up);
-        let record = Journal { due_time: until, failures: 0, last_error: String::new(), lease, ..journal.value.clone() };
+        let record =
+            Journal { due_time: until, failures: 0, last_error: String::new(), lease, ..journal.value.clone() };
         if record == journal.value {
             return Ok(());
         }

@@ -26,9 +26,17 @@ pub enum Run {
     /// Before its next look.
     Holding(Held),
     /// It has looked, and its call is under way.
-    Calling { held: Held, seen: Stored, step: Step },
+    Calling {
+        held: Held,
+        seen: Stored,
+        step: Step,
+    },
     /// Its call is done, or it needed none.
-    Writing { held: Held, seen_version: u64, write: Write },
+    Writing {
+        held: Held,
+        seen_version: u64,
+        write: Write,
+    },
 }
 
 /// The lease as its holder knows it, and of which life of the journal it is.
@@ -47,6 +55,15 @@ pub enum Write {
 
 impl Run {
     pub fn held(&self) -> Option<&Held> {
+        match self {
+            Run::Idle => None,
+            Run::Holding(held) | Run::Calling { held, .. } | Run::Writing { held, .. } => Some(held),
+        }
+    }
+}
+
+impl Run {
+    pub fn held_mut(&mut self) -> Option<&mut Held> {
         match self {
             Run::Idle => None,
             Run::Holding(held) | Run::Calling { held, .. } | Run::Writing { held, .. } => Some(held),
@@ -134,7 +151,7 @@ impl Broker {
                 return;
             }
             Some(Step::Wait(until)) => {
-                world.put_lease(held.lease.given_up(), *until);
+                world.put_lease(given_up(&held.lease), *until);
                 self.run = Run::Idle;
                 return;
             }
@@ -206,7 +223,7 @@ impl Broker {
         if let (Some(held), Some(lease)) = (held, world.journal.as_ref().and_then(|journal| journal.lease.as_ref()))
             && lease.is_same(&held.lease)
         {
-            world.put_lease(held.lease.given_up(), due_time);
+            world.put_lease(given_up(&held.lease), due_time);
         }
     }
 
@@ -227,4 +244,9 @@ impl Broker {
             }
         }
     }
+}
+
+/// Whose it was makes no difference any more.
+fn given_up(lease: &Lease) -> Lease {
+    Lease { holder: broker_id(0), ..lease.given_up() }
 }

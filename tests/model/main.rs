@@ -9,7 +9,7 @@
 //! - **a crash** with loss of all memory; whoever is started in its place is another broker. Its call is lost, or takes
 //!   effect later;
 //! - **a late call**: its caller is told that it failed, or is dead, and it takes effect at any later moment;
-//! - **a stall**: time goes on although somebody could do something, by a tick or until the lease has lapsed;
+//! - **a stall**: time goes on although somebody could do something, by a tick, or until the journal is due, its lease lapsed;
 //! - **a stale read**: the credential as it was before its last change;
 //! - **a refusal**: Cognito does not know the new secret yet.
 //!
@@ -25,6 +25,7 @@ mod broker;
 mod world;
 
 use broker::{Broker, Run};
+use keyward::domain::id::BrokerId;
 use keyward::domain::lease::LeaseTerms;
 use keyward::domain::rotation::{Step, plan};
 use stateright::{Checker, Model, Property};
@@ -91,7 +92,7 @@ enum Event {
     Reconcile,
     TimePasses,
     Stall,
-    StallUntilLapsed,
+    StallUntilDue,
 }
 
 impl Model for Fleet {
@@ -120,6 +121,9 @@ impl Model for Fleet {
         let (world, left) = (&state.world, &state.left);
         for (number, broker) in state.brokers.iter().enumerate() {
             match &broker.run {
+                // Idle ones with the same clock are all the same.
+                Run::Idle
+                    if state.brokers[..number].iter().any(|it| it.run == Run::Idle && it.ahead == broker.ahead) => {}
                 Run::Idle if broker.can_take(world, &self.rules).is_some() => events.push(Event::Take(number)),
                 Run::Idle => {}
                 Run::Holding(_) => events.push(Event::Look(number)),
@@ -151,8 +155,8 @@ impl Model for Fleet {
         events.extend((0..state.flying.len()).map(Event::ComesLate));
         if is_anybody_busy && left.stalls > 0 {
             events.push(Event::Stall);
-            if self.lapse(world).is_some_and(|lapse| lapse > world.now + 1) {
-                events.push(Event::StallUntilLapsed);
+            if due_tick(world).is_some_and(|due| due > world.now + 1) {
+                events.push(Event::StallUntilDue);
             }
         }
         if !is_anybody_busy && world.journal.is_some() {
@@ -211,14 +215,15 @@ impl Model for Fleet {
                 left.stalls -= 1;
                 world.now += 1;
             }
-            Event::StallUntilLapsed => {
+            Event::StallUntilDue => {
                 left.stalls -= 1;
-                world.now = self.lapse(world)?;
+                world.now = due_tick(world)?;
             }
         }
         if state.left.stale_reads == 0 {
             state.world.before = None;
         }
+        state.rename();
         (state != *last).then_some(state)
     }
 
@@ -266,15 +271,15 @@ const ENDS_IN_TIME: &str = "it comes to an end";
 const COMES_THROUGH: &str = "the new secret becomes current and the old one goes";
 
 impl Fleet {
-    /// When everybody may take the lease that is held now.
-    fn lapse(&self, world: &World) -> Option<i64> {
-        let lease = world.journal.as_ref()?.lease.as_ref()?;
-        (world.now..LATEST).find(|tick| at(*tick) >= self.rules.terms.lapse_time(lease))
-    }
-
     fn is_anything_left(&self, world: &World) -> bool {
         !plan(at(world.now), &world.credential.value, &world.observe()).is_empty()
     }
+}
+
+/// When everybody may take the journal up, be it that its lease has lapsed.
+fn due_tick(world: &World) -> Option<i64> {
+    let due_time = world.journal.as_ref()?.due_time;
+    (world.now..LATEST).find(|tick| at(*tick) >= due_time)
 }
 
 impl State {
@@ -282,6 +287,30 @@ impl State {
         self.world.journal.is_none()
             && self.flying.is_empty()
             && self.brokers.iter().all(|broker| broker.run == Run::Idle)
+    }
+
+    /// Brokers with the same clock are told apart by their names alone: of all states that differ in these, one is kept.
+    fn rename(&mut self) {
+        let key = |broker: &Broker| (broker.ahead, broker.run.held().map_or(u64::MAX, |held| held.lease.fence));
+        if self.brokers.is_sorted_by_key(key) {
+            return;
+        }
+        let ids: Vec<_> = self.brokers.iter().map(|broker| broker.id.clone()).collect();
+        self.brokers.sort_by_key(key);
+        let renamed: Vec<_> = self.brokers.iter().map(|broker| broker.id.clone()).zip(ids).collect();
+        let new_id = |old: &BrokerId| renamed.iter().find(|(from, _)| from == old).map(|(_, to)| to.clone());
+        for broker in &mut self.brokers {
+            broker.id = new_id(&broker.id).expect("one of them");
+            if let Some(held) = broker.run.held_mut() {
+                held.lease.holder = broker.id.clone();
+            }
+        }
+        let lease = self.world.journal.as_mut().and_then(|journal| journal.lease.as_mut());
+        if let Some(lease) = lease
+            && let Some(id) = new_id(&lease.holder)
+        {
+            lease.holder = id;
+        }
     }
 
     fn serves(&self, value: Value) -> bool {
@@ -307,7 +336,9 @@ impl State {
             None => None,
         };
         secret.is_some_and(|secret| {
-            let is_it = |(id, value): &&(_, Value)| id == secret && Some(*value) == self.world.labels.current.as_ref().map(value_of);
+            let is_it = |(id, value): &&(_, Value)| {
+                id == secret && Some(*value) == self.world.labels.current.as_ref().map(value_of)
+            };
             !credential.condemned.contains_key(secret) && self.world.secrets.iter().any(|it| is_it(&it))
         })
     }
@@ -318,7 +349,14 @@ fn explore(brokers: usize, rules: Rules, budget: Budget) -> impl Checker<Fleet> 
     let start = std::time::Instant::now();
     let checker = Fleet { rules, brokers, budget }.checker().spawn_bfs().join();
     let (states, depth) = (checker.unique_state_count(), checker.max_depth());
-    println!("{brokers} brokers, {budget:?}: {states} states, {} events, {depth} deep, {:?}", checker.state_count(), start.elapsed());
+    println!(
+        "{brokers} brokers, {budget:?}: {states} states, {} events, {depth} deep, {:?}",
+        checker.state_count(),
+        start.elapsed()
+    );
+    for (name, path) in checker.discoveries() {
+        println!("{name}: {:?}", path.into_actions());
+    }
     checker
 }
 
@@ -356,6 +394,16 @@ fn the_clocks_matter() {
 
 #[test]
 fn touching_matters() {
-    let checker = explore(2, Rules { touches: false, ..RULES }, Budget { stalls: 1, ..NOTHING });
+    let checker = explore(2, Rules { touches: false, ..RULES }, Budget { stalls: 2, ..NOTHING });
     checker.assert_any_discovery(NOTHING_IS_LEFT);
+}
+
+#[test]
+fn measure() {
+    for line in std::env::var("MEASURE").unwrap_or_default().split_whitespace() {
+        let n: Vec<u8> = line.split(',').map(|n| n.parse().expect("n")).collect();
+        let budget = Budget { crashes: n[1], late_calls: n[2], stalls: n[3], stale_reads: n[4], refusals: n[5] };
+        let checker = explore(n[0].into(), RULES, budget);
+        drop(checker);
+    }
 }
