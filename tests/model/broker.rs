@@ -8,7 +8,7 @@ use keyward::domain::id::BrokerId;
 use keyward::domain::lease::Lease;
 use keyward::domain::rotation::{Credential, Step, plan};
 
-use crate::Rules;
+use crate::fleet::Rules;
 use crate::world::{Answer, Stored, TICK, World, at, broker_id};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +44,8 @@ pub enum Run {
 pub struct Held {
     pub lease: Lease,
     pub life: u8,
+    /// Whether somebody else may be at work too: with leases, if the journal is gone at the next look.
+    pub overtaken: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -84,6 +86,12 @@ impl Broker {
         }
     }
 
+    /// Whether its lease is not its own any more.
+    pub fn has_lost(&self, world: &World) -> bool {
+        let lease = world.journal.as_ref().and_then(|journal| journal.lease.as_ref());
+        self.run.held().is_some_and(|held| !lease.is_some_and(|lease| lease.is_same(&held.lease)))
+    }
+
     /// All that it knew is gone, and the broker that is started in its place has another id. That one is given the old id,
     /// and the lease, if it has one, to nobody: which is the same, and makes fewer states that differ in names alone.
     pub fn crash(&mut self, world: &mut World) {
@@ -102,6 +110,10 @@ impl Broker {
     /// The lease that an idle broker can take now.
     pub fn can_take(&self, world: &World, rules: &Rules) -> Option<Lease> {
         let (journal, now) = (world.journal.as_ref()?, self.now(world));
+        if !rules.leases {
+            let lease = Lease { holder: self.id.clone(), expire_time: Timestamp::MAX, fence: 1 };
+            return (now >= journal.due_time).then_some(lease);
+        }
         let before = journal.lease.as_ref();
         let lease = rules.terms.take(before, &self.id, now).filter(|_| now >= journal.due_time)?;
         Some(if rules.raises_fence { lease } else { Lease { fence: 1, ..lease } })
@@ -115,8 +127,10 @@ impl Broker {
 
     /// Reading the journal and writing it are one: a write that comes later fails, or nothing came in between.
     fn hold(&mut self, world: &mut World, rules: &Rules, lease: Lease) {
-        world.put_lease(lease.clone(), rules.terms.lapse_time(&lease));
-        self.run = Run::Holding(Held { lease, life: world.lives });
+        if rules.leases {
+            world.put_lease(lease.clone(), rules.terms.lapse_time(&lease));
+        }
+        self.run = Run::Holding(Held { lease, life: world.lives, overtaken: rules.leases });
     }
 
     /// One look: at the journal first, and if that is still its own, at the client. `stale`: the credential is read as it
@@ -126,8 +140,8 @@ impl Broker {
         let now = self.now(world);
         let journal = world.journal.clone();
         let is_own = |lease: &Option<Lease>| lease.as_ref().is_some_and(|lease| lease.is_same(&held.lease));
-        let Some(journal) = journal.filter(|journal| is_own(&journal.lease)) else {
-            return self.leave(world, rules, now);
+        let Some(journal) = journal.filter(|journal| !rules.leases || is_own(&journal.lease)) else {
+            return self.leave(world, rules, now, held.overtaken);
         };
         if !rules.terms.may_act(&held.lease, now) {
             // Nobody has taken it meanwhile, but somebody may be about to.
@@ -171,10 +185,10 @@ impl Broker {
 
     /// The lease is lost. The journal may be struck out by somebody who looked before this run's last call was done: so
     /// it is touched, which has its holder look again, or is written again.
-    fn leave(&mut self, world: &mut World, rules: &Rules, now: Timestamp) {
+    fn leave(&mut self, world: &mut World, rules: &Rules, now: Timestamp, overtaken: bool) {
         self.run = Run::Idle;
         match &mut world.journal {
-            _ if !rules.touches => {}
+            _ if !rules.touches || !overtaken => {}
             Some(journal) => journal.version += 1,
             None => world.begin_again(now),
         }
@@ -230,19 +244,20 @@ impl Broker {
     /// Its conditional write reaches the registry.
     pub fn write(&mut self, world: &mut World, keep_before: bool) {
         let Run::Writing { held, seen_version, write } = self.run.clone() else { return };
-        self.run = Run::Holding(held);
-        match write {
-            Write::Credential(credential) => {
-                world.put(seen_version, Credential::clone(&credential), keep_before);
-            }
+        let is_made = match write {
+            Write::Credential(credential) => world.put(seen_version, Credential::clone(&credential), keep_before),
             Write::Strike(version) => {
                 let as_seen = world.journal.as_ref().is_some_and(|journal| journal.version == version);
                 if as_seen && world.credential.version == seen_version {
                     world.journal = None;
                     self.run = Run::Idle;
+                    return;
                 }
+                false
             }
-        }
+        };
+        let overtaken = held.overtaken || !is_made;
+        self.run = Run::Holding(Held { overtaken, ..held });
     }
 }
 
