@@ -148,7 +148,7 @@ impl Model for Fleet {
 
     fn next_state(&self, last: &State, event: Event) -> Option<State> {
         let mut state = last.clone();
-        let State { world, brokers, flying, left, .. } = &mut state;
+        let State { world, brokers, flying, came_late, left } = &mut state;
         let keep_before = left.stale_reads > 0;
         match event {
             Event::Take(number) => brokers[number].take(world, &self.rules),
@@ -166,7 +166,7 @@ impl Model for Fleet {
             Event::Crash(number) => {
                 left.crashes -= 1;
                 // Its last call may have come after the last look, and it can no longer say so.
-                state.came_late |= brokers[number].has_lost(world);
+                *came_late |= brokers[number].has_lost(world);
                 brokers[number].crash(world);
             }
             Event::CrashWithCallUnderWay(number) => {
@@ -184,12 +184,12 @@ impl Model for Fleet {
             Event::ComesLate(number) => {
                 let step = flying.remove(number);
                 world.take_effect(&step);
-                state.came_late = true;
+                *came_late = true;
             }
             Event::Reconcile => {
                 let now = at(world.now);
                 world.begin_again(now);
-                state.came_late = false;
+                *came_late = false;
             }
             Event::TimePasses => world.now += 1,
             Event::Stall => {
