@@ -9,8 +9,10 @@
 //! - **a crash** with loss of all memory; whoever is started in its place is another broker. Its call is lost, or takes
 //!   effect later;
 //! - **a late call**: its caller is told that it failed, or is dead, and it takes effect at any later moment;
-//! - **a stall**: time goes on although somebody could do something, by a tick, or until the journal is due, its lease lapsed;
-//! - **a stale read**: the credential as it was before its last change;
+//! - **a stall**: time goes on although somebody could do something, by a tick, or until the journal is due and its lease
+//!   has lapsed;
+//! - **a stale read**: the credential as it was before its last change. The journal is read as it is: a stale read of it
+//!   shows a lease that the clock forbids to act under by then, and every write of it is refused;
 //! - **a refusal**: Cognito does not know the new secret yet.
 //!
 //! Cognito refuses a third secret, and so does `world.rs`: there never are more. What is looked at is that whoever is
@@ -22,7 +24,8 @@
 //! everything else may be slow is what stalls are for. Within these bounds the whole space is looked at.
 //!
 //! Not in here: app clients that are replaced and rotations that supersede each other, which the properties of
-//! `domain::rotation` have, by chance instead of by exhaustion; tasks other than rotations; circles in which no time passes.
+//! `domain::rotation` have, by chance instead of by exhaustion; tasks other than rotations; circles in which no time
+//! passes; a journal that is written again between a look at it and a write, and by chance has the same version.
 //!
 //! A call that takes effect when the journal is struck out already, and whose caller died or has given it up, leaves
 //! something behind that nobody looks for. That is so in the daemon too: the next rotation finds it, or a reconciliation,
