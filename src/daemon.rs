@@ -367,6 +367,8 @@ pub(crate) fn settings(config: &Config) -> Settings {
             poll_interval: config.journal.poll_interval,
             first_retry: config.journal.first_retry,
             max_retry: config.journal.max_retry,
+            // The registry is a file, and a file has one broker.
+            lease: None,
         },
         audit_retention: config.audit.retention,
     }

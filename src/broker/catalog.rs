@@ -121,7 +121,7 @@ impl Catalog {
         let next = CatalogState { version: known.version + 1, ..known };
         let task = Task::ApplyCatalog;
         let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
-        let journal = Journal::new(task, call, self.world.now());
+        let journal = Journal::new(task, call, self.world.now()).in_place_of(under_way.as_deref());
         let change =
             change.put(&next, state.map(|state| state.version)).put(&journal, under_way.map(|journal| journal.version));
         self.world.records.commit(receipt.file(change, identifier.name())).await?;

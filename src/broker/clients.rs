@@ -195,7 +195,8 @@ impl Clients {
             record.applied = false;
             let task = Task::ApplyClient(name.clone());
             let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
-            change = change.put(&Journal::new(task, call, now), under_way.map(|journal| journal.version));
+            let journal = Journal::new(task, call, now).in_place_of(under_way.as_deref());
+            change = change.put(&journal, under_way.map(|journal| journal.version));
             change = self.use_scopes(change, name, &client.scopes, &record.scopes).await?;
         }
         change = change.update(client.version, &record);
@@ -304,8 +305,8 @@ impl Clients {
     async fn seen(&self, client: Versioned<Client>) -> Result<ClientView> {
         let pool = self.pools.made(&client.pool).await?;
         let state_reason = match client.state {
-            ClientState::Creating => self.journals.last_error(&Task::IssueClient(client.name.clone())).await?,
-            ClientState::Deleting => self.journals.last_error(&Task::RetireClient(client.name.clone())).await?,
+            ClientState::Creating => self.journals.why_unfinished(&Task::IssueClient(client.name.clone())).await?,
+            ClientState::Deleting => self.journals.why_unfinished(&Task::RetireClient(client.name.clone())).await?,
             ClientState::Active => String::new(),
         };
         let Versioned { value: mut client, version } = client;

@@ -3,6 +3,10 @@
 //!
 //! A task is run by one flight, and tasks of one target never run side by side. A failed task is taken up again after
 //! a wait that doubles; no step is retried in between. Whoever waits for a task learns how this run of it ended.
+//!
+//! Where the registry is shared, a run holds the journal's lease ([`leases`](super::leases)). One that finds it held by
+//! another broker ends at once and well: whoever waits is told what is there so far, `CREATING` with that as the reason,
+//! and does not wait for the other broker, which may take as long as it likes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +19,20 @@ use super::background::Background;
 use super::flights::{Flight, Flights};
 use super::issuing::Issuing;
 use super::onboarding::Onboarding;
-use super::records::{Change, Record, Versioned};
+use super::records::{Change, Versioned};
 use super::rotator::Rotator;
 use super::sweeping::Sweeping;
 use super::world::World;
 use crate::domain::audit::Call;
 use crate::domain::error::{Reason, Result};
 use crate::domain::journal::{Journal, Progress, Task};
+use crate::domain::lease::Lease;
 
 /// How often a run looks again because somebody else was faster, before it counts as failed.
 const MAX_OVERTAKEN: u32 = 32;
 
 pub struct Journals {
-    world: Arc<World>,
+    pub(super) world: Arc<World>,
     onboarding: Arc<Onboarding>,
     issuing: Arc<Issuing>,
     rotator: Arc<Rotator>,
@@ -51,12 +56,6 @@ impl Journals {
         Journals { world, onboarding, issuing, rotator, sweeping, flights, slots, background }
     }
 
-    /// Why the task is not done yet, as far as it has failed.
-    pub async fn last_error(&self, task: &Task) -> Result<String> {
-        let journal = self.world.records.get::<Journal>(&task.to_string()).await?;
-        Ok(journal.map(|journal| journal.value.last_error).unwrap_or_default())
-    }
-
     /// Carries a task on until it is done, has to wait, or fails. Nobody's going away stops it.
     pub fn run(self: &Arc<Self>, task: Task) -> Flight<()> {
         let (this, key) = (self.clone(), task.clone());
@@ -73,29 +72,48 @@ impl Journals {
 
     async fn carry_on(&self, task: &Task) -> Result<()> {
         let _target = self.world.targets.lock(task.target()).await;
-        let (mut overtaken, mut overtaken_as) = (0, None);
+        let (mut overtaken, mut overtaken_as, mut held) = (0, None, None);
         loop {
             let Some(journal) = self.world.records.get::<Journal>(&task.to_string()).await? else {
+                held = None;
                 match overtaken_as.take() {
                     Some(cause) if matches!(task, Task::RotateSecret(_)) => self.write_again(task, &cause).await?,
                     _ => return Ok(()),
                 }
                 continue;
             };
-            match self.advance(&journal).await {
-                Ok(Progress::Done) => return Ok(()),
-                Ok(Progress::More) => {}
-                Ok(Progress::Wait(until)) => return self.postpone(&journal, until).await,
+            let cause = journal.cause.clone();
+            let is_over = match self.hold(journal, &mut held).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(journal)) => {
+                    // If it is gone at the next look, another broker has struck it out.
+                    overtaken_as = held.as_ref().map(|_| cause.clone()).or(overtaken_as);
+                    self.step(&journal).await
+                }
+                Err(error) => Err(error),
+            };
+            match is_over {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
                 // Somebody else changed what the task looked at: look again.
                 Err(error) if error.reason() == Reason::ConcurrentChange && overtaken < MAX_OVERTAKEN => {
                     overtaken += 1;
-                    overtaken_as = Some(journal.value.cause);
+                    overtaken_as = Some(cause);
                 }
                 Err(error) => {
-                    self.note_failure(&journal, &error.to_string()).await?;
+                    self.note_failure(task, held.as_ref(), &error.to_string()).await?;
                     return Err(error);
                 }
             }
+        }
+    }
+
+    /// Makes one step. Returns whether the run is over.
+    async fn step(&self, journal: &Versioned<Journal>) -> Result<bool> {
+        match self.advance(journal).await? {
+            Progress::Done => Ok(true),
+            Progress::More => Ok(false),
+            Progress::Wait(until) => self.postpone(journal, until).await.map(|()| true),
         }
     }
 
@@ -123,24 +141,32 @@ impl Journals {
     }
 
     async fn postpone(&self, journal: &Versioned<Journal>, until: Timestamp) -> Result<()> {
-        let record = Journal { due_time: until, failures: 0, last_error: String::new(), ..journal.value.clone() };
+        let lease = journal.lease.as_ref().map(Lease::given_up);
+        let record =
+            Journal { due_time: until, failures: 0, last_error: String::new(), lease, ..journal.value.clone() };
         if record == journal.value {
             return Ok(());
         }
         self.world.records.commit(Change::housekeeping().update(journal.version, &record)).await
     }
 
-    async fn note_failure(&self, journal: &Versioned<Journal>, error: &str) -> Result<()> {
+    async fn note_failure(&self, task: &Task, held: Option<&Lease>, error: &str) -> Result<()> {
         // The task may have moved its own journal on before it failed.
-        let Some(journal) = self.world.records.get::<Journal>(&journal.value.key()).await? else {
+        let Some(journal) = self.world.records.get::<Journal>(&task.to_string()).await? else {
             return Ok(());
         };
+        let is_held = |held: &Lease| journal.lease.as_ref().is_some_and(|lease| lease.is_same(held));
+        if self.world.settings.journal.lease.is_some() && !held.is_some_and(is_held) {
+            // It is for the broker that has it to say how it goes.
+            return Ok(());
+        }
         let settings = &self.world.settings.journal;
         let wait = settings.first_retry.saturating_mul(1 << journal.failures.min(20)).min(settings.max_retry);
         let record = Journal {
             due_time: self.world.now() + wait,
             failures: journal.failures.saturating_add(1),
             last_error: error.to_owned(),
+            lease: journal.lease.as_ref().map(Lease::given_up),
             ..journal.value.clone()
         };
         self.world.records.commit(Change::housekeeping().update(journal.version, &record)).await
@@ -180,6 +206,11 @@ impl Journals {
         }
         for journal in due.records {
             if self.flights.is_under_way(&journal.task) {
+                continue;
+            }
+            // It was asked for again while somebody else is at work on it.
+            if let Some(time) = self.held_elsewhere(&journal, now) {
+                sooner(time);
                 continue;
             }
             // With every slot taken, the end of any run asks for another look.

@@ -23,6 +23,7 @@ mod journals;
 mod keys;
 mod known;
 mod lapsing;
+mod leases;
 mod logins;
 mod onboarding;
 mod orphans;

@@ -209,7 +209,10 @@ impl Rotator {
             .create(&rotation)
             .update(scene.credential.version, &credential)
             .update(scene.client.version, &client)
-            .put(&Journal::new(task, call, now), journal.map(|journal| journal.version));
+            .put(
+                &Journal::new(task, call, now).in_place_of(journal.as_deref()),
+                journal.map(|journal| journal.version),
+            );
         if let Some(candidate) = superseded {
             let old = self.by_name(&RotationName { client: name.clone(), rotation: candidate.rotation }).await?;
             let record = Rotation {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::id::UserPoolId;
+use crate::domain::lease::LeaseTerms;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -68,4 +69,7 @@ pub struct JournalSettings {
     /// Wait after a first failure; doubles with each further one.
     pub first_retry: Duration,
     pub max_retry: Duration,
+    /// How journals are shared with other brokers; `None` where the registry has this one only, which then needs no
+    /// leases and writes none. Whoever puts a broker together knows which registry it is given.
+    pub lease: Option<LeaseTerms>,
 }

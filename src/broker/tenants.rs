@@ -161,7 +161,8 @@ impl Tenants {
         if pool_changes {
             let task = Task::ApplyUserPool(id.clone());
             let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
-            change = change.put(&Journal::new(task, call, now), under_way.map(|journal| journal.version));
+            let journal = Journal::new(task, call, now).in_place_of(under_way.as_deref());
+            change = change.put(&journal, under_way.map(|journal| journal.version));
         }
         self.world.records.commit(receipt.file(change, id.name())).await?;
         Ok(tenant)
@@ -249,7 +250,7 @@ impl Tenants {
             TenantState::Active | TenantState::Suspended => None,
         };
         if let Some(task) = task {
-            tenant.state_reason = self.journals.last_error(&task).await?;
+            tenant.state_reason = self.journals.why_unfinished(&task).await?;
         }
         Ok(TenantView { tenant, version, issuer })
     }

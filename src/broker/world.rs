@@ -16,6 +16,7 @@ use super::targets::Targets;
 use crate::domain::audit::{Call, Event};
 use crate::domain::client::{Client, Marked};
 use crate::domain::error::{Error, Reason, Result};
+use crate::domain::id::BrokerId;
 use crate::domain::secret::ClientSecret;
 
 /// The backends that a broker is built on.
@@ -39,6 +40,8 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     pub settings: Settings,
     pub targets: Targets,
+    /// This process, among the brokers that share the registry.
+    pub broker: BrokerId,
 }
 
 impl World {
@@ -53,6 +56,7 @@ impl World {
             clock: ports.clock,
             settings,
             targets: Targets::default(),
+            broker: BrokerId::parse("broker", &hex::encode(entropy::<16>()?.as_slice()))?,
         })
     }
 

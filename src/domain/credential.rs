@@ -16,7 +16,7 @@ use super::id::{AppClientId, ClientName, PoolId, RotationId, SecretId, VersionId
 /// under way when its broker stopped has long failed by then.
 pub const CONDEMNED_MEMORY: Duration = Duration::from_secs(15 * 60);
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Credential {
     pub client: ClientName,
     /// The secret that is served, and the version that holds it as `AWSCURRENT`.
@@ -42,7 +42,7 @@ pub struct AppClient {
     pub id: AppClientId,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HeldSecret {
     /// Whose secret it is. `None` only in a record from before app clients could be replaced, until
     /// [`Credential::complete`].
@@ -52,7 +52,7 @@ pub struct HeldSecret {
     pub version: VersionId,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Candidate {
     pub rotation: RotationId,
     /// The version that becomes current.
@@ -71,7 +71,7 @@ pub struct Candidate {
 }
 
 /// An app client that is to take the place of the current one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Replacement {
     /// The version that keeps the secret before there is an app client id to go with it.
     pub draft: VersionId,
@@ -85,7 +85,7 @@ pub struct Replacement {
 }
 
 /// A creation of an app client under a name that no other creation has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Attempt {
     pub marker: String,
     pub pool: PoolId,
@@ -94,7 +94,7 @@ pub struct Attempt {
     pub placed: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PreviousSecret {
     pub rotation: RotationId,
     pub held: HeldSecret,
@@ -149,7 +149,7 @@ pub struct Observed {
 }
 
 /// Which version each staging label is on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Labels {
     pub current: Option<VersionId>,
     pub pending: Option<VersionId>,

@@ -90,6 +90,15 @@ text!(
     }
 );
 text!(
+    /// One process of the daemon: 32 hexadecimal digits, drawn anew at every start. So a broker that was started again is
+    /// another one, and cannot go on with what it has forgotten.
+    BrokerId,
+    |text| {
+        let fits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if fits { Ok(()) } else { Err("must be 32 hexadecimal digits") }
+    }
+);
+text!(
     /// The id that Cognito gave a user pool, `eu-central-1_AbCdEf123`.
     UserPoolId,
     opaque
@@ -259,6 +268,14 @@ mod tests {
         }
         for bad in ["", "a", "ab", "Abc", "1bc", "-bc", "ab-", "a_c", "ä-c", "a c", &"a".repeat(64), "a/b"] {
             assert!(TenantId::parse("id", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_broker_is_sixteen_bytes() {
+        assert!(BrokerId::parse("broker", &"0af9".repeat(8)).is_ok());
+        for bad in ["", "0af9", &"0AF9".repeat(8), &"0afg".repeat(8), &"0".repeat(33)] {
+            assert!(BrokerId::parse("broker", bad).is_err(), "{bad}");
         }
     }
 

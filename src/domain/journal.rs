@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::Call;
 use super::id::{ClientName, TenantId};
+use super::lease::Lease;
 
 /// How far a task came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,10 +86,43 @@ pub struct Journal {
     /// How often it has failed in a row.
     pub failures: u32,
     pub last_error: String,
+    /// Who is or was at work on it. `None` until somebody was, and where the registry has one broker only.
+    #[serde(default)]
+    pub lease: Option<Lease>,
 }
 
 impl Journal {
     pub fn new(task: Task, cause: &Call, now: Timestamp) -> Self {
-        Journal { task, cause: cause.clone(), attempted: false, due_time: now, failures: 0, last_error: String::new() }
+        Journal {
+            task,
+            cause: cause.clone(),
+            attempted: false,
+            due_time: now,
+            failures: 0,
+            last_error: String::new(),
+            lease: None,
+        }
+    }
+
+    /// The task was asked for again while it was under way. Whoever is at work on it still is.
+    #[must_use]
+    pub fn in_place_of(self, under_way: Option<&Journal>) -> Self {
+        Journal { lease: under_way.and_then(|journal| journal.lease.clone()), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_from_before_there_were_leases_is_nobodys() {
+        let old = r#"{
+            "task": {"RotateSecret": {"tenant": "acme", "client": "orders"}},
+            "cause": {"principal": "Keyward", "method": "keyward.schedule/rotate", "call_id": "1", "request": null},
+            "attempted": false, "due_time": "2026-01-01T00:00:00Z", "failures": 2, "last_error": "late"
+        }"#;
+        let journal: Journal = serde_json::from_str(old).expect("it can be read");
+        assert_eq!((journal.failures, journal.lease), (2, None));
     }
 }

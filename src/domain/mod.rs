@@ -15,6 +15,7 @@ pub mod grant;
 pub mod id;
 pub mod journal;
 pub mod jws;
+pub mod lease;
 pub mod partition;
 pub mod pool;
 pub mod reason;

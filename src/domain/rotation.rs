@@ -32,7 +32,7 @@ use super::id::{AppClientId, RotationId, RotationName, SecretId, VersionId};
 pub const MAX_SECRETS: usize = 2;
 
 /// One step. Each is idempotent, and each may be the last before a crash.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Write down that this secret is never to be trusted.
     Condemn(SecretId),
@@ -65,7 +65,7 @@ pub enum Step {
 }
 
 /// Why a candidate was given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Abandoned {
     /// Refused a token for as long as a new secret may take to be known everywhere.
     NotProved,

@@ -27,6 +27,7 @@ mod hot;
 mod hygiene;
 mod isolation;
 mod kill;
+mod leases;
 mod lists;
 mod logins;
 mod net;

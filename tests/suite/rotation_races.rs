@@ -1,4 +1,5 @@
-//! Two brokers on one file that do the same thing at the same time, in many interleavings.
+//! Two brokers on one file that do the same thing at the same time, in many interleavings: in every other round with
+//! leases, of which settling lets many lapse under whoever holds them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,8 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyward::broker::api::RotationRequest;
 use keyward::broker::ports::{PortResult, Shelf};
+use keyward::broker::settings::Settings;
 use keyward::domain::client::Client;
 use keyward::domain::error::Reason;
+use keyward::domain::lease::LeaseTerms;
 use keyward::domain::rotation::{Rotation, RotationState, Trigger};
 use keyward::domain::tenant::{Isolation, Tenant};
 use tokio::sync::Notify;
@@ -190,7 +193,9 @@ async fn two_brokers(bench: &Bench, seed: u64, watched: Option<&'static str>) ->
     for side in [1, 2] {
         let delays =
             Delays { seed: seed * 2 + side, calls: AtomicUsize::new(0), watched, backend: bench.backend.clone() };
-        let broker = Working::open(tolled(bench.ports(), Arc::new(delays))).await.expect("a broker");
+        let ports = tolled(bench.ports(), Arc::new(delays));
+        let leased = |settings: &mut Settings| settings.journal.lease = (seed % 2 == 1).then(LeaseTerms::default);
+        let broker = Working::open_with(ports, leased).await.expect("a broker");
         broker.work();
         brokers.push(broker);
     }

@@ -252,6 +252,7 @@ fn settings() -> Settings {
             poll_interval: Duration::from_secs(30),
             first_retry: Duration::from_secs(1),
             max_retry: Duration::from_secs(900),
+            lease: None,
         },
         audit_retention: Duration::from_secs(400 * 86_400),
     }

@@ -1,0 +1,323 @@
+//! Brokers that share a registry: one at a time is at work on a journal, and another takes it over when its lease lapses.
+//!
+//! Each broker has a clock of its own, which differs from the other's by as much as is tolerated, either way. What all
+//! orders of events come to is for `tests/model`; here is that the daemon's own loop keeps the rules.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use keyward::broker::Ports;
+use keyward::broker::api::RotationRequest;
+use keyward::broker::ports::{Clock as _, PortResult, Shelf};
+use keyward::domain::client::ClientState;
+use keyward::domain::journal::Journal;
+use keyward::domain::lease::LeaseTerms;
+use keyward::domain::rotation::{Rotation, RotationState, Trigger};
+use keyward::domain::tenant::Isolation;
+use keyward::runtime::clock::ManualClock;
+use tokio::sync::Notify;
+
+use crate::harness::brokers::{Bench, Working, call, client_name};
+use crate::harness::rotations::eventually;
+use crate::harness::start_time;
+use crate::harness::tolls::{Toll, tolled};
+
+const CLIENT: &str = "tenants/acme/clients/checkout";
+const OVERLAP: Duration = Duration::from_secs(3_600);
+
+/// By the other broker's clock: 30 s of the lease and 5 s for clocks that differ.
+const LAPSE: SignedDuration = SignedDuration::from_secs(35);
+
+#[tokio::test]
+async fn a_call_that_comes_late_is_refused_and_the_broker_that_was_ahead_has_taken_over() {
+    another_takes_over(5, Moment::Before).await;
+}
+
+#[tokio::test]
+async fn a_call_that_comes_late_is_refused_and_the_broker_that_was_behind_has_taken_over() {
+    another_takes_over(-5, Moment::Before).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_late_is_for_nothing_and_the_broker_that_was_ahead_has_taken_over() {
+    another_takes_over(5, Moment::After).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_late_is_for_nothing_and_the_broker_that_was_behind_has_taken_over() {
+    another_takes_over(-5, Moment::After).await;
+}
+
+/// The first broker is held up while it registers a secret, and the second one's clock is ahead by so many seconds.
+async fn another_takes_over(ahead: i64, moment: Moment) {
+    let bench = with_client().await;
+    let first = Sharing::open(&bench, 0).await;
+    let second = Sharing::open(&bench, ahead).await;
+    first.watch.hold("add_secret", moment);
+
+    let (caller, name) = (call(), client_name(CLIENT));
+    let rotated = first.broker.rotations.rotate(&caller, &name, request(false), false);
+    let meanwhile = async {
+        first.watch.reached.notified().await;
+        second.broker.work();
+        let lapse_time = start_time() + LAPSE;
+        second.clock.set(lapse_time - SignedDuration::from_secs(1));
+        eventually("it has looked and waits for the lease to lapse", || async {
+            second.clock.next_wake() == Some(lapse_time)
+        })
+        .await;
+        assert_eq!(second.watch.changes(), Vec::<&str>::new(), "what somebody else holds is left alone");
+
+        second.clock.set(lapse_time);
+        first.clock.set(lapse_time - SignedDuration::from_secs(ahead));
+        eventually("the other one carries it on", || async { newest(&bench).await.state == RotationState::Overlap })
+            .await;
+        first.watch.forget();
+        first.watch.release.notify_one();
+    };
+    let (rotated, ()) = tokio::join!(rotated, meanwhile);
+    assert_eq!(rotated.expect("whoever waits is answered").rotation.state, RotationState::Overlap);
+    assert_eq!(first.watch.changes(), Vec::<&str>::new(), "it has found out before it changed anything more");
+
+    settle(&bench, &second).await;
+    first.broker.stop().await;
+    second.broker.stop().await;
+    bench.check(&[CLIENT]).await;
+    assert!(second.watch.changes().contains(&"delete_secret"));
+}
+
+#[tokio::test]
+async fn whoever_asks_for_what_another_broker_is_at_work_on_is_answered_and_changes_nothing_by_themselves() {
+    let bench = with_client().await;
+    let first = Sharing::open(&bench, 0).await;
+    let second = Sharing::open(&bench, 5).await;
+    first.watch.hold("add_secret", Moment::Before);
+
+    let (caller, name) = (call(), client_name(CLIENT));
+    let rotated = first.broker.rotations.rotate(&caller, &name, request(false), false);
+    let meanwhile = async {
+        first.watch.reached.notified().await;
+        let held = journal(&bench).await.lease.expect("held");
+        // It supersedes what is under way, and is carried on by whoever is at work already.
+        let superseding = second.broker.rotations.rotate(&caller, &name, request(true), false).await.expect("started");
+        assert_eq!(superseding.rotation.trigger, Trigger::Compromise);
+        assert_eq!(superseding.rotation.state, RotationState::Running);
+        assert_eq!(second.watch.changes(), Vec::<&str>::new());
+        assert_eq!(journal(&bench).await.lease, Some(held), "the lease is kept through it");
+        first.watch.release.notify_one();
+    };
+    let (rotated, ()) = tokio::join!(rotated, meanwhile);
+    assert_eq!(rotated.expect("answered").rotation.state, RotationState::Failed, "superseded");
+    assert_eq!(newest(&bench).await.state, RotationState::Succeeded);
+    assert_eq!(second.watch.changes(), Vec::<&str>::new());
+    first.broker.stop().await;
+    second.broker.stop().await;
+    bench.check(&[CLIENT]).await;
+}
+
+#[tokio::test]
+async fn a_client_that_another_broker_issues_is_creating_and_says_so() {
+    let bench = with_client().await;
+    let first = Sharing::open(&bench, 0).await;
+    let second = Sharing::open(&bench, 5).await;
+    first.watch.hold("create_app_client", Moment::Before);
+
+    let other = "tenants/acme/clients/billing";
+    let created = first.broker.create_client(other);
+    let meanwhile = async {
+        first.watch.reached.notified().await;
+        let seen = second.broker.clients.get(&client_name(other)).await.expect("it is there");
+        assert_eq!(seen.client.state, ClientState::Creating);
+        assert_eq!(seen.state_reason, "another broker is at work on it");
+        let own = first.broker.clients.get(&client_name(other)).await.expect("it is there");
+        assert_eq!(own.state_reason, "");
+        first.watch.release.notify_one();
+    };
+    let (created, ()) = tokio::join!(created, meanwhile);
+    assert_eq!(created.expect("created").client.state, ClientState::Active);
+    first.broker.stop().await;
+    second.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_between_steps_and_given_up_at_the_end_of_a_run() {
+    let bench = with_client().await;
+    let first = Sharing::open(&bench, 0).await;
+    let (caller, name) = (call(), client_name(CLIENT));
+    let lease = async || journal(&bench).await.lease.expect("held");
+
+    first.watch.hold("add_secret", Moment::Before);
+    let rotated = first.broker.rotations.rotate(&caller, &name, request(false), false);
+    let meanwhile = async {
+        first.watch.reached.notified().await;
+        assert_eq!((lease().await.fence, lease().await.expire_time), (1, start_time() + SignedDuration::from_secs(30)));
+        first.clock.advance(Duration::from_secs(10));
+        first.watch.hold("fetch", Moment::Before);
+        first.watch.release.notify_one();
+
+        first.watch.reached.notified().await;
+        assert_eq!((lease().await.fence, lease().await.expire_time), (1, start_time() + SignedDuration::from_secs(40)));
+        // Beyond what it may act under: it has to be taken again.
+        first.clock.advance(Duration::from_secs(25));
+        first.watch.hold("promote", Moment::Before);
+        first.watch.release.notify_one();
+
+        first.watch.reached.notified().await;
+        assert_eq!((lease().await.fence, lease().await.expire_time), (2, start_time() + SignedDuration::from_secs(65)));
+        first.watch.release.notify_one();
+    };
+    let (rotated, ()) = tokio::join!(rotated, meanwhile);
+    let rotation = rotated.expect("rotated").rotation;
+    let left = journal(&bench).await;
+    assert_eq!(left.lease.map(|lease| (lease.fence, lease.expire_time)), Some((2, Timestamp::UNIX_EPOCH)));
+    assert_eq!(Some(left.due_time), rotation.retire_time);
+    first.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_lease_costs_one_write_a_run_and_nothing_where_there_is_one_broker() {
+    let mut writes = Vec::new();
+    for terms in [None, Some(LeaseTerms::default())] {
+        let bench = with_client().await;
+        let sharing = Sharing::open_with(&bench, 0, terms).await;
+        sharing.broker.create_client("tenants/acme/clients/billing").await.expect("created");
+        sharing.broker.rotations.rotate(&call(), &client_name(CLIENT), request(false), false).await.expect("rotated");
+        assert_eq!(journal(&bench).await.lease.is_some(), terms.is_some());
+        writes.push(sharing.watch.count("commit"));
+        sharing.broker.stop().await;
+    }
+    assert_eq!(writes[1], writes[0] + 2, "two runs were made");
+}
+
+/// A broker with a lease and a clock of its own.
+struct Sharing {
+    broker: Working,
+    clock: Arc<ManualClock>,
+    watch: Arc<Watch>,
+}
+
+impl Sharing {
+    async fn open(bench: &Bench, ahead: i64) -> Self {
+        Sharing::open_with(bench, ahead, Some(LeaseTerms::default())).await
+    }
+
+    async fn open_with(bench: &Bench, ahead: i64, terms: Option<LeaseTerms>) -> Self {
+        let clock = Arc::new(ManualClock::new(bench.clock.now() + SignedDuration::from_secs(ahead)));
+        let watch = Arc::new(Watch::default());
+        let ports = Ports { clock: clock.clone(), ..bench.ports() };
+        let opened = Working::open_with(tolled(ports, watch.clone()), |settings| settings.journal.lease = terms).await;
+        Sharing { broker: opened.expect("a broker"), clock, watch }
+    }
+}
+
+async fn with_client() -> Bench {
+    let bench = Bench::new().await;
+    let broker = Working::open(bench.ports()).await.expect("a broker");
+    broker.create_tenant("acme", Isolation::AppClient).await.expect("a tenant");
+    broker.create_client(CLIENT).await.expect("a client");
+    broker.stop().await;
+    bench
+}
+
+fn request(immediate: bool) -> RotationRequest {
+    let overlap = (!immediate).then_some(OVERLAP);
+    RotationRequest { immediate, overlap, reason: String::new(), replace: false }
+}
+
+async fn journal(bench: &Bench) -> Journal {
+    let journals = bench.backend.journals().await;
+    let [journal] = journals.as_slice() else { panic!("not one: {journals:?}") };
+    journal.clone()
+}
+
+async fn newest(bench: &Bench) -> Rotation {
+    let rotations: Vec<Rotation> = bench.backend.records(Shelf::Rotation).await;
+    rotations.last().expect("a rotation").clone()
+}
+
+/// Moves the clock of a broker that is at work on to what it waits for, until every journal is struck out.
+async fn settle(bench: &Bench, sharing: &Sharing) {
+    loop {
+        eventually("it waits, or is done", || async {
+            let journals = bench.backend.journals().await;
+            journals.iter().all(|journal| sharing.clock.next_wake().is_some_and(|wake| wake <= journal.due_time))
+        })
+        .await;
+        let Some(journal) = bench.backend.journals().await.pop() else { return };
+        sharing.clock.set(journal.due_time);
+    }
+}
+
+/// Where a call is held up: before it is done, or before its answer is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Before,
+    After,
+}
+
+/// Notes every call, and holds up one.
+#[derive(Default)]
+struct Watch {
+    calls: Mutex<Vec<&'static str>>,
+    held: Mutex<Option<(&'static str, Moment)>>,
+    reached: Notify,
+    release: Notify,
+}
+
+impl Watch {
+    fn hold(&self, call: &'static str, moment: Moment) {
+        *self.held.lock().expect("alone") = Some((call, moment));
+    }
+
+    fn forget(&self) {
+        self.calls.lock().expect("alone").clear();
+    }
+
+    fn count(&self, call: &str) -> usize {
+        self.calls.lock().expect("alone").iter().filter(|made| **made == call).count()
+    }
+
+    /// Calls that change something at Cognito or in the vault.
+    fn changes(&self) -> Vec<&'static str> {
+        const CHANGING: &[&str] = &[
+            "ensure_pool",
+            "put_resource_server",
+            "create_app_client",
+            "update_app_client",
+            "delete_app_client",
+            "add_secret",
+            "delete_secret",
+            "stage",
+            "put",
+            "promote",
+            "clear",
+            "schedule_deletion",
+        ];
+        let calls = self.calls.lock().expect("alone");
+        calls.iter().filter(|call| CHANGING.contains(*call)).copied().collect()
+    }
+
+    async fn pass(&self, call: &'static str, moment: Moment) {
+        let is_held = self.held.lock().expect("alone").take_if(|held| *held == (call, moment)).is_some();
+        if is_held {
+            self.reached.notify_one();
+            self.release.notified().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Toll for Watch {
+    async fn before(&self, call: &'static str) -> PortResult<()> {
+        self.calls.lock().expect("alone").push(call);
+        self.pass(call, Moment::Before).await;
+        Ok(())
+    }
+
+    async fn after(&self, call: &'static str) -> PortResult<()> {
+        self.pass(call, Moment::After).await;
+        Ok(())
+    }
+}
