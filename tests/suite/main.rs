@@ -36,6 +36,7 @@ mod permission;
 mod readme;
 mod ready;
 mod reconciling;
+mod registry;
 mod replacement;
 mod requests;
 mod revocation;

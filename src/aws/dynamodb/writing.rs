@@ -1,0 +1,240 @@
+//! The one writer of a process: change sets take turns at the head of the table, as many at once as go together.
+//!
+//! Every change is numbered by the head, so two transactions cannot be made on one head, and sending one after the other
+//! is all that can be done. What arrives while one is under way waits, and then goes into the next together, as long as
+//! that has room and no two change the same record. So a burst of revocations takes as many round trips as it fills
+//! transactions, and a lone change waits for nothing. A change set whose expectations do not hold is answered Conflict and
+//! left out; the others of its transaction go again without it.
+//!
+//! Another process that is faster at the head makes a transaction fail: it is made again on the new head, after a pause
+//! of random length that grows, [`ATTEMPTS`] times. What was sent and not answered is sent once more under the same
+//! token, which DynamoDB takes for the same transaction, and is looked for in the change feed; only if that tells nothing
+//! either are the callers told Unavailable.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::items::{self, TableHead};
+use super::recent::Recent;
+use super::table::{Sent, Table, asking, broken};
+use super::transaction::{Transaction, joining, told_head};
+use crate::aws::governor::later;
+use crate::broker::ports::{ChangeSet, Fault, PortError, PortResult};
+
+/// Change sets that may wait for their turn; whoever comes then waits to wait.
+const WAITING: usize = 1_000;
+/// How often a transaction is made, each time on another head, before its callers are told to try later.
+const ATTEMPTS: u32 = 12;
+/// The longest pause after the first failure at the head; twice as long after each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+struct Waiting {
+    set: ChangeSet,
+    answer: oneshot::Sender<PortResult<u64>>,
+}
+
+/// Where change sets are handed in. The writer ends when all of these are gone and everything handed in is answered.
+#[derive(Clone)]
+pub struct Writer {
+    line: mpsc::Sender<Waiting>,
+    table: Arc<Table>,
+}
+
+impl Writer {
+    /// Starts it on the runtime that this is called on.
+    pub fn start(table: Arc<Table>, recent: Arc<Recent>) -> Self {
+        let (line, waiting) = mpsc::channel(WAITING);
+        tokio::spawn(Writing { table: table.clone(), recent, head: None, kept: VecDeque::new() }.run(waiting));
+        Writer { line, table }
+    }
+
+    /// Makes the changes, also when nobody waits for the answer any more. Returns the number of the last event.
+    pub async fn commit(&self, set: ChangeSet) -> PortResult<u64> {
+        let asking = asking("change records");
+        set.check().map_err(|problem| asking.error(Fault::Refused, problem))?;
+        if set.writes.is_empty() && set.events.is_empty() {
+            return Ok(self.table.head(asking).await?.log.sequence);
+        }
+        let deadline = later(self.table.clock.now(), self.table.patience);
+        let ended = || asking.error(Fault::Unavailable, "the writer has ended");
+        let place = tokio::select! {
+            biased;
+            place = self.line.reserve() => place.map_err(|_| ended())?,
+            () = self.table.clock.sleep_until(deadline) => {
+                return Err(asking.error(Fault::Throttled, format_args!("{WAITING} change sets wait already")));
+            }
+        };
+        let (answer, answered) = oneshot::channel();
+        place.send(Waiting { set, answer });
+        answered.await.map_err(|_| ended())?
+    }
+}
+
+struct Writing {
+    table: Arc<Table>,
+    recent: Arc<Recent>,
+    /// As it was after the last transaction; another process may have moved it since.
+    head: Option<TableHead>,
+    /// Change sets that did not go together with others before.
+    kept: VecDeque<Waiting>,
+}
+
+impl Writing {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>) {
+        loop {
+            if self.kept.is_empty() {
+                match waiting.recv().await {
+                    Some(first) => self.kept.push_back(first),
+                    None => return,
+                }
+            }
+            while self.kept.len() < WAITING
+                && let Ok(next) = waiting.try_recv()
+            {
+                self.kept.push_back(next);
+            }
+            let joined = joining(self.kept.iter().map(|waiting| &waiting.set));
+            let mut batch = Vec::with_capacity(joined.len());
+            // From the end, so that the places before stay what they are.
+            for place in joined.into_iter().rev() {
+                batch.extend(self.kept.remove(place));
+            }
+            batch.reverse();
+            self.write(batch).await;
+        }
+    }
+
+    /// Answers all of the batch.
+    async fn write(&mut self, batch: Vec<Waiting>) {
+        let mut alone = VecDeque::from([batch]);
+        while let Some(batch) = alone.pop_front() {
+            // One that DynamoDB refuses must not take the others with it.
+            if let Err(rest) = self.write_together(batch).await {
+                alone.extend(rest.into_iter().map(|waiting| vec![waiting]));
+            }
+        }
+    }
+
+    /// Answers all of the batch, or gives back those that are to be tried one by one.
+    async fn write_together(&mut self, mut batch: Vec<Waiting>) -> Result<(), Vec<Waiting>> {
+        let asking = asking("change records");
+        let mut attempt = 0;
+        while !batch.is_empty() {
+            let (transaction, outcome) = match self.attempt(&batch).await {
+                Ok(attempted) => attempted,
+                Err(error) if error.is(Fault::Refused) && batch.len() > 1 => return Err(batch),
+                Err(error) => return Ok(fail(batch, &error)),
+            };
+            let Sent::Cancelled(reasons) = outcome else {
+                self.done(batch, transaction);
+                return Ok(());
+            };
+            let mut verdict = transaction.judge(&reasons);
+            if let Some(told) = &verdict.head_moved {
+                self.head = told_head(told.as_ref());
+            }
+            let (before, mut left) = (batch.len(), Vec::with_capacity(batch.len()));
+            for (place, waiting) in batch.into_iter().enumerate() {
+                match verdict.lost.remove(&place) {
+                    // Whoever asked may have left.
+                    Some((fault, detail)) => drop(waiting.answer.send(Err(asking.error(fault, detail)))),
+                    None => left.push(waiting),
+                }
+            }
+            batch = left;
+            if let Some((fault, detail)) = verdict.stopped {
+                return Ok(fail(batch, &asking.error(fault, detail)));
+            }
+            if batch.len() == before {
+                attempt += 1;
+                if attempt == ATTEMPTS {
+                    let detail = format_args!("other brokers were faster {ATTEMPTS} times in a row");
+                    return Ok(fail(batch, &asking.error(Fault::Throttled, detail)));
+                }
+                self.pause(attempt).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn attempt(&mut self, batch: &[Waiting]) -> PortResult<(Transaction, Sent)> {
+        let asking = asking("change records");
+        let head = match self.head.take() {
+            Some(head) => head,
+            None => self.table.head(asking).await?,
+        };
+        let sets: Vec<_> = batch.iter().map(|waiting| &waiting.set).collect();
+        let token = token().ok_or_else(|| asking.error(Fault::Unavailable, "the system gives no random bytes"))?;
+        let now = self.table.clock.now();
+        let transaction = Transaction::of(&self.table.name, &sets, &head, now, &token).map_err(broken(asking))?;
+        let sent = self.send(&transaction, &token).await?;
+        // It stands, unless the verdict says otherwise.
+        self.head = Some(head);
+        Ok((transaction, sent))
+    }
+
+    async fn send(&self, transaction: &Transaction, token: &str) -> PortResult<Sent> {
+        let asking = asking("change records");
+        let begun = self.table.clock.now();
+        let first = self.table.transact(asking, transaction.items.clone(), token).await;
+        let Err(lost) = first else { return first };
+        // Who has waited long enough is not kept waiting as long again.
+        let is_late = self.table.clock.now() > later(begun, self.table.call_timeout / 2);
+        if !lost.is(Fault::Unavailable) || is_late {
+            return Err(lost);
+        }
+        match self.table.transact(asking, transaction.items.clone(), token).await {
+            Ok(Sent::Done) => Ok(Sent::Done),
+            // Where the token is not known any more, what the first sending wrote is what this one has met.
+            Ok(Sent::Cancelled(_)) if transaction.makes_a_change() && self.is_made(transaction, token).await? => {
+                Ok(Sent::Done)
+            }
+            Ok(cancelled) => Ok(cancelled),
+            Err(_) => Err(lost),
+        }
+    }
+
+    /// Whether the line of the change feed that this transaction writes is there, and is its own.
+    async fn is_made(&self, transaction: &Transaction, token: &str) -> PortResult<bool> {
+        let key = items::key(items::CHANGES, items::padded(transaction.head.change));
+        let found = self.table.get(asking("look for a change"), key).await?;
+        Ok(found.is_some_and(|item| items::text_at(&item, "token") == Some(token)))
+    }
+
+    fn done(&mut self, batch: Vec<Waiting>, transaction: Transaction) {
+        let now = self.table.clock.now();
+        self.head = Some(transaction.head);
+        for (waiting, last_event) in batch.into_iter().zip(transaction.last_events) {
+            self.recent.note(&waiting.set, now);
+            // Whoever asked may have left.
+            drop(waiting.answer.send(Ok(last_event)));
+        }
+    }
+
+    async fn pause(&self, attempt: u32) {
+        let longest = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.saturating_pow(attempt - 1));
+        let mut random = [0_u8; 1];
+        // Without randomness the pause is none, which is as good as any.
+        let _ = aws_lc_rs::rand::fill(&mut random);
+        self.table.clock.sleep_until(later(self.table.clock.now(), longest * u32::from(random[0]) / 255)).await;
+    }
+}
+
+fn fail(batch: Vec<Waiting>, error: &PortError) {
+    for waiting in batch {
+        let error = PortError::new(error.peer, error.fault, error.doing, &error.detail);
+        // Whoever asked may have left.
+        drop(waiting.answer.send(Err(error)));
+    }
+}
+
+/// 32 random characters, which is a token that DynamoDB takes.
+pub fn token() -> Option<String> {
+    let mut bytes = [0_u8; 16];
+    aws_lc_rs::rand::fill(&mut bytes).ok()?;
+    Some(hex::encode(bytes))
+}
