@@ -7,6 +7,7 @@
 mod audit;
 mod calling;
 mod live;
+mod migrating;
 mod serving;
 
 use std::fs::{File, TryLockError};
@@ -36,6 +37,7 @@ use crate::runtime::shutdown::{Drained, drain};
 
 pub use calling::grants;
 pub use live::{Finding, Verdict, try_out};
+pub use migrating::{MigrateError, Migrated, migrate};
 
 /// Why the daemon did not start. Says which key or file is wrong.
 #[derive(Debug, thiserror::Error)]

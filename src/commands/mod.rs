@@ -1,4 +1,4 @@
-//! The command line: `dev`, `serve`, `check`, `tour` and `audit verify`, and what the shell learns of how they ended.
+//! The command line: `dev`, `serve`, `check`, `tour`, `audit verify` and `migrate`, and what the shell learns of how they ended.
 //!
 //! Commands put configuration, logs, signals and the daemon together and print for people. What the daemon does is not
 //! known here.
@@ -8,6 +8,7 @@ mod audit;
 mod check;
 mod dev;
 mod home;
+mod migrate;
 mod ready_file;
 mod serve;
 mod tour;
@@ -34,6 +35,8 @@ Examples:
   keyward serve --config keyward.toml      run a broker
   keyward audit verify --config keyward.toml
                                            check that nobody changed the audit log
+  keyward migrate --from sqlite --to dynamodb --config keyward.toml
+                           bring the records to where several brokers share them
   grpcurl -plaintext 127.0.0.1:7443 list   ask a running broker what it offers
 
 Exit codes:
@@ -64,6 +67,7 @@ enum Command {
     Check(check::Args),
     Tour(tour::Args),
     Audit(audit::Args),
+    Migrate(migrate::Args),
 }
 
 /// How a command ended well, or not quite.
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => in_runtime(check::run(args)),
         Command::Tour(args) => in_runtime(tour::run(args)),
         Command::Audit(args) => in_runtime(audit::run(args)),
+        Command::Migrate(args) => in_runtime(migrate::run(args)),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

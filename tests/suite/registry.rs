@@ -5,6 +5,7 @@ mod answers;
 mod between;
 mod contract;
 mod feed;
+mod migration;
 mod races;
 mod tables;
 

@@ -6,10 +6,13 @@
 //! transactions, and a lone change waits for nothing. A change set whose expectations do not hold is answered Conflict and
 //! left out; the others of its transaction go again without it.
 //!
-//! Another process that is faster at the head makes a transaction fail: it is made again on the new head, after a pause
-//! of random length that grows, [`ATTEMPTS`] times. What was sent and not answered is sent once more under the same
-//! token, which DynamoDB takes for the same transaction, and is looked for in the change feed; only if that tells nothing
-//! either are the callers told Unavailable.
+//! Another process that is faster at the head makes a transaction fail: it is made again on the new head, for as long as a
+//! call may wait for its turn and [`ATTEMPTS`] times at the least. At first that is at once: the other one makes its next
+//! just then, and whoever pauses comes too late for a head that moves with every round trip, again and again. Only when
+//! many are at it do pauses of random length help, and they stay short.
+//!
+//! What was sent and not answered is sent once more under the same token, which DynamoDB takes for the same transaction,
+//! and is looked for in the change feed; only if that tells nothing either are the callers told Unavailable.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,11 +29,12 @@ use crate::broker::ports::{ChangeSet, Fault, PortError, PortResult};
 
 /// Change sets that may wait for their turn; whoever comes then waits to wait.
 const WAITING: usize = 1_000;
-/// How often a transaction is made, each time on another head, before its callers are told to try later.
+/// How often a transaction is made at the least, each time on another head, before its callers are told to try later.
 const ATTEMPTS: u32 = 12;
-/// The longest pause after the first failure at the head; twice as long after each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// After so many failures at the head, pauses begin, and grow by `STEP` with each time as many.
+const AT_ONCE: u32 = 4;
+const STEP: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 struct Waiting {
     set: ChangeSet,
@@ -122,7 +126,7 @@ impl Writing {
     /// Answers all of the batch, or gives back those that are to be tried one by one.
     async fn write_together(&mut self, mut batch: Vec<Waiting>) -> Result<(), Vec<Waiting>> {
         let asking = asking("change records");
-        let mut attempt = 0;
+        let (mut attempt, deadline) = (0, later(self.table.clock.now(), self.table.patience));
         while !batch.is_empty() {
             let (transaction, outcome) = match self.attempt(&batch).await {
                 Ok(attempted) => attempted,
@@ -151,8 +155,8 @@ impl Writing {
             }
             if batch.len() == before {
                 attempt += 1;
-                if attempt == ATTEMPTS {
-                    let detail = format_args!("other brokers were faster {ATTEMPTS} times in a row");
+                if attempt >= ATTEMPTS && self.table.clock.now() >= deadline {
+                    let detail = format_args!("other brokers were faster {attempt} times in a row");
                     return Ok(fail(batch, &asking.error(Fault::Throttled, detail)));
                 }
                 self.pause(attempt).await;
@@ -216,7 +220,10 @@ impl Writing {
     }
 
     async fn pause(&self, attempt: u32) {
-        let longest = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.saturating_pow(attempt - 1));
+        let longest = LONGEST_PAUSE.min(STEP * (attempt / AT_ONCE));
+        if longest.is_zero() {
+            return;
+        }
         let mut random = [0_u8; 1];
         // Without randomness the pause is none, which is as good as any.
         let _ = aws_lc_rs::rand::fill(&mut random);

@@ -16,6 +16,7 @@ use keyward::runtime::clock::SystemClock;
 use crate::contract::peer_options;
 use crate::fake::http::{Answer, Asked, Reply, Server, Service};
 use crate::fake::signing;
+use crate::harness::ports::in_time;
 use crate::peers::Peer;
 
 /// What becomes of a request of this operation.
@@ -27,6 +28,10 @@ pub enum Fate {
     Unsent,
     /// DynamoDB's own error of this name.
     Refused(&'static str),
+    /// It waits before it comes through, and is never answered.
+    Held,
+    /// It comes through as any other.
+    Passed,
 }
 
 pub struct Between {
@@ -41,6 +46,7 @@ struct Shared {
     one_at_a_time: tokio::sync::Mutex<()>,
     /// How long each request takes besides.
     distance: Mutex<Duration>,
+    held: tokio::sync::Notify,
     fates: Mutex<VecDeque<(&'static str, Fate)>>,
     called: Mutex<Vec<String>>,
     complaints: Mutex<Vec<String>>,
@@ -53,6 +59,7 @@ impl Between {
             http: reqwest::Client::builder().no_proxy().build().expect("an HTTP client"),
             one_at_a_time: tokio::sync::Mutex::default(),
             distance: Mutex::default(),
+            held: tokio::sync::Notify::new(),
             fates: Mutex::default(),
             called: Mutex::default(),
             complaints: Mutex::default(),
@@ -68,6 +75,11 @@ impl Between {
     /// The next requests of this operation fare so, one after the other.
     pub fn order(&self, operation: &'static str, fates: &[Fate]) {
         lock(&self.shared.fates).extend(fates.iter().map(|fate| (operation, *fate)));
+    }
+
+    /// Returns once a request is held.
+    pub async fn holds(&self) {
+        in_time(self.shared.held.notified()).await;
     }
 
     /// Each request takes so much longer.
@@ -147,7 +159,11 @@ impl Service for Passing {
                     format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{name}","message":"so it was ordered"}}"#);
                 return Reply::Whole(json(400, body.into_bytes()));
             }
-            Some(Fate::Unheard) | None => {}
+            Some(Fate::Held) => {
+                shared.held.notify_one();
+                std::future::pending::<()>().await;
+            }
+            Some(Fate::Unheard | Fate::Passed) | None => {}
         }
         let distance = *lock(&shared.distance);
         let _turn = shared.one_at_a_time.lock().await;
@@ -166,8 +182,8 @@ impl Service for Passing {
             lock(&shared.complaints).push(format!("{operation}: {status} {}", String::from_utf8_lossy(&body)));
         }
         match fate {
-            Some(_) => Reply::Reset,
-            None => Reply::Whole(json(status, body)),
+            Some(Fate::Unheard) => Reply::Reset,
+            _ => Reply::Whole(json(status, body)),
         }
     }
 }
