@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use keyward::config::ConfigError;
-use keyward::daemon::StartError;
+use keyward::daemon::{MigrateError, StartError};
 use keyward::runtime::{hygiene, priority};
 use keyward::tour::TourError;
 
@@ -107,11 +107,13 @@ pub fn main() -> ExitCode {
 /// Whether what was asked for is at fault, so that asking again is of no use.
 fn is_misuse(error: &anyhow::Error) -> bool {
     let is_target = |cause: &TourError| matches!(cause, TourError::Target { .. });
-    let is_policy = |cause: &StartError| matches!(cause, StartError::Policies(_));
+    let is_misfit = |cause: &StartError| matches!(cause, StartError::Policies(_) | StartError::Config(_));
+    let is_of_a_start = |cause: &MigrateError| matches!(cause, MigrateError::Start(cause) if is_misfit(cause));
     error.chain().any(|cause| {
         cause.is::<ConfigError>()
             || cause.downcast_ref().is_some_and(is_target)
-            || cause.downcast_ref().is_some_and(is_policy)
+            || cause.downcast_ref().is_some_and(is_misfit)
+            || cause.downcast_ref().is_some_and(is_of_a_start)
     })
 }
 

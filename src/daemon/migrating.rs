@@ -26,10 +26,10 @@ pub enum MigrateError {
     Start(#[from] StartError),
     #[error("data_dir: there is no {0}, so there is nothing to bring over")]
     NoSource(PathBuf),
-    #[error("registry.table: the table {table} has {what} that is not in the data folder; it is not touched")]
+    #[error("registry.table: the table {table} has {what} that is not in the data folder, or not so")]
     Foreign { table: String, what: String },
-    #[error("the table {table} lacks {what}, or has another; it was written to meanwhile")]
-    Differs { table: String, what: String },
+    #[error("registry.table: the table {table} lacks {what}, which was brought over; somebody else writes to it")]
+    Lacks { table: String, what: String },
     #[error(transparent)]
     Registry(#[from] PortError),
 }
@@ -113,7 +113,7 @@ impl Migration {
             self.target.finish(self.end.head, self.end.chain_start).await?;
         }
         if self.target.head().await? != Some(self.end.head) {
-            return Err(MigrateError::Differs { table: self.table.clone(), what: "the end of the log".to_owned() });
+            return Err(self.lacks("the end of the log".to_owned()));
         }
         Ok(Migrated { brought: missing, ..counted })
     }
@@ -145,15 +145,13 @@ impl Migration {
                 if there.is_empty() && !there.is_at_end {
                     there.fill(self.read_there(part, there.after()).await?);
                 }
-                let order = there.peek().map_or(Ordering::Less, |other| entry.key().cmp(&other.key()));
-                match order {
-                    Ordering::Equal if there.next().as_ref() == Some(&entry) => {}
-                    Ordering::Equal | Ordering::Greater if missing == Missing::IsAFault => {
-                        return Err(self.differs(part, &entry));
+                match there.peek().map(|other| (entry.key().cmp(&other.key()), other)) {
+                    Some((Ordering::Equal, other)) if *other == entry => drop(there.next()),
+                    Some((Ordering::Equal | Ordering::Greater, other)) => {
+                        return Err(self.foreign(part.names(&other.key())));
                     }
-                    Ordering::Equal | Ordering::Greater => return Err(self.foreign(part.names(&entry.key()))),
-                    Ordering::Less if missing == Missing::IsAFault => return Err(self.differs(part, &entry)),
-                    Ordering::Less => {
+                    _ if missing == Missing::IsAFault => return Err(self.lacks(part.names(&entry.key()))),
+                    _ => {
                         lacking += 1;
                         brought.push(entry);
                     }
@@ -207,8 +205,8 @@ impl Migration {
         MigrateError::Foreign { table: self.table.clone(), what }
     }
 
-    fn differs(&self, part: Part, entry: &Entry) -> MigrateError {
-        MigrateError::Differs { table: self.table.clone(), what: part.names(&entry.key()) }
+    fn lacks(&self, what: String) -> MigrateError {
+        MigrateError::Lacks { table: self.table.clone(), what }
     }
 }
 

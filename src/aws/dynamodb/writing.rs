@@ -7,9 +7,10 @@
 //! left out; the others of its transaction go again without it.
 //!
 //! Another process that is faster at the head makes a transaction fail: it is made again on the new head, for as long as a
-//! call may wait for its turn and [`ATTEMPTS`] times at the least. At first that is at once: the other one makes its next
-//! just then, and whoever pauses comes too late for a head that moves with every round trip, again and again. Only when
-//! many are at it do pauses of random length help, and they stay short.
+//! call may wait for its turn and [`ATTEMPTS`] times at the least. That is at once, since whoever pauses comes too late for
+//! a head that moves with every round trip. But a process that sends one transaction after the other is always first: it
+//! learns of the head that it made before anybody else does. So after [`STREAK`] of them it lets one and a half round trips
+//! pass, in which one of those who wait comes through.
 //!
 //! What was sent and not answered is sent once more under the same token, which DynamoDB takes for the same transaction,
 //! and is looked for in the change feed; only if that tells nothing either are the callers told Unavailable.
@@ -18,6 +19,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::items::{self, TableHead};
@@ -31,10 +33,15 @@ use crate::broker::ports::{ChangeSet, Fault, PortError, PortResult};
 const WAITING: usize = 1_000;
 /// How often a transaction is made at the least, each time on another head, before its callers are told to try later.
 const ATTEMPTS: u32 = 12;
-/// After so many failures at the head, pauses begin, and grow by `STEP` with each time as many.
+/// After so many failures at the head, those who wait get out of each other's way by pauses of random length, which grow by
+/// `STEP` with each time as many.
 const AT_ONCE: u32 = 4;
-const STEP: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+const STEP: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// Transactions that one process makes without letting others come first.
+const STREAK: u32 = 8;
+/// A round trip that took longer says nothing of the next.
+const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(200);
 
 struct Waiting {
     set: ChangeSet,
@@ -52,7 +59,7 @@ impl Writer {
     /// Starts it on the runtime that this is called on.
     pub fn start(table: Arc<Table>, recent: Arc<Recent>) -> Self {
         let (line, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(Writing { table: table.clone(), recent, head: None, kept: VecDeque::new() }.run(waiting));
+        tokio::spawn(Writing::new(table.clone(), recent).run(waiting));
         Writer { line, table }
     }
 
@@ -85,9 +92,17 @@ struct Writing {
     head: Option<TableHead>,
     /// Change sets that did not go together with others before.
     kept: VecDeque<Waiting>,
+    /// When the last transaction ended, and how long it took.
+    last: Option<(Timestamp, Duration)>,
+    /// How many followed each other at once.
+    streak: u32,
 }
 
 impl Writing {
+    fn new(table: Arc<Table>, recent: Arc<Recent>) -> Self {
+        Writing { table, recent, head: None, kept: VecDeque::new(), last: None, streak: 0 }
+    }
+
     async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>) {
         loop {
             if self.kept.is_empty() {
@@ -114,6 +129,7 @@ impl Writing {
 
     /// Answers all of the batch.
     async fn write(&mut self, batch: Vec<Waiting>) {
+        self.let_others_in().await;
         let mut alone = VecDeque::from([batch]);
         while let Some(batch) = alone.pop_front() {
             // One that DynamoDB refuses must not take the others with it.
@@ -165,6 +181,19 @@ impl Writing {
         Ok(())
     }
 
+    async fn let_others_in(&mut self) {
+        let now = self.table.clock.now();
+        let Some((_, took)) = self.last.filter(|(ended, took)| now <= later(*ended, *took)) else {
+            self.streak = 0;
+            return;
+        };
+        self.streak += 1;
+        if self.streak >= STREAK {
+            self.streak = 0;
+            self.table.clock.sleep_until(later(now, took * 3 / 2)).await;
+        }
+    }
+
     async fn attempt(&mut self, batch: &[Waiting]) -> PortResult<(Transaction, Sent)> {
         let asking = asking("change records");
         let head = match self.head.take() {
@@ -176,6 +205,9 @@ impl Writing {
         let now = self.table.clock.now();
         let transaction = Transaction::of(&self.table.name, &sets, &head, now, &token).map_err(broken(asking))?;
         let sent = self.send(&transaction, &token).await?;
+        let ended = self.table.clock.now();
+        let took = Duration::try_from(ended.duration_since(now)).unwrap_or_default();
+        self.last = Some((ended, took.min(LONGEST_ROUND_TRIP)));
         // It stands, unless the verdict says otherwise.
         self.head = Some(head);
         Ok((transaction, sent))
