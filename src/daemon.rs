@@ -35,6 +35,7 @@ use crate::permission::{Origin, Permissions, PolicyError};
 use crate::runtime::readiness::Readiness;
 use crate::runtime::shutdown::{Drained, drain};
 
+pub use audit::check_shared_log;
 pub use calling::grants;
 pub use live::{Finding, Verdict, try_out};
 pub use migrating::{MigrateError, Migrated, migrate};

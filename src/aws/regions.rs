@@ -23,7 +23,7 @@ pub(super) struct Region {
     pub name: String,
     pub cognito: cognito::Client,
     pub secrets: secrets::Client,
-    dynamodb: dynamodb::Client,
+    pub dynamodb: dynamodb::Client,
     assigns_secrets: AtomicBool,
 }
 

@@ -3,6 +3,7 @@
 
 mod answers;
 mod between;
+mod brokers;
 mod contract;
 mod feed;
 mod migration;

@@ -11,9 +11,11 @@
 //!
 //! The head is one item: DynamoDB writes it some 500 times a second at the most, whatever the number of brokers.
 
+mod checking;
 mod importing;
 mod items;
 mod opening;
+pub(super) mod probing;
 mod pruning;
 mod reading;
 mod recent;

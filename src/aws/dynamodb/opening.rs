@@ -45,7 +45,8 @@ pub async fn check_whole(table: &Table) -> Result<(), OpenTableError> {
     marker.map_or(Ok(()), |_| Err(OpenTableError::Unfinished(table.name.clone())))
 }
 
-fn problem_of(table: &TableDescription) -> Result<(), String> {
+/// What of a table is not as it must be.
+pub fn problem_of(table: &TableDescription) -> Result<(), String> {
     let is_there = [Some(&TableStatus::Active), Some(&TableStatus::Updating)].contains(&table.table_status());
     if !is_there {
         return Err(format!("it is {}", table.table_status().map_or("in no state", TableStatus::as_str)));

@@ -147,7 +147,7 @@ impl Writing {
             let (transaction, outcome) = match self.attempt(&batch).await {
                 Ok(attempted) => attempted,
                 Err(error) if error.is(Fault::Refused) && batch.len() > 1 => return Err(batch),
-                Err(error) => return Ok(fail(batch, &error)),
+                Err(error) => return fail(batch, &error),
             };
             let Sent::Cancelled(reasons) = outcome else {
                 self.done(batch, transaction);
@@ -167,13 +167,13 @@ impl Writing {
             }
             batch = left;
             if let Some((fault, detail)) = verdict.stopped {
-                return Ok(fail(batch, &asking.error(fault, detail)));
+                return fail(batch, &asking.error(fault, detail));
             }
             if batch.len() == before {
                 attempt += 1;
                 if attempt >= ATTEMPTS && self.table.clock.now() >= deadline {
                     let detail = format_args!("other brokers were faster {attempt} times in a row");
-                    return Ok(fail(batch, &asking.error(Fault::Throttled, detail)));
+                    return fail(batch, &asking.error(Fault::Throttled, detail));
                 }
                 self.pause(attempt).await;
             }
@@ -263,12 +263,14 @@ impl Writing {
     }
 }
 
-fn fail(batch: Vec<Waiting>, error: &PortError) {
+/// Answers all of them, so that none is left.
+fn fail(batch: Vec<Waiting>, error: &PortError) -> Result<(), Vec<Waiting>> {
     for waiting in batch {
         let error = PortError::new(error.peer, error.fault, error.doing, &error.detail);
         // Whoever asked may have left.
         drop(waiting.answer.send(Err(error)));
     }
+    Ok(())
 }
 
 /// 32 random characters, which is a token that DynamoDB takes.

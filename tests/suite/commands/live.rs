@@ -23,7 +23,7 @@ const NOT_TRIED: [&str; 6] = [
     "secretsmanager:TagResource",
 ];
 
-/// The table is tried where there is one: see `tests/suite/registry/live.rs`.
+/// The table is tried where there is one: see `tests/suite/registry/brokers.rs`.
 fn is_not_of_the_table(action: &&&str) -> bool {
     !action.starts_with("dynamodb:")
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use keyward::broker::ports::{Action, ChangeFeed as _, Followed, Registry as _, Shelf};
+use keyward::broker::ports::{Action, ChangeFeed as _, Clock as _, Followed, Registry as _, Shelf};
+use keyward::runtime::clock::SystemClock;
 use tokio::task::JoinSet;
 
 use super::tables::TABLE;
@@ -92,7 +93,7 @@ async fn a_line_says_what_was_touched_and_expires_after_a_day() {
     let line = between.sdk().get_item().table_name(TABLE);
     let line = line.key("pk", text("change")).key("sk", text(&format!("{:020}", 1))).send().await.expect("read");
     let ttl: i64 = line.item().expect("there")["ttl"].as_n().expect("a number").parse().expect("whole");
-    let day = ttl - jiff::Timestamp::now().as_second();
+    let day = ttl - SystemClock.now().as_second();
     assert!((86_300..=86_400).contains(&day), "{day} s from now");
 }
 
