@@ -41,7 +41,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// Transactions that one process makes without letting others come first.
 const STREAK: u32 = 8;
 /// A round trip that took longer says nothing of the next.
-const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(200);
+const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(1);
 
 struct Waiting {
     set: ChangeSet,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyward::broker::ports::{Fault, Registry as _, Shelf};
+use keyward::broker::ports::{ChangeFeed as _, Fault, Registry as _, Shelf};
 use tokio::task::JoinSet;
 
 use super::between::Fate::{Refused, Unheard, Unsent};
@@ -71,6 +71,34 @@ async fn what_dynamodb_says_of_itself_is_told_as_the_port_says() {
     assert!(one.get(Shelf::Tenant, "a").await.expect_err("no answer").is(Fault::Unavailable));
     assert!(one.scan(Shelf::Tenant, "", None, 1).await.expect_err("no answer").is(Fault::Unavailable));
     one.commit(set()).await.expect("made");
+}
+
+/// One process that never pauses does not shut another out, however often that is behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_busy_lets_others_in() {
+    let (one, other, between) = pair(Peer::ministack().await).await;
+    let one = Arc::new(one);
+    between.distance(Duration::from_millis(20));
+    let busy = (0..4).map(|writer| {
+        let one = one.clone();
+        tokio::spawn(async move {
+            for number in 0.. {
+                one.commit(changes(vec![put(&format!("{writer} {number}"), None, "")], Vec::new()))
+                    .await
+                    .expect("made");
+            }
+        })
+    });
+    let busy: Vec<_> = busy.collect();
+    one.commit(changes(vec![put("begun", None, "")], Vec::new())).await.expect("made");
+    for number in 0..5 {
+        let before = one.last_change().await.expect("read");
+        other.commit(changes(vec![put(&number.to_string(), None, "")], Vec::new())).await.expect("made");
+        let meanwhile = one.last_change().await.expect("read") - before;
+        println!("let in after {meanwhile} changes");
+        assert!(meanwhile <= 30, "{meanwhile} others came first");
+    }
+    busy.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// Two hundred revocations at once, each with an event, from one process that is 20 ms away.

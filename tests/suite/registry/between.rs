@@ -127,6 +127,8 @@ impl Between {
     fn options(&self) -> Options {
         let mut options = peer_options(&self._peer, &self._peer);
         options.endpoints.dynamodb = self.endpoint();
+        // moto copies its table for each transaction; on a busy machine that takes its time.
+        options.quota_wait = Duration::from_secs(20);
         options.credentials = Credentials::Fixed {
             access_key_id: signing::ACCESS_KEY_ID.to_owned(),
             secret_access_key: signing::SECRET_ACCESS_KEY.to_owned(),
