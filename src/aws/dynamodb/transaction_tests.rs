@@ -108,6 +108,13 @@ fn a_head_that_moved_is_nobodys_conflict_and_an_event_without_a_head_is_broken()
 }
 
 #[test]
+fn the_largest_change_set_fills_a_transaction() {
+    let largest = set(many("a", ChangeSet::MAX_WRITES), ChangeSet::MAX_EVENTS);
+    assert_eq!(largest.check(), Ok(()));
+    assert_eq!(transaction(&[largest], &TableHead::default()).items.len(), MAX_ITEMS);
+}
+
+#[test]
 fn what_changes_nothing_leaves_the_head_alone() {
     let before = TableHead { change: 7, ..TableHead::default() };
     let looking = transaction(&[set(vec![check_at("t", Some(1))], 0)], &before);
