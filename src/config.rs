@@ -25,8 +25,8 @@ use error::Document;
 pub use net::{Demand, Limits, Listen, MinVersion, Tls};
 pub use permission::Permission;
 pub use sections::{
-    Audit, Backend, Embedded, Grpc, Journal, Log, MasterKeySource, Pools, Rotation, Secrets, Shutdown, Tokens,
-    Verification,
+    Audit, Backend, Embedded, Grpc, Journal, Log, MasterKeySource, Pools, Registry, Rotation, Secrets, Shutdown,
+    Tokens, Verification,
 };
 use setting::Setting;
 use settings::settings;
@@ -50,6 +50,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub embedded: Embedded,
     pub aws: Aws,
+    pub registry: Registry,
     pub tls: Tls,
     pub callers: Callers,
     pub permission: Permission,
@@ -74,6 +75,7 @@ impl Default for Config {
             data_dir: PathBuf::from("keyward-data"),
             embedded: Embedded::default(),
             aws: Aws::default(),
+            registry: Registry::default(),
             tls: Tls::default(),
             callers: Callers::default(),
             permission: Permission::default(),
@@ -192,6 +194,11 @@ impl Config {
         if self.backend == Backend::Aws && self.aws.region.is_empty() {
             let why = "must be set: the Region of the broker's pools and secrets";
             return Some(("aws.region".to_owned(), why.to_owned()));
+        }
+        if self.backend == Backend::Embedded && self.registry.table.is_some() {
+            let why = "must not be set with backend = \"embedded\": its user pools, secrets and records are one file, \
+                       which one broker has";
+            return Some(("registry.table".to_owned(), why.to_owned()));
         }
         settings(self).iter().find_map(|setting: &Setting| Some((setting.key.to_owned(), setting.problem()?)))
     }

@@ -7,6 +7,7 @@
 mod audit;
 mod calling;
 mod live;
+mod migrating;
 mod serving;
 
 use std::fs::{File, TryLockError};
@@ -18,9 +19,9 @@ use tokio_util::task::TaskTracker;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
-use crate::aws::{self, Aws, ConnectError};
+use crate::aws::{self, Aws, ConnectError, OpenTableError};
 use crate::broker::background::Background;
-use crate::broker::ports::Clock;
+use crate::broker::ports::{Clock, Registry};
 use crate::broker::settings::{JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings};
 use crate::broker::{Broker, Ports};
 use crate::callers::{self, Callers};
@@ -35,8 +36,10 @@ use crate::runtime::behind::Behind;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::shutdown::{Drained, drain};
 
+pub use audit::check_shared_log;
 pub use calling::grants;
 pub use live::{Finding, Verdict, try_out};
+pub use migrating::{MigrateError, Migrated, migrate};
 
 /// Why the daemon did not start. Says which key or file is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,8 @@ pub enum StartError {
     Storage(#[from] OpenError),
     #[error(transparent)]
     Aws(#[from] ConnectError),
+    #[error(transparent)]
+    Table(#[from] OpenTableError),
     #[error("the registry cannot be read: {detail}")]
     Registry { detail: String },
     #[error("callers: {0}")]
@@ -262,8 +267,11 @@ async fn open_backend(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports, S
             })
         }
         Backend::Aws => {
-            let registry = embedded::open_registry(&config.data_dir.join("keyward.db")).await?;
             let aws = Aws::connect(aws_options(&config.aws), clock.clone()).await?;
+            let registry: Arc<dyn Registry> = match &config.registry.table {
+                Some(table) => Arc::new(aws.open_registry(table).await?),
+                None => embedded::open_registry(&config.data_dir.join("keyward.db")).await?,
+            };
             Ok(Ports {
                 user_pools: aws.user_pools(),
                 token_endpoint: aws.token_endpoint(),
@@ -303,6 +311,7 @@ fn aws_options(config: &config::Aws) -> aws::Options {
         endpoints: aws::Endpoints {
             cognito: endpoints.cognito.clone(),
             secrets_manager: endpoints.secrets_manager.clone(),
+            dynamodb: endpoints.dynamodb.clone(),
             token: endpoints.token.clone(),
             jwks: endpoints.jwks.clone(),
         },

@@ -65,6 +65,24 @@ impl Calls {
         self.in_turn(asking, call, async move { send.await.map_err(|error| port_error(asking, region, &error)) })
     }
 
+    /// Like [`make`](Self::make), for whoever has to tell apart what the error's code alone does not say.
+    pub fn weigh<'a, T, U, E>(
+        &'a self,
+        asking: Asking,
+        region: &'a str,
+        send: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
+        weigh: impl FnOnce(Result<T, SdkError<E, HttpResponse>>) -> PortResult<U> + Send + 'a,
+    ) -> impl Future<Output = PortResult<U>> + Send + 'a
+    where
+        T: Send + 'a,
+        U: Send + 'a,
+        E: Listed + Send + 'static,
+    {
+        let send = Box::pin(send);
+        let call = Call { region, category: E::OPERATION.category, operation: E::OPERATION.name, pool: None };
+        self.in_turn(asking, call, async move { weigh(send.await) })
+    }
+
     /// Fetches a token from a pool's token endpoint, which is no operation of the API but has its share of a quota.
     pub fn fetch<'a, T: Send + 'a>(
         &'a self,

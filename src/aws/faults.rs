@@ -111,7 +111,7 @@ pub(super) fn fault_of(operation: &Operation, code: &str, status: u16) -> Fault 
         _ => {}
     }
     match code {
-        // Cognito's own, Secrets Manager's, and those that API gateways in front of any service give.
+        // Cognito's own, Secrets Manager's, DynamoDB's, and those that API gateways in front of any service give.
         "TooManyRequestsException"
         | "ThrottlingException"
         | "Throttling"
@@ -119,6 +119,8 @@ pub(super) fn fault_of(operation: &Operation, code: &str, status: u16) -> Fault 
         | "RequestThrottled"
         | "RequestThrottledException"
         | "RequestLimitExceeded"
+        | "ProvisionedThroughputExceededException"
+        | "TransactionConflictException"
         | "SlowDown" => Fault::Throttled,
         // A quota of things, not of calls: two secrets, 25 resource servers, 1,000 app clients, 500,000 secrets.
         "LimitExceededException" => Fault::LimitExceeded,
@@ -141,6 +143,7 @@ pub(super) fn fault_of(operation: &Operation, code: &str, status: u16) -> Fault 
         | "PreconditionNotMetException"
         | "ValidationException"
         | "ValidationError"
+        | "IdempotentParameterMismatchException"
         | "SerializationException" => Fault::Refused,
         // The broker's own credentials are wrong or may not do it: an operator must act.
         "NotAuthorizedException"
@@ -169,6 +172,9 @@ pub(super) fn fault_of(operation: &Operation, code: &str, status: u16) -> Fault 
         // Cognito has two names for it: app clients' operations say InternalError, those of secrets InternalServer.
         "InternalErrorException"
         | "InternalServerException"
+        | "InternalServerError"
+        // The same transaction, sent before, is still under way.
+        | "TransactionInProgressException"
         | "InternalServiceError"
         | "InternalFailure"
         | "ServiceUnavailable"

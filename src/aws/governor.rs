@@ -43,6 +43,8 @@ pub enum Category {
     ClientSecrets,
     SecretReads,
     SecretWrites,
+    /// DynamoDB, which grows with what is asked of it: bounded by what is under way, not by time.
+    Registry,
 }
 
 /// A call that is about to be made.
@@ -107,7 +109,7 @@ impl Governor {
             Category::UserPoolUpdates => Some(quotas.user_pool_updates),
             Category::ResourceServerReads => Some(quotas.resource_server_reads),
             Category::ResourceServerUpdates => Some(quotas.resource_server_updates),
-            Category::ClientSecrets => None,
+            Category::ClientSecrets | Category::Registry => None,
             Category::SecretReads => Some(quotas.secret_reads),
             Category::SecretWrites => Some(quotas.secret_writes),
         }

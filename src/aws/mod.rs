@@ -1,14 +1,16 @@
-//! The AWS backend: user pools in Cognito, tokens from the pools' token endpoints, secrets in Secrets Manager.
+//! The AWS backend: user pools in Cognito, tokens from the pools' token endpoints, secrets in Secrets Manager, and where it
+//! is wanted the registry in DynamoDB.
 //!
 //! It implements `broker::ports` on the AWS SDK and reqwest, and knows no broker and no configuration file. It never
 //! retries by itself, and the SDK's own retries are off: the journals repeat whole tasks, and retries inside would
-//! multiply with theirs. Every call first waits for its turn under the account's quotas. No error and no log line holds
+//! multiply with theirs. The registry's commits apart, which journals cannot repeat for it. Every call first waits for its turn under the account's quotas. No error and no log line holds
 //! a secret, a token or an `Authorization` header.
 
 mod app_clients;
 mod calls;
 mod client_secrets;
 mod cognito;
+mod dynamodb;
 mod faults;
 mod governor;
 mod http;
@@ -35,12 +37,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use dynamodb::{DynamoDb, Importing, OpenTableError};
 pub use live::{Finding, Verdict, Wanted, try_out};
 pub use operations::{OPERATIONS, Operation};
 
 use crate::broker::ports::{Clock, KeySource, TokenEndpoint, UserPools, Vault};
 use calls::Calls;
 use cognito::Cognito;
+use dynamodb::RegistryTable;
 use governor::Governor;
 use jwks::Jwks;
 use names::Names;
@@ -104,6 +108,7 @@ pub enum TokenSource {
 pub struct Endpoints {
     pub cognito: String,
     pub secrets_manager: String,
+    pub dynamodb: String,
     pub token: String,
     pub jwks: String,
 }
@@ -133,9 +138,13 @@ pub enum ConnectError {
     Http(#[from] reqwest::Error),
 }
 
-/// The ports, but the registry.
+/// The ports. The registry is opened by itself, where it is wanted here.
 #[derive(Clone)]
 pub struct Aws {
+    regions: Arc<Regions>,
+    clock: Arc<dyn Clock>,
+    call_timeout: Duration,
+    quota_wait: Duration,
     pools: Arc<dyn UserPools>,
     tokens: Arc<dyn TokenEndpoint>,
     keys: Arc<dyn KeySource>,
@@ -152,6 +161,10 @@ impl Aws {
         let governor = Governor::new(&options.quotas, options.quota_wait, Arc::clone(&clock));
         let calls = Arc::new(Calls::new(governor, Arc::clone(&clock), options.call_timeout));
         Ok(Aws {
+            regions: Arc::clone(&regions),
+            clock: Arc::clone(&clock),
+            call_timeout: options.call_timeout,
+            quota_wait: options.quota_wait,
             pools: Arc::new(Cognito {
                 regions: Arc::clone(&regions),
                 calls: Arc::clone(&calls),
@@ -169,6 +182,25 @@ impl Aws {
             vault: Arc::new(SecretsManager { regions, calls: Arc::clone(&calls), kms_key: options.kms_key }),
             calls,
         })
+    }
+
+    /// The registry in a table of the broker's own Region, which must be there and as it should be. What writes to it runs
+    /// where this is called, until the last copy of the registry is dropped.
+    pub async fn open_registry(&self, table: &str) -> Result<DynamoDb, OpenTableError> {
+        // In a box: some kilobytes, which a start would carry along.
+        Box::pin(DynamoDb::open(self.table(table))).await
+    }
+
+    /// Such a table, to bring the records of another registry into.
+    pub async fn open_for_import(&self, table: &str) -> Result<Importing, OpenTableError> {
+        Box::pin(Importing::open(self.table(table))).await
+    }
+
+    fn table(&self, name: &str) -> RegistryTable {
+        let (region, client) = self.regions.own();
+        let (calls, clock) = (Arc::clone(&self.calls), Arc::clone(&self.clock));
+        let names = (name.to_owned(), region.to_owned());
+        RegistryTable::new(names, client.clone(), (calls, clock), (self.call_timeout, self.quota_wait))
     }
 
     /// Calls that the quotas have let through and that are not over, key sets apart, which no quota concerns.

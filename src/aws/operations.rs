@@ -4,11 +4,12 @@
 //! the SDK has an error type of its own. So what is not in this table cannot be called, and none can pass for another.
 
 use aws_sdk_cognitoidentityprovider::operation as cognito;
+use aws_sdk_dynamodb::operation as dynamodb;
 use aws_sdk_secretsmanager::operation as secrets;
 
 use super::governor::Category;
 
-/// An operation of Cognito or Secrets Manager.
+/// An operation of Cognito, Secrets Manager or DynamoDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
     /// As the API calls it, `CreateUserPool`.
@@ -115,4 +116,13 @@ operations! {
         ["secretsmanager:PutResourcePolicy"], "lets a tenant's own principals read its secret";
     "DeleteResourcePolicy" secrets::delete_resource_policy::DeleteResourcePolicyError, SecretWrites, PLAIN,
         ["secretsmanager:DeleteResourcePolicy"], "takes that away again";
+    "DescribeTable" dynamodb::describe_table::DescribeTableError, Registry, PLAIN,
+        ["dynamodb:DescribeTable"], "sees at a start that the table is the one that is needed";
+    "GetItem" dynamodb::get_item::GetItemError, Registry, PLAIN,
+        ["dynamodb:GetItem"], "reads a record, and the head of the log";
+    "Query" dynamodb::query::QueryError, Registry, PLAIN,
+        ["dynamodb:Query"], "lists records, what is due, events, and the change feed";
+    "TransactWriteItems" dynamodb::transact_write_items::TransactWriteItemsError, Registry, PLAIN,
+        ["dynamodb:ConditionCheckItem", "dynamodb:PutItem", "dynamodb:DeleteItem"],
+        "changes records and appends events, all or nothing; IAM knows it by its parts";
 }

@@ -7,8 +7,10 @@ use std::pin::Pin;
 use aws_sdk_cognitoidentityprovider::config::http::HttpResponse;
 use aws_sdk_cognitoidentityprovider::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cognitoidentityprovider::types::UserPoolMfaType;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 
 use super::calls::Calls;
+use super::dynamodb::probing as dynamodb;
 use super::live::{Finding, Judged, Wanted, judge, operations_of, subject};
 use super::operations::{Listed, OPERATIONS};
 use super::pool_settings::POOL_TAG;
@@ -18,6 +20,7 @@ use super::{Options, TokenSource};
 
 const COGNITO: &str = "cognito-idp";
 const SECRETS_MANAGER: &str = "secretsmanager";
+const DYNAMODB: &str = "dynamodb";
 /// One that would let nobody in.
 const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*",
     "Action": "secretsmanager:GetSecretValue", "Resource": "*"}]}"#;
@@ -128,6 +131,33 @@ impl<'a> Prober<'a> {
             (Judged::Unreachable(why), _) => Finding::not_tried(subject, why),
         };
         self.findings.push(finding);
+    }
+
+    pub async fn registry(&mut self, table: &str) {
+        let client = &self.region.dynamodb;
+        let describe = || Box::pin(client.describe_table().table_name(table).send());
+        if !self.reach(DYNAMODB, "aws.endpoints.dynamodb", describe()).await {
+            return;
+        }
+        let called = format!("the table {table}");
+        self.findings.push(match self.in_turn(describe()).await {
+            Ok(outcome) => dynamodb::finding(called, outcome),
+            Err(why) => Finding::not_tried(called, why),
+        });
+        let get = client.get_item().table_name(table).set_key(Some(dynamodb::nothing(&self.nothing)));
+        self.attempt(get.send()).await;
+        let query = client.query().table_name(table).index_name(dynamodb::DUE_INDEX).limit(1);
+        let query = query.key_condition_expression("due_shelf = :shelf");
+        self.attempt(query.expression_attribute_values(":shelf", dynamodb::text(&self.nothing)).send()).await;
+        // Every part of it fails, since what it is about is not there; whether each is allowed is asked first.
+        let parts = dynamodb::impossible(table, &self.nothing);
+        let subject = subject(&TransactWriteItemsError::OPERATION, &self.region.name);
+        self.attempt(client.transact_write_items().set_transact_items(Some(parts)).send()).await;
+        let finding = self.findings.iter().rfind(|finding| finding.subject == subject).cloned();
+        for action in ["dynamodb:PutItem", "dynamodb:DeleteItem"] {
+            let subject = format!("{action} in {}", self.region.name);
+            self.findings.extend(finding.clone().map(|finding| Finding { subject, ..finding }));
+        }
     }
 
     async fn get_client_token(&mut self) {

@@ -1,4 +1,4 @@
-//! The SDK's clients: two for each Region that the broker is configured for, over one HTTP client and one provider of
+//! The SDK's clients: two for each Region, and one for the registry, that the broker is configured for, over one HTTP client and one provider of
 //! credentials.
 
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_cognitoidentityprovider as cognito;
 use aws_sdk_cognitoidentityprovider::config::SharedCredentialsProvider;
+use aws_sdk_dynamodb as dynamodb;
 use aws_sdk_secretsmanager as secrets;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -22,6 +23,7 @@ pub(super) struct Region {
     pub name: String,
     pub cognito: cognito::Client,
     pub secrets: secrets::Client,
+    pub dynamodb: dynamodb::Client,
     assigns_secrets: AtomicBool,
 }
 
@@ -49,6 +51,11 @@ impl Regions {
         let names = std::iter::once(&options.region).chain(&options.regions);
         let all = names.map(|name| (name.clone(), Region::new(&base, options, name))).collect();
         Regions { own: options.region.clone(), credentials: base.credentials_provider(), all }
+    }
+
+    /// The broker's own Region, where the registry is.
+    pub fn own(&self) -> (&str, &dynamodb::Client) {
+        (&self.own, &self.all[&self.own].dynamodb)
     }
 
     /// Whom all clients ask for credentials.
@@ -128,6 +135,11 @@ impl Region {
             .timeout_config(timeouts.clone());
         let mut secrets = secrets::config::Builder::from(base)
             .region(secrets::config::Region::new(name.to_owned()))
+            .retry_config(retries.clone())
+            .stalled_stream_protection(stalled.clone())
+            .timeout_config(timeouts.clone());
+        let mut dynamodb = dynamodb::config::Builder::from(base)
+            .region(dynamodb::config::Region::new(name.to_owned()))
             .retry_config(retries)
             .stalled_stream_protection(stalled)
             .timeout_config(timeouts);
@@ -140,10 +152,14 @@ impl Region {
         if let Some(url) = endpoint(&options.endpoints.secrets_manager) {
             secrets.set_endpoint_url(Some(url));
         }
+        if let Some(url) = endpoint(&options.endpoints.dynamodb) {
+            dynamodb.set_endpoint_url(Some(url));
+        }
         Region {
             name: name.to_owned(),
             cognito: cognito::Client::from_conf(cognito.build()),
             secrets: secrets::Client::from_conf(secrets.build()),
+            dynamodb: dynamodb::Client::from_conf(dynamodb.build()),
             assigns_secrets: AtomicBool::new(false),
         }
     }

@@ -67,6 +67,9 @@ impl From<PortError> for Error {
         let (reason, message, retry_after) = match error.fault {
             Fault::Conflict => (Reason::ConcurrentChange, "somebody else changed it at the same time", Some(short)),
             Fault::LimitExceeded => (Reason::QuotaExceeded, "a limit of the identity backend is reached", None),
+            Fault::Throttled if error.peer == Peer::Registry => {
+                (Reason::Throttled, "the registry asks to slow down", Some(short))
+            }
             Fault::Throttled => (Reason::Throttled, "the identity backend asks to slow down", Some(short)),
             Fault::InvalidClient => (Reason::SecretRejected, "the token endpoint refuses the client's secret", None),
             Fault::Unavailable => match error.peer {

@@ -9,8 +9,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+pub use super::change_sets::{Action, ChangeSet, Shelf, StoredRecord, Write};
 pub use super::faults::{Fault, Peer, PortError, PortResult};
-use crate::domain::audit::{Event, NumberedEvent};
+pub use super::feed::{ChangeFeed, Followed, KEPT as FEED_KEPT, LoggedChange};
+use crate::domain::audit::NumberedEvent;
 use crate::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
 use crate::domain::pool::MadePool;
 use crate::domain::rotation::Labels;
@@ -237,7 +239,7 @@ pub trait Registry: Send + Sync {
     async fn get(&self, shelf: Shelf, key: &str) -> PortResult<Option<StoredRecord>>;
 
     /// Records whose key starts with `prefix` and is greater than `after`, in byte order of their keys, at most
-    /// `limit`.
+    /// `limit`. Each is as it was at some moment of the call, not all of one moment.
     async fn scan(
         &self,
         shelf: Shelf,
@@ -246,11 +248,13 @@ pub trait Registry: Send + Sync {
         limit: usize,
     ) -> PortResult<Vec<StoredRecord>>;
 
-    /// Records that have a due time, the earliest first, at most `limit`.
+    /// Records that have a due time, the earliest first, at most `limit`. What is given is as it is now; what another
+    /// broker wrote within the last second may be missing.
     async fn due(&self, shelf: Shelf, limit: usize) -> PortResult<Vec<StoredRecord>>;
 
     /// Fails with [`Fault::Conflict`], and changes nothing, unless every expectation holds. Returns the number of the
-    /// last event appended.
+    /// last event appended. Fails with [`Fault::Refused`] where [`ChangeSet::check`] does. After [`Fault::Unavailable`]
+    /// nobody knows whether it happened; after any other, nothing did.
     ///
     /// Events are numbered and chained in the same transaction, in the order in which the change set has them, by
     /// [`Head::append`](crate::domain::audit::Head::append) on the head that the transaction reads and writes. So a
@@ -266,68 +270,6 @@ pub trait Registry: Send + Sync {
     /// Forgets events older than `before`, the oldest `limit` of them at the most; returns how many went. Only from the
     /// front, and never the head, so that what is left is still one chain.
     async fn prune_events(&self, before: Timestamp, limit: usize) -> PortResult<usize>;
-}
-
-/// The kinds of records, each with keys of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Shelf {
-    Tenant,
-    Client,
-    Credential,
-    Rotation,
-    Pool,
-    /// By issuer: which pool it is.
-    Issuer,
-    /// By issuer and app client id: whose it is.
-    Owner,
-    ResourceServer,
-    /// By resource server and client: who uses it.
-    Use,
-    Revocation,
-    /// By `jti`.
-    RevokedToken,
-    Journal,
-    /// By caller and request id.
-    Request,
-    /// Single records of the broker itself.
-    Setting,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredRecord {
-    pub key: String,
-    /// From 1, one more with every change.
-    pub version: u64,
-    /// JSON.
-    pub body: Vec<u8>,
-    pub due_time: Option<Timestamp>,
-}
-
-/// At most 100 writes, which is what one transaction of DynamoDB holds.
-#[derive(Clone, Debug, Default)]
-pub struct ChangeSet {
-    pub writes: Vec<Write>,
-    pub events: Vec<Event>,
-}
-
-#[derive(Clone, Debug)]
-pub struct Write {
-    pub shelf: Shelf,
-    pub key: String,
-    /// The version the record must have now; `None`: it must not exist.
-    pub expected: Option<u64>,
-    pub action: Action,
-}
-
-#[derive(Clone, Debug)]
-pub enum Action {
-    /// Only check the expectation.
-    Check,
-    Put {
-        body: Vec<u8>,
-        due_time: Option<Timestamp>,
-    },
-    Delete,
 }
 
 /// The time, and waiting for it. Tests have one that they move by hand.

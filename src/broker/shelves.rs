@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ports::Shelf;
 use super::records::{IssuerPool, Record};
+use crate::domain::chain::Digest;
 use crate::domain::client::{Client, ClientState, Owner};
 use crate::domain::id::{AppClientId, ClientName, Issuer, RotationName, TenantId};
 use crate::domain::journal::Journal;
@@ -223,6 +224,11 @@ pub fn use_prefix(scope: &Scope) -> String {
     format!("{scope} ")
 }
 
+/// A principal may be longer than a key; a long one is told by its digest.
 pub fn request_key(principal: &str, request_id: &str) -> String {
+    const LONG: usize = 512;
+    if principal.len() > LONG {
+        return format!("sha256:{} {request_id}", Digest::of(principal.as_bytes()));
+    }
     format!("{principal} {request_id}")
 }

@@ -1,13 +1,16 @@
 //! `keyward audit verify`: whether the audit log is whole, from its first event to its last.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Subcommand;
 use keyward::audit_file;
 use keyward::config::Config;
+use keyward::daemon;
 use keyward::domain::chain::{Break, Noted, Walked};
 use keyward::embedded::{self, CheckedLog};
+use keyward::runtime::clock::SystemClock;
 
 use super::Outcome;
 
@@ -45,7 +48,7 @@ struct Verify {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct Source {
-    /// The log in the data folder of this configuration
+    /// The log in the data folder, or the table, of this configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The log in this data folder
@@ -61,7 +64,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     match of {
         Source { file: Some(file), .. } => check_file(&file, expect),
         Source { data: Some(folder), .. } => check_log(&folder, expect),
-        Source { config: Some(config), .. } => check_log(&Config::load(&config)?.data_dir, expect),
+        Source { config: Some(config), .. } => {
+            let config = Config::load(&config)?;
+            // In a box, since it holds a call of the SDK.
+            match Box::pin(daemon::check_shared_log(&config, expect, Arc::new(SystemClock))).await? {
+                Some(checked) => Ok(report_log(&checked)),
+                None => check_log(&config.data_dir, expect),
+            }
+        }
         // The command line is refused without one of them.
         Source { .. } => anyhow::bail!("nothing to verify was named"),
     }
@@ -73,16 +83,19 @@ fn check_file(file: &Path, expect: Option<Noted>) -> anyhow::Result<Outcome> {
 }
 
 fn check_log(folder: &Path, expect: Option<Noted>) -> anyhow::Result<Outcome> {
-    let CheckedLog { outcome, last_event } = embedded::check_audit_log(folder, expect)?;
-    let pruned = match &outcome {
-        Ok(Walked { range: None, .. }) if last_event > 0 => format!("; {last_event} were pruned"),
+    Ok(report_log(&embedded::check_audit_log(folder, expect)?))
+}
+
+fn report_log(CheckedLog { outcome, last_event }: &CheckedLog) -> Outcome {
+    let pruned = match outcome {
+        Ok(Walked { range: None, .. }) if *last_event > 0 => format!("; {last_event} were pruned"),
         Ok(Walked { range: Some((first, _)), start, .. }) if *start > *first => {
             format!("; the chain begins at event {start}, what is older has no digests and is not protected")
         }
         Ok(Walked { range: Some((first, _)), .. }) if *first > 1 => format!("; {} were pruned", first - 1),
         _ => String::new(),
     };
-    Ok(report("event", &outcome, &pruned))
+    report("event", outcome, &pruned)
 }
 
 fn report(what: &str, outcome: &Result<Walked, Break>, more: &str) -> Outcome {

@@ -1,4 +1,4 @@
-//! The command line: `dev`, `serve`, `check`, `tour` and `audit verify`, and what the shell learns of how they ended.
+//! The command line: `dev`, `serve`, `check`, `tour`, `audit verify` and `migrate`, and what the shell learns of how they ended.
 //!
 //! Commands put configuration, logs, signals and the daemon together and print for people. What the daemon does is not
 //! known here.
@@ -8,6 +8,7 @@ mod audit;
 mod check;
 mod dev;
 mod home;
+mod migrate;
 mod ready_file;
 mod serve;
 mod tour;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use keyward::config::ConfigError;
-use keyward::daemon::StartError;
+use keyward::daemon::{MigrateError, StartError};
 use keyward::runtime::hygiene;
 use keyward::tour::TourError;
 
@@ -34,6 +35,8 @@ Examples:
   keyward serve --config keyward.toml      run a broker
   keyward audit verify --config keyward.toml
                                            check that nobody changed the audit log
+  keyward migrate --from sqlite --to dynamodb --config keyward.toml
+                           bring the records to where several brokers share them
   grpcurl -plaintext 127.0.0.1:7443 list   ask a running broker what it offers
 
 Exit codes:
@@ -64,6 +67,7 @@ enum Command {
     Check(check::Args),
     Tour(tour::Args),
     Audit(audit::Args),
+    Migrate(migrate::Args),
 }
 
 /// How a command ended well, or not quite.
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => in_runtime(check::run(args)),
         Command::Tour(args) => in_runtime(tour::run(args)),
         Command::Audit(args) => in_runtime(audit::run(args)),
+        Command::Migrate(args) => in_runtime(migrate::run(args)),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -102,11 +107,13 @@ pub fn main() -> ExitCode {
 /// Whether what was asked for is at fault, so that asking again is of no use.
 fn is_misuse(error: &anyhow::Error) -> bool {
     let is_target = |cause: &TourError| matches!(cause, TourError::Target { .. });
-    let is_policy = |cause: &StartError| matches!(cause, StartError::Policies(_));
+    let is_misfit = |cause: &StartError| matches!(cause, StartError::Policies(_) | StartError::Config(_));
+    let is_of_a_start = |cause: &MigrateError| matches!(cause, MigrateError::Start(cause) if is_misfit(cause));
     error.chain().any(|cause| {
         cause.is::<ConfigError>()
             || cause.downcast_ref().is_some_and(is_target)
-            || cause.downcast_ref().is_some_and(is_policy)
+            || cause.downcast_ref().is_some_and(is_misfit)
+            || cause.downcast_ref().is_some_and(is_of_a_start)
     })
 }
 

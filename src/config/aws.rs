@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::setting::{MILLI, MINUTE, SECOND, Setting, count, is_region, period, text, texts};
 
-/// `[aws]`: Cognito and Secrets Manager. Credentials come from the SDK's default chain (environment, profile, web
+/// `[aws]`: Cognito, Secrets Manager, and DynamoDB where the registry is there. Credentials come from the SDK's default chain (environment, profile, web
 /// identity, instance metadata) and never from here.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -72,6 +72,7 @@ pub enum TokenSource {
 pub struct AwsEndpoints {
     pub cognito: String,
     pub secrets_manager: String,
+    pub dynamodb: String,
     /// In place of `https://{domain}.auth.{region}.amazoncognito.com/oauth2/token`.
     pub token: String,
     /// In place of `<issuer>/.well-known/jwks.json`.
@@ -149,6 +150,7 @@ pub(super) fn settings(aws: &Aws) -> Vec<Setting> {
             .lasting(Duration::ZERO, MINUTE),
         endpoint("aws.endpoints.cognito", &endpoints.cognito, "In place of Cognito's own endpoint"),
         endpoint("aws.endpoints.secrets_manager", &endpoints.secrets_manager, "In place of Secrets Manager's own"),
+        endpoint("aws.endpoints.dynamodb", &endpoints.dynamodb, "In place of DynamoDB's own"),
         endpoint(
             "aws.endpoints.token",
             &endpoints.token,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::setting::{Setting, Value, text};
 use super::{ConfigError, MASTER_KEY_VARIABLE};
 use crate::runtime::telemetry::Format;
 
@@ -20,7 +21,7 @@ pub enum Backend {
     /// In this process, in one SQLite file.
     #[default]
     Embedded,
-    /// Amazon Cognito and AWS Secrets Manager; the registry in one SQLite file.
+    /// Amazon Cognito and AWS Secrets Manager; the registry in one SQLite file, or where [`Registry`] says.
     Aws,
 }
 
@@ -91,6 +92,34 @@ impl Embedded {
             )),
         }
     }
+}
+
+/// `[registry]`: where the broker's own records are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registry {
+    /// A table of DynamoDB in `aws.region`, which several brokers can share. Absent: SQLite in `data_dir`, for one broker.
+    /// With the AWS backend alone.
+    pub table: Option<String>,
+}
+
+impl Registry {
+    pub(super) fn settings(&self) -> Vec<Setting> {
+        let table = self.table.as_ref().map_or(Value::Unset, text);
+        vec![
+            Setting::new(
+                "registry.table",
+                table,
+                "The DynamoDB table of the broker's records; else SQLite in data_dir",
+            )
+            .of("the name of a table: 3 to 255 characters of [a-zA-Z0-9_.-]", is_table),
+        ]
+    }
+}
+
+fn is_table(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (3..=255).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
 /// `[pools]`: placing tenants.

@@ -41,6 +41,7 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             .lasting(std::time::Duration::ZERO, SECOND * 10),
     ];
     settings.extend(aws);
+    settings.extend(config.registry.settings());
     settings.extend(net::tls(&config.tls));
     settings.extend(super::callers::settings(&config.callers));
     settings.extend(super::permission::settings(&config.permission));

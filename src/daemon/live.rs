@@ -31,6 +31,7 @@ pub async fn try_out(config: &Config, clock: Arc<dyn Clock>) -> Result<Vec<Findi
             let wanted = aws::Wanted {
                 secret_prefix: config.secrets.prefix.clone(),
                 adopted_pools: config.aws.adopted_pools.clone(),
+                table: config.registry.table.clone(),
             };
             findings.extend(aws::try_out(aws_options(&config.aws), wanted, clock).await?);
         }

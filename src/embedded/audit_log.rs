@@ -42,6 +42,27 @@ pub fn check_audit_log(path: &Path, noted: Option<Noted>) -> Result<CheckedLog, 
     }
 }
 
+/// Where the audit log of a data file ends, and which is the first event that its chain protects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogEnd {
+    pub head: Head,
+    pub chain_start: u64,
+}
+
+/// Reads it of the data file `path`, which has this Keyward's schema. Blocks, and fails, as [`check_audit_log`] does.
+pub fn log_end(path: &Path) -> Result<LogEnd, OpenError> {
+    let sqlite = |source| OpenError::Sqlite { file: path.to_owned(), source };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = rusqlite::Connection::open_with_flags(path, flags).map_err(sqlite)?;
+    schema::recognise(&connection).map_err(|refusal| refusal.of(path))?;
+    let start = connection.query_row("SELECT chain_start FROM last_event", [], |row| row.get(0)).map_err(sqlite)?;
+    match head(&connection) {
+        Ok(head) => Ok(LogEnd { head, chain_start: start }),
+        Err(Failure::Sqlite(source)) => Err(sqlite(source)),
+        Err(Failure::Told(..)) => Err(OpenError::Foreign { file: path.to_owned() }),
+    }
+}
+
 fn walk(tx: &rusqlite::Transaction<'_>, noted: Option<Noted>) -> Result<CheckedLog, Failure> {
     let Head { sequence: last_event, digest } = head(tx)?;
     let start = tx.query_row("SELECT chain_start FROM last_event", [], |row| row.get(0))?;

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-pub use audit_log::{CheckedLog, check_audit_log};
+pub use audit_log::{CheckedLog, LogEnd, check_audit_log, log_end};
 pub use master_key::{MasterKey, MasterKeyError};
 
 use crate::broker::ports::{Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};

@@ -4,7 +4,6 @@
 //! Nothing here knows what a record says. Fails with Conflict when an expectation does not hold, Refused when a change
 //! set is too large or names a record twice (as DynamoDB's transactions do).
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,9 +14,6 @@ use super::store::{Asking, Failure, Store, limit_of, text_of, time_of};
 use crate::broker::ports::{Action, ChangeSet, Fault, Peer, PortResult, Registry, Shelf, StoredRecord, Write};
 use crate::domain::audit::{Event, Head, NumberedEvent};
 use crate::domain::chain::Digest;
-
-/// What one transaction of DynamoDB holds.
-const MAX_WRITES: usize = 100;
 
 pub(super) struct SqliteRegistry {
     store: Arc<Store>,
@@ -39,7 +35,7 @@ impl Registry for SqliteRegistry {
         let key = key.to_owned();
         let query = move |tx: &Transaction<'_>| {
             let sql = "SELECT key, version, body, due FROM records WHERE shelf = ?1 AND key = ?2";
-            one(tx.prepare_cached(sql)?.query_row(params![column(shelf), key], parts).optional()?)
+            one(tx.prepare_cached(sql)?.query_row(params![shelf.name(), key], parts).optional()?)
         };
         self.store.read(asking("read a record"), query).await
     }
@@ -60,7 +56,7 @@ impl Registry for SqliteRegistry {
             let mut statement = tx.prepare_cached(sql)?;
             // The lower bound is one value, so that a page far into the shelf starts there.
             let start = after.as_deref().filter(|after| *after > first.as_str()).unwrap_or(&first);
-            let rows = statement.query_map(params![column(shelf), start, end, after, limit_of(limit)], parts)?;
+            let rows = statement.query_map(params![shelf.name(), start, end, after, limit_of(limit)], parts)?;
             rows.map(|row| record(row?)).collect()
         };
         self.store.read(asking("list records"), query).await
@@ -71,7 +67,7 @@ impl Registry for SqliteRegistry {
             let sql = "SELECT key, version, body, due FROM records WHERE shelf = ?1 AND due IS NOT NULL
                        ORDER BY due, key LIMIT ?2";
             let mut statement = tx.prepare_cached(sql)?;
-            let rows = statement.query_map(params![column(shelf), limit_of(limit)], parts)?;
+            let rows = statement.query_map(params![shelf.name(), limit_of(limit)], parts)?;
             rows.map(|row| record(row?)).collect()
         };
         self.store.read(asking("list due records"), query).await
@@ -79,7 +75,7 @@ impl Registry for SqliteRegistry {
 
     async fn commit(&self, changes: ChangeSet) -> PortResult<u64> {
         let asking = asking("change records");
-        check(&changes).map_err(|detail| asking.error(Fault::Refused, detail))?;
+        changes.check().map_err(|detail| asking.error(Fault::Refused, detail))?;
         let change = move |tx: &Transaction<'_>| {
             for write in &changes.writes {
                 apply(tx, write)?;
@@ -120,25 +116,14 @@ impl Registry for SqliteRegistry {
     }
 }
 
-fn check(changes: &ChangeSet) -> Result<(), String> {
-    if changes.writes.len() > MAX_WRITES {
-        return Err(format!("{} writes in one change set; at most {MAX_WRITES}", changes.writes.len()));
-    }
-    let mut seen = HashSet::new();
-    match changes.writes.iter().find(|write| !seen.insert((write.shelf, &write.key))) {
-        Some(twice) => Err(format!("{} {} is there twice in one change set", column(twice.shelf), twice.key)),
-        None => Ok(()),
-    }
-}
-
 fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), Failure> {
-    let place = params![column(write.shelf), write.key];
+    let place = params![write.shelf.name(), write.key];
     let sql = "SELECT version FROM records WHERE shelf = ?1 AND key = ?2";
     let found: Option<u64> = tx.prepare_cached(sql)?.query_row(place, |row| row.get(0)).optional()?;
     if found != write.expected {
         let say = |version: Option<u64>| version.map_or("none".to_owned(), |version| format!("version {version}"));
         let (expected, found) = (say(write.expected), say(found));
-        let detail = format!("{} {}: expected {expected}, found {found}", column(write.shelf), write.key);
+        let detail = format!("{} {}: expected {expected}, found {found}", write.shelf.name(), write.key);
         return Err(Failure::told(Fault::Conflict, detail));
     }
     match &write.action {
@@ -147,7 +132,7 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), Failure> {
             let sql = "INSERT INTO records (shelf, key, version, body, due) VALUES (?1, ?2, 1, ?3, ?4)
                        ON CONFLICT DO UPDATE SET version = version + 1, body = excluded.body, due = excluded.due";
             let due = due_time.map(text_of);
-            tx.prepare_cached(sql)?.execute(params![column(write.shelf), write.key, body, due])?;
+            tx.prepare_cached(sql)?.execute(params![write.shelf.name(), write.key, body, due])?;
         }
         Action::Delete => {
             tx.prepare_cached("DELETE FROM records WHERE shelf = ?1 AND key = ?2")?.execute(place)?;
@@ -228,26 +213,6 @@ pub(super) fn successor(prefix: &str) -> Option<String> {
         }
     }
     None
-}
-
-/// What a shelf is called in the file. Never rename one.
-const fn column(shelf: Shelf) -> &'static str {
-    match shelf {
-        Shelf::Tenant => "tenant",
-        Shelf::Client => "client",
-        Shelf::Credential => "credential",
-        Shelf::Rotation => "rotation",
-        Shelf::Pool => "pool",
-        Shelf::Issuer => "issuer",
-        Shelf::Owner => "owner",
-        Shelf::ResourceServer => "resource-server",
-        Shelf::Use => "use",
-        Shelf::Revocation => "revocation",
-        Shelf::RevokedToken => "revoked-token",
-        Shelf::Journal => "journal",
-        Shelf::Request => "request",
-        Shelf::Setting => "setting",
-    }
 }
 
 #[cfg(test)]

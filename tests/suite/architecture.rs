@@ -75,6 +75,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_rusqlite", &["embedded"]),
     ("aws_config", &["aws"]),
     ("aws_sdk_cognitoidentityprovider", &["aws"]),
+    ("aws_sdk_dynamodb", &["aws"]),
     ("aws_sdk_secretsmanager", &["aws"]),
     ("aws_smithy_http_client", &["aws"]),
     ("cedar_policy", &["permission"]),

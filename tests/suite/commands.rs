@@ -14,7 +14,7 @@ use crate::harness::Binary;
 
 #[test]
 fn every_command_explains_itself_with_examples() {
-    for command in ["dev", "serve", "check", "tour", "audit"] {
+    for command in ["dev", "serve", "check", "tour", "audit", "migrate"] {
         let ran = run(Binary::command().args([command, "--help"]));
         assert_eq!(ran.code, 0, "{command}");
         assert!(ran.out.contains(&format!("Usage: keyward {command}")), "{}", ran.out);

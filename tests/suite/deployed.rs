@@ -32,13 +32,17 @@ fn only_what_aws_cannot_narrow_is_allowed_on_everything() {
     let wide: Vec<_> = statements().iter().filter(is_wide).flat_map(actions).collect();
     assert_eq!(wide, ["cognito-idp:ListUserPools", "cognito-idp:CreateUserPool", "secretsmanager:ListSecrets"]);
     for statement in statements() {
-        let resource = statement["Resource"].as_str().expect("one resource").to_owned();
         let service = actions(&statement)[0].split(':').next().expect("a service").to_owned();
         let narrow = match service.as_str() {
             "cognito-idp" => "arn:aws:cognito-idp:*:*:userpool/*",
+            "dynamodb" => "arn:aws:dynamodb:*:*:table/keyward",
             _ => "arn:aws:secretsmanager:*:*:secret:keyward/*",
         };
-        assert!(resource == narrow || resource == "*", "{resource}");
+        let index = "arn:aws:dynamodb:*:*:table/keyward/index/due";
+        match &statement["Resource"] {
+            Value::String(resource) => assert!(resource == narrow || resource == "*", "{resource}"),
+            several => assert_eq!(*several, serde_json::json!([narrow, index]), "{service}"),
+        }
     }
 }
 
@@ -87,6 +91,35 @@ fn the_stack_keeps_its_key_and_the_broker_uses_it_through_secrets_manager_alone(
     assert!(!brokers.contains("- Sid:"), "another statement follows: {brokers}");
 }
 
+#[test]
+fn the_stack_makes_the_table_that_a_broker_needs_and_keeps_it() {
+    let (_, table) = STACK.split_once("\n  Table:\n").expect("the table");
+    let (table, _) = table.split_once("\n\n").expect("its end");
+    let lines: Vec<_> = table.lines().map(str::trim).collect();
+    for line in [
+        "Type: AWS::DynamoDB::Table",
+        "DeletionPolicy: Retain",
+        "UpdateReplacePolicy: Retain",
+        "BillingMode: PAY_PER_REQUEST",
+        "DeletionProtectionEnabled: true",
+        "- { AttributeName: pk, KeyType: HASH }",
+        "- { AttributeName: sk, KeyType: RANGE }",
+        "- IndexName: due",
+        "- { AttributeName: due_shelf, KeyType: HASH }",
+        "- { AttributeName: due, KeyType: RANGE }",
+        "PointInTimeRecoveryEnabled: true",
+        "SSEType: KMS",
+        "KMSMasterKeyId: !If [HasOwnKey, !GetAtt Key.Arn, !Ref \"AWS::NoValue\"]",
+        "AttributeName: ttl",
+    ] {
+        assert!(lines.contains(&line), "{line} is not in\n{table}");
+    }
+    for attribute in ["pk", "sk", "due_shelf", "due"] {
+        let line = format!("- {{ AttributeName: {attribute}, AttributeType: S }}");
+        assert!(lines.contains(&line.as_str()), "{line} is not in\n{table}");
+    }
+}
+
 #[tokio::test]
 async fn a_broker_calls_nothing_that_the_policy_does_not_allow() {
     let fake = Fake::start(Arc::new(SystemClock)).await;
@@ -98,8 +131,9 @@ async fn a_broker_calls_nothing_that_the_policy_does_not_allow() {
     let forbidden: Vec<_> = called.iter().filter(asks_iam).filter(|action| !allowed.contains(*action)).collect();
     assert_eq!(forbidden, Vec::<&String>::new());
 
-    // What such a life has no use for, and arguments that are actions of their own.
-    let without: Vec<_> = allowed.difference(&called).map(String::as_str).collect();
+    // What such a life has no use for, and arguments that are actions of their own. This broker's registry is SQLite.
+    let without = allowed.difference(&called).map(String::as_str).filter(|action| !action.starts_with("dynamodb:"));
+    let without: Vec<_> = without.collect();
     assert_eq!(without, ["cognito-idp:TagResource", "cognito-idp:UntagResource", "secretsmanager:TagResource"]);
 }
 
@@ -193,5 +227,7 @@ fn actions(statement: &Value) -> Vec<String> {
 
 fn is_action(word: &&str) -> bool {
     let parts = word.split_once(':');
-    parts.is_some_and(|(service, name)| ["cognito-idp", "secretsmanager"].contains(&service) && !name.contains(':'))
+    parts.is_some_and(|(service, name)| {
+        ["cognito-idp", "secretsmanager", "dynamodb"].contains(&service) && !name.contains(':')
+    })
 }

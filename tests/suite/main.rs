@@ -37,6 +37,7 @@ mod permission;
 mod readme;
 mod ready;
 mod reconciling;
+mod registry;
 mod replacement;
 mod requests;
 mod revocation;

@@ -10,8 +10,10 @@ fn every_operation_needs_its_own_action_and_is_there_once() {
         assert!(!operation.why.is_empty());
         let own = operation.actions.first().and_then(|action| action.split_once(':'));
         match own {
+            // IAM knows a transaction by its parts.
+            Some(("dynamodb", "ConditionCheckItem")) => assert_eq!(operation.name, "TransactWriteItems"),
             Some((service, action)) => {
-                assert!(["cognito-idp", "secretsmanager"].contains(&service), "{service}");
+                assert!(["cognito-idp", "secretsmanager", "dynamodb"].contains(&service), "{service}");
                 assert_eq!(action, operation.name);
             }
             // It is authenticated by the app client's secret.

@@ -23,6 +23,11 @@ const NOT_TRIED: [&str; 6] = [
     "secretsmanager:TagResource",
 ];
 
+/// The table is tried where there is one: see `tests/suite/registry/brokers.rs`.
+fn is_not_of_the_table(action: &&&str) -> bool {
+    !action.starts_with("dynamodb:")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_permission_is_tried_in_each_region_and_nothing_is_changed() {
     let (_folder, path) = folder();
@@ -30,7 +35,7 @@ async fn each_permission_is_tried_in_each_region_and_nothing_is_changed() {
     let ran = check(&config(&path, &fake.endpoint(), ""), &fake);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     for region in [REGION, OTHER_REGION] {
-        for action in OPERATIONS.iter().flat_map(|operation| operation.actions) {
+        for action in OPERATIONS.iter().flat_map(|operation| operation.actions).filter(is_not_of_the_table) {
             let verdict = if NOT_TRIED.contains(action) { "not tried" } else { "ok" };
             assert_eq!(ran.of(&format!("{action} in {region}")), [verdict], "{}", ran.out);
         }
@@ -48,7 +53,7 @@ async fn a_forbidden_permission_is_missing_by_its_name() {
     let (_folder, path) = folder();
     let fake = Fake::start(Arc::new(SystemClock)).await;
     let config = config(&path, &fake.endpoint(), "");
-    let tried = OPERATIONS.iter().filter_map(|operation| operation.actions.first());
+    let tried = OPERATIONS.iter().filter_map(|operation| operation.actions.first()).filter(is_not_of_the_table);
     let tried: Vec<_> = tried.copied().filter(|action| !NOT_TRIED.contains(action)).collect();
     // One alone, and all at once.
     for denied in [&["cognito-idp:AddUserPoolClientSecret"][..], &["secretsmanager:PutSecretValue"], &tried] {

@@ -238,7 +238,8 @@ impl Front {
         }
         // IAM has no say in this one, so it need not be signed; the SDK signs it when it has credentials.
         let is_open = name == "GetClientToken" && asked.header("authorization").is_empty();
-        let region = if is_open { self.region_of_client(asked) } else { signing::check(asked, service)? };
+        let region =
+            if is_open { self.region_of_client(asked) } else { signing::check(asked, service.signing_name())? };
         let pool = {
             let mut state = self.shared.state();
             let call = state.calls.get_mut(call).map(|call| {

@@ -14,7 +14,7 @@ mod model;
 mod quotas;
 mod resource_servers;
 mod secrets;
-mod signing;
+pub mod signing;
 mod tests;
 mod tokens;
 mod user_pools;
@@ -170,6 +170,8 @@ impl Fake {
             endpoints: Endpoints {
                 cognito: endpoint.clone(),
                 secrets_manager: endpoint.clone(),
+                // It has no such thing, and says so.
+                dynamodb: endpoint.clone(),
                 token: format!("{endpoint}/oauth2/token"),
                 jwks: format!("{endpoint}/{{user_pool}}/.well-known/jwks.json"),
             },

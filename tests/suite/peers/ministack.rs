@@ -4,6 +4,8 @@
 //! - right: pools, domains and resource servers with their errors, except where said; the token endpoint with Basic,
 //!   its refusals of a wrong secret, a scope and a grant; the key set; the issuer as on AWS; compare-and-swap of
 //!   labels, with `AWSPREVIOUS` following `AWSCURRENT`; reading, deleting and restoring a secret.
+//! - right at DynamoDB: all that the registry asks of it, a repeated `ClientRequestToken` and keys that may not be empty
+//!   included; an index is never behind, as AWS's is; signatures are not looked at.
 //! - wrong at Cognito: no two-secret operations (`InvalidAction`); a `ClientSecret` of one's own is ignored, and
 //!   without `GenerateSecret` the app client has none; unknown scopes, client credentials without a secret and deletion
 //!   protection are not minded; an update keeps what it is not given; a token has `origin_jti` and no `version`, and

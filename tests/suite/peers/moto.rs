@@ -7,6 +7,9 @@
 //!   nothing; after a label was moved by hand a read by default gives the version that was current before (ask by
 //!   label), and the next `PutSecretValue` leaves `AWSCURRENT` on two versions; a name that is scheduled for deletion
 //!   is `ResourceExistsException` and not `InvalidRequestException`.
+//! - right at DynamoDB: conditions, reasons of a cancelled transaction with the item as it is, pages, indexes.
+//! - wrong at DynamoDB: a transaction copies its table and puts the copy back when it fails, so transactions at one time
+//!   undo each other; a `ClientRequestToken` is not minded; signatures are not looked at.
 //! - wrong at Cognito: no token endpoint (500); no two-secret operations (an answer that cannot be read); a domain can
 //!   be made twice; unknown scopes, client credentials without a secret and deletion protection are not minded; an
 //!   update keeps what it is not given.

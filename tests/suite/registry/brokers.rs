@@ -1,0 +1,138 @@
+//! The program itself with its records in a table: it starts, works, is followed by another, and is looked at from outside.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use keyward::aws::OPERATIONS;
+use keyward::proto::Isolation;
+use keyward::runtime::clock::SystemClock;
+
+use super::between::{Between, Fate};
+use super::tables::{self, Layout, TABLE};
+use crate::fake::{Fake, REGION, signing};
+use crate::harness::{Binary, create_tenant, folder, last_event, put_orders_api};
+use crate::peers::Peer;
+
+fn configure(folder: &Path, name: &str, fake: &Fake, between: &Between) -> PathBuf {
+    let (aws, jwks) = (fake.endpoint(), format!("{}/{{user_pool}}/.well-known/jwks.json", fake.endpoint()));
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\ncallers.trust_loopback = true\nbackend = \"aws\"\ndata_dir = {:?}\n\
+         registry.table = {TABLE:?}\n[aws]\nregion = {REGION:?}\n[aws.endpoints]\ncognito = {aws:?}\n\
+         secrets_manager = {aws:?}\ndynamodb = {:?}\ntoken = \"{aws}/oauth2/token\"\njwks = {jwks:?}\n",
+        folder.join(name),
+        between.endpoint()
+    );
+    let config = folder.join(format!("{name}.toml"));
+    std::fs::write(&config, text).expect("written");
+    config
+}
+
+fn command(arguments: &[&str], config: &Path) -> Command {
+    let mut command = Binary::command();
+    command.args(arguments).arg("--config").arg(config);
+    command.env("AWS_ACCESS_KEY_ID", signing::ACCESS_KEY_ID);
+    command.env("AWS_SECRET_ACCESS_KEY", signing::SECRET_ACCESS_KEY);
+    command
+}
+
+async fn run(mut command: Command) -> (i32, String) {
+    let output = tokio::task::spawn_blocking(move || command.output().expect("keyward runs")).await.expect("ran");
+    let Output { status, stdout, stderr } = output;
+    let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    (status.code().expect("not killed"), said)
+}
+
+async fn start(config: &Path) -> Binary {
+    let mut command = command(&["serve"], config);
+    tokio::task::spawn_blocking(move || Binary::start(&mut command)).await.expect("started")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_goes_on_where_another_has_stopped_on_another_machine() {
+    let (_folder, path) = folder();
+    let fake = Fake::start(Arc::new(SystemClock)).await;
+    let between = Between::before(Peer::ministack().await).await;
+    let configs = ["one", "other"].map(|name| configure(&path, name, &fake, &between));
+
+    let (code, said) = run(command(&["serve"], &configs[0])).await;
+    assert!(code == 1 && said.contains("registry.table: there is no table keyward"), "{code}: {said}");
+    tables::make(&between.sdk(), TABLE, Layout::default()).await;
+
+    let broker = start(&configs[0]).await;
+    let channel = broker.channel().await;
+    put_orders_api(&channel).await;
+    create_tenant(&channel, "acme", Isolation::AppClient).await;
+    let last = last_event(&channel).await;
+    broker.kill();
+    assert!(!path.join("one/keyward.db").exists(), "records are in the data folder");
+
+    let broker = start(&configs[1]).await;
+    let channel = broker.channel().await;
+    assert_eq!(last_event(&channel).await, last);
+    create_tenant(&channel, "globex", Isolation::AppClient).await;
+    let last = last_event(&channel).await;
+    let (code, said) = run(command(&["audit", "verify"], &configs[0])).await;
+    assert!(code == 0 && said.starts_with(&format!("ok: {last} events, 1 to {last}")), "{code}: {said}");
+    let noted = said.lines().last().expect("the end").to_owned();
+    broker.signal("TERM");
+    assert!(tokio::task::spawn_blocking(|| broker.wait().0.success()).await.expect("ended"));
+
+    let text = |value: &str| aws_sdk_dynamodb::types::AttributeValue::S(value.to_owned());
+    let second = between.sdk().delete_item().table_name(TABLE).key("pk", text("event"));
+    second.key("sk", text("00000000000000000002")).send().await.expect("tampered with");
+    let (code, said) = run(command(&["audit", "verify", "--expect", &noted], &configs[0])).await;
+    assert!(code == 1 && said.contains("broken: event 2 is missing"), "{code}: {said}");
+    assert_eq!(between.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_broker_needs_of_its_table_is_tried_and_nothing_is_changed() {
+    let (_folder, path) = folder();
+    let fake = Fake::start(Arc::new(SystemClock)).await;
+    let between = Between::before(Peer::ministack().await).await;
+    let config = configure(&path, "one", &fake, &between);
+    let check = async || run(command(&["check", "--live"], &config)).await;
+
+    let (code, said) = check().await;
+    assert!(code == 1 && said.contains("missing    the table keyward: there is no such table"), "{code}: {said}");
+    tables::make(&between.sdk(), TABLE, Layout::default()).await;
+    let (code, said) = check().await;
+    assert_eq!(code, 0, "{said}");
+    for subject in ["the endpoint of dynamodb in eu-central-1", "the table keyward"] {
+        assert!(said.contains(&format!("ok         {subject}\n")), "{subject}: {said}");
+    }
+    let actions = OPERATIONS.iter().flat_map(|operation| operation.actions);
+    for action in actions.filter(|action| action.starts_with("dynamodb:")) {
+        assert!(said.contains(&format!("ok         {action} in {REGION}\n")), "{action}: {said}");
+    }
+    let all = between.sdk().scan().table_name(TABLE).send().await.expect("read");
+    assert_eq!(all.count(), 0);
+
+    between.order("TransactWriteItems", &[Fate::Refused("AccessDeniedException")]);
+    let (code, said) = check().await;
+    for action in ["ConditionCheckItem", "PutItem", "DeleteItem"] {
+        let due = format!("missing    dynamodb:{action} in {REGION}: AccessDeniedException");
+        assert!(code == 1 && said.contains(&due), "{code}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_and_the_embedded_backend_do_not_go_together() {
+    let (_folder, path) = folder();
+    let config = path.join("keyward.toml");
+    let base = "callers.trust_loopback = true\n";
+    for (text, due) in [
+        ("registry.table = \"keyward\"\n", "registry.table: must not be set with backend = \"embedded\""),
+        ("backend = \"aws\"\naws.region = \"eu-central-1\"\nregistry.table = \"a b\"\n", "registry.table: must be"),
+        ("backend = \"aws\"\naws.region = \"eu-central-1\"\nregistry.tables = \"a\"\n", "registry.tables"),
+        (
+            "backend = \"aws\"\naws.region = \"eu-central-1\"\naws.endpoints.dynamodb = \"x\"\n",
+            "aws.endpoints.dynamodb",
+        ),
+    ] {
+        std::fs::write(&config, format!("{base}{text}")).expect("written");
+        let (code, said) = run(command(&["check"], &config)).await;
+        assert!(code == 2 && said.contains(due), "{code}: {said}");
+    }
+}

@@ -1,0 +1,222 @@
+//! What the port's documentation says, step by step. Each part is about shelves and events of its own.
+
+use jiff::SignedDuration;
+use keyward::broker::ports::{Action, ChangeSet, Fault, Registry, Shelf, StoredRecord, Write};
+use keyward::domain::chain::Walk;
+
+use super::{START, Store, at, changes, event, put, races, write};
+
+pub async fn play(store: Store) {
+    let registry = &*store.one;
+    versions(registry).await;
+    wrong_expectations(registry).await;
+    limits(registry).await;
+    scans(registry).await;
+    due(registry).await;
+    events(registry, &*store.other).await;
+    races::twelve_writers(&store).await;
+    races::twelve_appenders(&store).await;
+    pruning(registry).await;
+    store.close();
+}
+
+async fn get(registry: &dyn Registry, key: &str) -> Option<StoredRecord> {
+    registry.get(Shelf::Tenant, key).await.expect("read")
+}
+
+async fn commit(registry: &dyn Registry, writes: Vec<Write>) -> u64 {
+    registry.commit(changes(writes, Vec::new())).await.expect("committed")
+}
+
+async fn refused(registry: &dyn Registry, set: ChangeSet, fault: Fault) {
+    let said = format!("{:?}", set.writes.last());
+    let error = registry.commit(set).await.expect_err(&said);
+    assert!(error.is(fault), "{said}: {error:?}");
+}
+
+async fn sequences(registry: &dyn Registry) -> Vec<u64> {
+    registry.events(0, 1_000).await.expect("read").iter().map(|numbered| numbered.sequence).collect()
+}
+
+async fn versions(registry: &dyn Registry) {
+    assert_eq!(get(registry, "v").await, None);
+    assert_eq!(registry.get(Shelf::Tenant, "").await.expect("read"), None);
+    commit(registry, vec![put("v", None, "1")]).await;
+    commit(registry, vec![put("v", Some(1), "2")]).await;
+    let record = get(registry, "v").await.expect("there");
+    assert_eq!((record.key.as_str(), record.version, record.body.as_slice()), ("v", 2, b"2".as_slice()));
+    assert_eq!(registry.get(Shelf::Client, "v").await.expect("read"), None, "another shelf");
+    commit(registry, vec![write("v", Some(2), Action::Delete)]).await;
+    assert_eq!(get(registry, "v").await, None);
+    commit(registry, vec![write("v", None, Action::Delete)]).await;
+    commit(registry, vec![put("v", None, "")]).await;
+    let again = get(registry, "v").await.expect("there");
+    assert_eq!((again.version, again.body.len()), (1, 0), "made anew, and empty");
+}
+
+async fn wrong_expectations(registry: &dyn Registry) {
+    commit(registry, vec![put("a", None, "1"), put("b", None, "1")]).await;
+    let wrong = [
+        put("a", None, "x"),
+        put("a", Some(2), "x"),
+        put("none", Some(1), "x"),
+        write("a", Some(2), Action::Check),
+        write("none", Some(1), Action::Check),
+        write("a", None, Action::Check),
+        write("a", None, Action::Delete),
+        write("none", Some(1), Action::Delete),
+    ];
+    for wrong in wrong {
+        let said = format!("{wrong:?}");
+        let writes = vec![put("b", Some(1), "x"), put("new", None, "x"), wrong.clone()];
+        refused(registry, changes(writes, vec![event(START, "lost")]), Fault::Conflict).await;
+        refused(registry, changes(vec![wrong], Vec::new()), Fault::Conflict).await;
+        assert_eq!(get(registry, "a").await.expect("there").body, b"1", "{said}");
+        assert_eq!(get(registry, "b").await.expect("there").version, 1, "{said}");
+        assert_eq!(get(registry, "new").await, None, "{said}");
+        assert_eq!(registry.last_event().await.expect("read"), 0, "{said}");
+    }
+    let right = vec![write("a", Some(1), Action::Check), write("none", None, Action::Check), put("b", Some(1), "2")];
+    commit(registry, right).await;
+    commit(registry, vec![write("a", Some(1), Action::Check)]).await;
+    assert_eq!(get(registry, "a").await.expect("there").version, 1, "a check changed the record");
+    assert_eq!(commit(registry, Vec::new()).await, 0, "nothing at all");
+}
+
+async fn limits(registry: &dyn Registry) {
+    let many = |count: usize| (0..count).map(|i| put(&format!("limit{i}"), None, "")).collect::<Vec<_>>();
+    refused(registry, changes(many(ChangeSet::MAX_WRITES + 1), Vec::new()), Fault::Refused).await;
+    refused(registry, changes(vec![put("x", None, "1"), put("x", None, "2")], Vec::new()), Fault::Refused).await;
+    refused(registry, changes(vec![put("", None, "1")], Vec::new()), Fault::Refused).await;
+    let large = "x".repeat(ChangeSet::MAX_BODY_BYTES);
+    refused(registry, changes(vec![put("limit0", None, &(large.clone() + "x"))], Vec::new()), Fault::Refused).await;
+    for key in ["limit0", "x"] {
+        assert_eq!(get(registry, key).await, None);
+    }
+    commit(registry, many(ChangeSet::MAX_WRITES)).await;
+    let key = "k".repeat(ChangeSet::MAX_KEY_BYTES);
+    let records = (0..7).map(|i| put(&format!("large{i}"), None, &large)).chain([put(&key, None, "1")]).collect();
+    commit(registry, records).await;
+    assert_eq!(get(registry, "large6").await.expect("there").body.len(), ChangeSet::MAX_BODY_BYTES);
+    assert!(get(registry, &key).await.is_some());
+    // More than one page of DynamoDB, which is 1 MB.
+    let found = registry.scan(Shelf::Tenant, "large", None, 100).await.expect("read");
+    assert_eq!(found.len(), 7);
+    let gone = (0..7).map(|i| write(&format!("large{i}"), Some(1), Action::Delete)).collect();
+    commit(registry, gone).await;
+}
+
+async fn scans(registry: &dyn Registry) {
+    let keys = [" ", "a", "a%", "a%b", "a/1", "a/2", "a/3", "a0", "a_", "ab", "b", "\u{D7FF}x", "\u{10FFFF}y"];
+    let on = |shelf, key: &str| Write { shelf, ..put(key, None, key) };
+    commit(registry, keys.iter().map(|key| on(Shelf::Pool, key)).collect()).await;
+    commit(registry, vec![on(Shelf::Client, "a/4")]).await;
+    let scan = async |prefix: &str, after: Option<&str>, limit: usize| {
+        let found = registry.scan(Shelf::Pool, prefix, after, limit).await.expect("read");
+        assert!(found.iter().all(|record| record.body == record.key.as_bytes()));
+        found.into_iter().map(|record| record.key).collect::<Vec<_>>()
+    };
+    let none = [""; 0];
+    assert_eq!(scan("", None, 100).await, keys, "not in byte order");
+    assert_eq!(scan("a/", None, 100).await, ["a/1", "a/2", "a/3"]);
+    assert_eq!(scan("a%", None, 100).await, ["a%", "a%b"]);
+    assert_eq!(scan("a_", None, 100).await, ["a_"]);
+    assert_eq!(scan("\u{D7FF}", None, 100).await, ["\u{D7FF}x"]);
+    assert_eq!(scan("\u{10FFFF}", None, 100).await, ["\u{10FFFF}y"]);
+    assert_eq!(scan("A", None, 100).await, none);
+    assert_eq!(scan("a/", Some("a/1"), 1).await, ["a/2"]);
+    assert_eq!(scan("a/", Some("a/17"), 9).await, ["a/2", "a/3"], "after what is not there");
+    assert_eq!(scan("a/", Some("a/3"), 100).await, none);
+    assert_eq!(scan("a/", Some("a"), 100).await, ["a/1", "a/2", "a/3"], "before the prefix");
+    assert_eq!(scan("a/", Some("b"), 100).await, none, "behind the prefix");
+    assert_eq!(scan("", Some(""), 2).await, [" ", "a"]);
+    assert_eq!(scan("", None, 0).await, none);
+    let mut paged = Vec::new();
+    while let [key] = &scan("", paged.last().map(String::as_str), 1).await[..] {
+        paged.push(key.clone());
+    }
+    assert_eq!(paged, keys, "page by page");
+}
+
+async fn due(registry: &dyn Registry) {
+    let on = |key: &str, expected, due_time| {
+        let action = Action::Put { body: Vec::new(), due_time };
+        Write { shelf: Shelf::Journal, ..write(key, expected, action) }
+    };
+    let (nanosecond, base) = (SignedDuration::from_nanos(1), at(START));
+    let writes = vec![
+        on("late", None, Some(base + nanosecond)),
+        on("early", None, Some(base - nanosecond)),
+        on("exact", None, Some(base)),
+        on("exact-too", None, Some(base)),
+        on("old", None, Some(at(5))),
+        on("never", None, None),
+    ];
+    commit(registry, writes).await;
+    let due = async |limit: usize| {
+        let found = registry.due(Shelf::Journal, limit).await.expect("read");
+        found.into_iter().map(|record| (record.key, record.due_time)).collect::<Vec<_>>()
+    };
+    let keys: Vec<_> = due(10).await.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["old", "early", "exact", "exact-too", "late"]);
+    assert_eq!(due(10).await[4].1, Some(base + nanosecond), "not all of the time was kept");
+    assert_eq!(due(2).await.len(), 2);
+    assert!(registry.due(Shelf::Rotation, 10).await.expect("read").is_empty());
+    commit(registry, vec![on("old", Some(1), None), on("early", Some(1), Some(base + nanosecond * 2))]).await;
+    let keys: Vec<_> = due(3).await.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["exact", "exact-too", "late"]);
+    let gone = Write { shelf: Shelf::Journal, ..write("exact", Some(1), Action::Delete) };
+    commit(registry, vec![gone]).await;
+    assert_eq!(due(1).await[0].0, "exact-too");
+}
+
+/// Another registry over the same store sees all of it at once.
+async fn events(registry: &dyn Registry, other: &dyn Registry) {
+    let append = async |registry: &dyn Registry, details: &[&str]| {
+        let events = details.iter().zip(0..).map(|(detail, second)| event(START + second, detail)).collect();
+        registry.commit(changes(Vec::new(), events)).await.expect("appended")
+    };
+    assert_eq!(append(registry, &["a", "b"]).await, 2);
+    refused(registry, changes(vec![put("y", Some(9), "")], vec![event(START, "")]), Fault::Conflict).await;
+    assert_eq!(other.last_event().await.expect("read"), 2);
+    assert_eq!(append(other, &["c"]).await, 3);
+    assert_eq!(append(registry, &["d"]).await, 4, "after somebody else's");
+    assert_eq!(commit(registry, vec![put("y", None, "")]).await, 4, "without an event");
+    let after = registry.events(1, 2).await.expect("read");
+    let seen: Vec<_> = after.iter().map(|numbered| (numbered.sequence, numbered.event.detail.as_str())).collect();
+    assert_eq!(seen, [(2, "b"), (3, "c")]);
+    assert_eq!(registry.events(4, 9).await.expect("read"), []);
+    walk(registry, 1).await;
+}
+
+/// The chain is whole from this event on.
+pub async fn walk(registry: &dyn Registry, first: u64) {
+    let mut walk = Walk::new(1, None);
+    let events = registry.events(0, 10_000).await.expect("read");
+    assert_eq!(events.first().map(|event| event.sequence), Some(first));
+    for event in &events {
+        walk.step(event.link()).expect("it follows");
+    }
+    let last = registry.last_event().await.expect("read");
+    walk.finish(Some((last, None))).expect("it is whole");
+}
+
+async fn pruning(registry: &dyn Registry) {
+    let gone = registry.prune_events(at(START + 1_000_000), 10_000).await.expect("pruned");
+    assert!(gone > 100, "all that the parts before have left, more than one transaction: {gone}");
+    let last = registry.last_event().await.expect("read");
+    assert_eq!((sequences(registry).await, last), (Vec::new(), gone as u64));
+    // The clock goes back between the third and the fourth.
+    let seconds = [0, 1, 10, 2, 3, 20];
+    let events = seconds.iter().map(|second| event(START + second, "")).collect();
+    assert_eq!(registry.commit(changes(Vec::new(), events)).await.expect("appended"), last + 6);
+    let left = |from: u64| (last + from..=last + 6).collect::<Vec<_>>();
+    assert_eq!(registry.prune_events(at(START), 100).await.expect("pruned"), 0, "before is exclusive");
+    assert_eq!(registry.prune_events(at(START + 5), 1).await.expect("pruned"), 1);
+    assert_eq!(sequences(registry).await, left(2));
+    assert_eq!(registry.prune_events(at(START + 5), 100).await.expect("pruned"), 1);
+    assert_eq!(sequences(registry).await, left(3));
+    assert_eq!(registry.prune_events(at(START + 11), 100).await.expect("pruned"), 3);
+    assert_eq!(sequences(registry).await, left(6));
+    walk(registry, last + 6).await;
+}
