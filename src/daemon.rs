@@ -23,11 +23,12 @@ use crate::aws::{self, Aws, ConnectError, OpenTableError};
 use crate::broker::background::Background;
 use crate::broker::ports::{Clock, Registry};
 use crate::broker::settings::{JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings};
-use crate::broker::{Broker, Ports};
+use crate::broker::{Broker, Ports, Shared};
 use crate::callers::{self, Callers};
 use crate::config::{self, Backend, Config, ConfigError, MasterKeySource};
 use crate::domain::error::Error;
 use crate::domain::id::UserPoolId;
+use crate::domain::lease::LeaseTerms;
 use crate::embedded::{self, Embedded, MasterKey, MasterKeyError, OpenError, Options};
 use crate::grpc::{self, Front, Limits};
 use crate::net::{Address, Cores, Serving, TlsError};
@@ -263,14 +264,18 @@ async fn open_backend(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports, S
                 key_source: embedded.key_source(),
                 vault: embedded.vault(),
                 registry: embedded.registry(),
+                shared: None,
                 clock,
             })
         }
         Backend::Aws => {
             let aws = Aws::connect(aws_options(&config.aws), clock.clone()).await?;
-            let registry: Arc<dyn Registry> = match &config.registry.table {
-                Some(table) => Arc::new(aws.open_registry(table).await?),
-                None => embedded::open_registry(&config.data_dir.join("keyward.db")).await?,
+            let (registry, shared): (Arc<dyn Registry>, _) = match &config.registry.table {
+                Some(table) => {
+                    let table = Arc::new(aws.open_registry(table).await?);
+                    (table.clone(), Some(Shared { feed: table }))
+                }
+                None => (embedded::open_registry(&config.data_dir.join("keyward.db")).await?, None),
             };
             Ok(Ports {
                 user_pools: aws.user_pools(),
@@ -278,6 +283,7 @@ async fn open_backend(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports, S
                 key_source: aws.key_source(),
                 vault: aws.vault(),
                 registry,
+                shared,
                 clock,
             })
         }
@@ -376,8 +382,8 @@ pub(crate) fn settings(config: &Config) -> Settings {
             poll_interval: config.journal.poll_interval,
             first_retry: config.journal.first_retry,
             max_retry: config.journal.max_retry,
-            // The registry is a file, and a file has one broker.
-            lease: None,
+            // A file has one broker.
+            lease: config.registry.table.is_some().then(LeaseTerms::default),
         },
         audit_retention: config.audit.retention,
     }

@@ -65,7 +65,7 @@ pub use rotations::Rotations;
 pub use tenants::Tenants;
 pub use tokens::Tokens;
 pub use verifier::Verifier;
-pub use world::Ports;
+pub use world::{Ports, Shared};
 
 use crate::domain::error::Result;
 use background::Background;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::api::Page;
-use super::ports::{Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};
+use super::ports::{ChangeFeed, Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};
 use super::records::{Change, Records, Versioned, settle};
 use super::revoked_tokens::RevokedTokens;
 use super::settings::Settings;
@@ -27,7 +27,15 @@ pub struct Ports {
     pub key_source: Arc<dyn KeySource>,
     pub vault: Arc<dyn Vault>,
     pub registry: Arc<dyn Registry>,
+    /// Where other brokers use the registry too.
+    pub shared: Option<Shared>,
     pub clock: Arc<dyn Clock>,
+}
+
+/// What brokers share beside the records of one registry.
+#[derive(Clone)]
+pub struct Shared {
+    pub feed: Arc<dyn ChangeFeed>,
 }
 
 pub struct World {
@@ -36,6 +44,7 @@ pub struct World {
     pub key_source: Arc<dyn KeySource>,
     pub vault: Arc<dyn Vault>,
     pub records: Records,
+    pub shared: Option<Shared>,
     pub revoked_tokens: RevokedTokens,
     pub clock: Arc<dyn Clock>,
     pub settings: Settings,
@@ -48,6 +57,7 @@ impl World {
     pub async fn open(ports: Ports, settings: Settings) -> Result<Self> {
         Ok(World {
             records: Records::open(ports.registry, settings.verification.max_cached).await?,
+            shared: ports.shared,
             revoked_tokens: RevokedTokens::default(),
             user_pools: ports.user_pools,
             token_endpoint: ports.token_endpoint,

@@ -370,6 +370,7 @@ async fn empty_broker(folder: &std::path::Path) -> Broker {
         user_pools: embedded.user_pools(),
         token_endpoint: embedded.token_endpoint(),
         key_source: embedded.key_source(),
+        shared: None,
         vault: embedded.vault(),
         registry: embedded.registry(),
         clock,

@@ -148,6 +148,7 @@ async fn live_through_everything(fake: &Fake) {
             user_pools: aws.user_pools(),
             token_endpoint: aws.token_endpoint(),
             key_source: aws.key_source(),
+            shared: None,
             vault: aws.vault(),
             ..ports
         },

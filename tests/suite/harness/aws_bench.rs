@@ -184,6 +184,7 @@ async fn ports(aws: &Aws, folder: &TempDir, clock: &Arc<ManualClock>) -> Ports {
         user_pools: aws.user_pools(),
         token_endpoint: aws.token_endpoint(),
         key_source: aws.key_source(),
+        shared: None,
         vault: aws.vault(),
         registry: open_registry(&folder.path().join("keyward.db")).await.expect("the registry"),
         clock: clock.clone(),

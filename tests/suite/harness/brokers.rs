@@ -51,6 +51,7 @@ impl Bench {
             user_pools: embedded.user_pools(),
             token_endpoint: embedded.token_endpoint(),
             key_source: embedded.key_source(),
+            shared: None,
             vault: embedded.vault(),
             registry: embedded.registry(),
             clock: clock.clone(),

@@ -87,6 +87,7 @@ impl Idling {
             user_pools: aws.user_pools(),
             token_endpoint: aws.token_endpoint(),
             key_source: aws.key_source(),
+            shared: None,
             vault: aws.vault(),
             registry: Arc::new(Counted { registry, under_way: self.pump.registry.clone() }),
             clock: Arc::new(self.clock.clone()),

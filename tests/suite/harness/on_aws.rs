@@ -18,6 +18,7 @@ pub fn over_aws(aws: &Aws, ports: Ports) -> Ports {
         user_pools: aws.user_pools(),
         token_endpoint: aws.token_endpoint(),
         key_source: aws.key_source(),
+        shared: None,
         vault: aws.vault(),
         ..ports
     }

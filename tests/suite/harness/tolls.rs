@@ -37,6 +37,7 @@ pub fn tolled(ports: Ports, toll: Arc<dyn Toll>) -> Ports {
         user_pools: road.clone(),
         token_endpoint: road.clone(),
         key_source: road.clone(),
+        shared: ports.shared,
         vault: road.clone(),
         registry: road,
         clock: ports.clock,
