@@ -9,6 +9,7 @@ mod calling;
 mod live;
 mod migrating;
 mod serving;
+mod sharing;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -55,6 +56,8 @@ pub enum StartError {
     Locked(PathBuf),
     #[error("the master key: {0}")]
     MasterKey(#[from] MasterKeyError),
+    #[error("registry.token_key_file: {0}")]
+    TokenKey(MasterKeyError),
     #[error(transparent)]
     Storage(#[from] OpenError),
     #[error(transparent)]
@@ -271,9 +274,10 @@ async fn open_backend(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports, S
         Backend::Aws => {
             let aws = Aws::connect(aws_options(&config.aws), clock.clone()).await?;
             let (registry, shared): (Arc<dyn Registry>, _) = match &config.registry.table {
-                Some(table) => {
-                    let table = Arc::new(aws.open_registry(table).await?);
-                    (table.clone(), Some(Shared { feed: table }))
+                Some(name) => {
+                    let table = Arc::new(aws.open_registry(name).await?);
+                    let tokens = sharing::tokens(config, table.clone())?;
+                    (table.clone(), Some(Shared { feed: table, tokens }))
                 }
                 None => (embedded::open_registry(&config.data_dir.join("keyward.db")).await?, None),
             };

@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::api::Page;
-use super::ports::{ChangeFeed, Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};
+use super::ports::{ChangeFeed, Clock, KeySource, Registry, TokenEndpoint, TokenShelf, UserPools, Vault};
 use super::records::{Change, Records, Versioned, settle};
 use super::revoked_tokens::RevokedTokens;
 use super::settings::Settings;
 use super::shelves::{REQUEST_MEMORY, SeenRequest, request_key, tenant_prefix};
 use super::targets::Targets;
+use super::token_key::TokenKey;
 use crate::domain::audit::{Call, Event};
 use crate::domain::client::{Client, Marked};
 use crate::domain::error::{Error, Reason, Result};
@@ -36,6 +37,15 @@ pub struct Ports {
 #[derive(Clone)]
 pub struct Shared {
     pub feed: Arc<dyn ChangeFeed>,
+    /// Where they share tokens too.
+    pub tokens: Option<SharedTokens>,
+}
+
+/// Where tokens are shared, and the key without which they are not read.
+#[derive(Clone)]
+pub struct SharedTokens {
+    pub shelf: Arc<dyn TokenShelf>,
+    pub key: Arc<TokenKey>,
 }
 
 pub struct World {

@@ -101,11 +101,15 @@ pub struct Registry {
     /// A table of DynamoDB in `aws.region`, which several brokers can share. Absent: SQLite in `data_dir`, for one broker.
     /// With the AWS backend alone.
     pub table: Option<String>,
+    /// A file with base64 of 32 bytes, the same for every broker of the table: the key under which they share access tokens
+    /// there. Absent: each broker fetches its own.
+    pub token_key_file: Option<PathBuf>,
 }
 
 impl Registry {
     pub(super) fn settings(&self) -> Vec<Setting> {
         let table = self.table.as_ref().map_or(Value::Unset, text);
+        let token_key_file = self.token_key_file.as_ref().map_or(Value::Unset, |path| text(path.display()));
         vec![
             Setting::new(
                 "registry.table",
@@ -113,6 +117,12 @@ impl Registry {
                 "The DynamoDB table of the broker's records; else SQLite in data_dir",
             )
             .of("the name of a table: 3 to 255 characters of [a-zA-Z0-9_.-]", is_table),
+            Setting::new(
+                "registry.token_key_file",
+                token_key_file,
+                "Holds base64 of 32 bytes: brokers share tokens under it; else each fetches its own",
+            )
+            .of("a file", |path| !path.is_empty()),
         ]
     }
 }
