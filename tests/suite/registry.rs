@@ -8,6 +8,7 @@ mod contract;
 mod feed;
 mod migration;
 mod races;
+mod sharing;
 mod tables;
 
 use std::sync::Arc;
