@@ -10,12 +10,19 @@ use crate::sealing::MasterKey;
 
 /// Where tokens are shared, if there is a key for that; the log says which.
 pub(super) fn tokens(config: &Config, shelf: Arc<DynamoDb>) -> Result<Option<SharedTokens>, StartError> {
-    let (Some(file), Some(table)) = (&config.registry.token_key_file, &config.registry.table) else {
+    let Some(key) = token_key(config)? else {
         tracing::info!("registry.token_key_file is not set: tokens are not shared, each broker fetches its own");
         return Ok(None);
     };
-    let master = MasterKey::from_file(file).map_err(StartError::TokenKey)?;
-    let key = TokenKey::derive(&master, table).map_err(unreadable)?;
     tracing::info!(key_id = key.id(), "tokens are shared with the other brokers of the table");
     Ok(Some(SharedTokens { shelf, key: Arc::new(key) }))
+}
+
+/// The key of shared tokens, where the configuration names one.
+pub(super) fn token_key(config: &Config) -> Result<Option<TokenKey>, StartError> {
+    let (Some(file), Some(table)) = (&config.registry.token_key_file, &config.registry.table) else {
+        return Ok(None);
+    };
+    let master = MasterKey::from_file(file).map_err(StartError::TokenKey)?;
+    TokenKey::derive(&master, table).map(Some).map_err(unreadable)
 }

@@ -74,37 +74,31 @@ async fn who_comes_later_takes_a_lease_over_when_it_has_lapsed_by_any_clock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waited_for_a_fetch_that_failed_fetches_at_once() {
+async fn who_waited_for_a_fetch_that_failed_fetches_at_once_and_waits_for_nobody_else() {
     let fleet = Fleet::before(Peer::ministack().await).await;
-    let [failing, waiting] = fleet.brokers().await;
-    let gate = fleet.fetches.hold_next();
+    let [failing, one, other] = fleet.brokers().await;
+    let [first, second, third] = [(); 3].map(|()| fleet.fetches.hold_next());
     fleet.fetches.fail(Fault::Unavailable);
     let fails = try_token(&failing, CHECKOUT);
-    let other = async {
+    let others = async {
         fleet.fetches.wait_for(1).await;
-        let asked = token(&waiting, CHECKOUT);
-        let opener = async {
-            fleet.bench.clock.wait_for_sleepers(1).await;
-            gate.open();
-        };
-        fleet.flowing(async { tokio::join!(asked, opener) }).await;
-        let waited = fleet.bench.clock.now().duration_since(start_time());
-        assert!(waited < SignedDuration::from_secs(30), "it waited for {waited}");
+        tokio::join!(token(&one, CHECKOUT), token(&other, CHECKOUT));
     };
-    let recovers = async {
-        fleet.fetches.wait_for(2).await;
-    };
-    // The second one is begun after the first has failed, and must not.
-    let second = fleet.fetches.hold_next();
-    let open = async {
-        recovers.await;
+    let opener = async {
+        fleet.fetches.wait_for(1).await;
+        fleet.bench.clock.wait_for_sleepers(2).await;
+        first.open();
+        fleet.fetches.wait_for(3).await;
         fleet.fetches.recover();
         second.open();
+        third.open();
     };
-    let (failed, (), ()) = tokio::join!(fails, other, open);
+    let (failed, (), ()) = fleet.flowing(async { tokio::join!(fails, others, opener) }).await;
     assert!(failed.is_err());
-    assert_eq!(fleet.fetches.count(), 2);
-    stop([failing, waiting]).await;
+    let waited = fleet.bench.clock.now().duration_since(start_time());
+    assert!(waited < SignedDuration::from_secs(30), "they waited for {waited}");
+    assert_eq!(fleet.fetches.count(), 3);
+    stop([failing, one, other]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
