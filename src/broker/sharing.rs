@@ -12,7 +12,8 @@
 //! again.
 //!
 //! A token of the shelf is believed as far as it opens, by the key, for this client, stamp, app client and scopes; and it
-//! is used only if it is not revoked now.
+//! is used only if it is not revoked now. One that ages is used where the fetch of its successor fails: a broker that has
+//! just started is then no worse off than one that has held it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,6 +57,13 @@ struct Wanted<'a> {
     purpose: Arc<Purpose>,
 }
 
+/// What comes of a fetch.
+pub(super) struct Fetched {
+    pub result: Result<Arc<AccessToken>>,
+    /// Where the fetch has failed: a token of another broker that ages and is good.
+    pub spare: Option<Arc<AccessToken>>,
+}
+
 /// What comes of looking at the shelf.
 enum Turn {
     Found(Arc<AccessToken>),
@@ -71,9 +79,9 @@ struct Taken {
 
 /// Tokens that were fetched while the shelf did not answer.
 #[derive(Default)]
-pub(super) struct Unshared(Mutex<HashMap<TokenPlace, Fetched>>);
+pub(super) struct Unshared(Mutex<HashMap<TokenPlace, Waiting>>);
 
-type Fetched = (Arc<Purpose>, Arc<AccessToken>);
+type Waiting = (Arc<Purpose>, Arc<AccessToken>);
 
 /// How leases on fetches are, by how long a fetch may take.
 struct Turns(LeaseTerms);
@@ -97,19 +105,20 @@ impl Tokens {
         stamp: &Stamp,
         scopes: &ScopeSet,
         min_remaining: Duration,
-    ) -> Result<Arc<AccessToken>> {
+    ) -> Fetched {
         let Some(shared) = self.world.shared.as_ref().and_then(|shared| shared.tokens.clone()) else {
-            return self.fetch_once(client, scopes, stamp.not_before).await;
+            return Fetched { result: self.fetch_once(client, scopes, stamp.not_before).await, spare: None };
         };
         let purpose = Arc::new(Purpose::new(client, stamp, scopes));
         let wanted = Wanted { client, scopes, min_remaining, purpose: purpose.clone() };
-        let taken = match self.turn(&shared, &wanted).await {
-            Turn::Found(token) => return Ok(token),
+        let mut spare = None;
+        let taken = match self.turn(&shared, &wanted, &mut spare).await {
+            Turn::Found(token) => return Fetched { result: Ok(token), spare: None },
             Turn::Fetch(taken) => taken,
         };
-        let fetched = self.fetch_once(client, scopes, stamp.not_before).await;
+        let result = self.fetch_once(client, scopes, stamp.not_before).await;
         // Whoever waits here need not wait for that.
-        let (this, token) = (self.clone(), fetched.as_ref().ok().cloned());
+        let (this, token) = (self.clone(), result.as_ref().ok().cloned());
         self.background.spawn(async move {
             match (token, taken) {
                 (Some(token), taken) => this.share(&shared, purpose, token, taken).await,
@@ -117,11 +126,20 @@ impl Tokens {
                 (None, None) => {}
             }
         });
-        fetched
+        let spare = match spare.filter(|_| result.is_err()) {
+            Some(token) if self.is_good(&token, min_remaining).await => Some(token),
+            Some(_) | None => None,
+        };
+        Fetched { result, spare }
     }
 
-    /// Looks until there is a token, or it is this broker's turn.
-    async fn turn(self: &Arc<Self>, shared: &SharedTokens, wanted: &Wanted<'_>) -> Turn {
+    /// Looks until there is a token, or it is this broker's turn. `spare` gets what is there and ages.
+    async fn turn(
+        self: &Arc<Self>,
+        shared: &SharedTokens,
+        wanted: &Wanted<'_>,
+        spare: &mut Option<Arc<AccessToken>>,
+    ) -> Turn {
         let turns = Turns::of(self.world.settings.tokens.fetch_timeout);
         let deadline = self.world.now() + turns.limit();
         let mut awaited: Option<(Lease, Timestamp)> = None;
@@ -132,8 +150,12 @@ impl Tokens {
                 Err(error) => return without_shelf(wanted.client, &error),
             };
             self.share_late(shared);
-            if let Some(token) = self.usable(shared, wanted, seen.as_ref()).await {
-                return Turn::Found(token);
+            *spare = opened(shared, wanted, seen.as_ref(), spare.take());
+            if let Some(token) = spare
+                && token.freshness(self.world.now(), &wanted.client.uid) == Freshness::Fresh
+                && self.is_good(token, wanted.min_remaining).await
+            {
+                return Turn::Found(token.clone());
             }
             let now = self.world.now();
             let lease = seen.as_ref().and_then(|seen| seen.item.lease.clone());
@@ -163,35 +185,16 @@ impl Tokens {
         }
     }
 
-    /// The token that is there, if this broker would serve it as a fresh one of its own.
-    async fn usable(
-        &self,
-        shared: &SharedTokens,
-        wanted: &Wanted<'_>,
-        seen: Option<&SeenItem>,
-    ) -> Option<Arc<AccessToken>> {
-        let sealed = seen?.item.sealed.as_ref().filter(|sealed| sealed.key_id == shared.key.id())?;
-        let Some(mut token) = shared.key.open(&wanted.purpose, sealed) else {
-            tracing::warn!(client = %wanted.client.name, "a shared token does not open and is not used");
-            return None;
-        };
+    /// Whether a token of the shelf may be served: it lasts long enough and is not revoked.
+    async fn is_good(&self, token: &AccessToken, min_remaining: Duration) -> bool {
         let now = self.world.now();
-        let is_fresh = token.freshness(now, &wanted.client.uid) == Freshness::Fresh;
-        let is_whole = wanted.scopes.first_missing_in(&token.scopes).is_none();
-        if !is_fresh || !is_whole || token.remaining(now) < wanted.min_remaining {
-            return None;
+        if now >= token.expire_time || token.remaining(now) < min_remaining {
+            return false;
         }
+        let Some(token_id) = &token.token_id else { return true };
         // Asked of the registry itself: what this broker remembers may be of before another one revoked it.
-        if let Some(token_id) = &token.token_id {
-            match self.world.records.get::<RevokedToken>(token_id.as_str()).await {
-                Ok(None) => {}
-                Ok(Some(_)) | Err(_) => return None,
-            }
-        }
-        if token.scopes == *wanted.scopes {
-            token.scopes = wanted.scopes.clone();
-        }
-        Some(Arc::new(token))
+        let revoked = self.world.records.get::<RevokedToken>(token_id.as_str());
+        matches!(self.within_patience(revoked).await, Some(Ok(None)))
     }
 
     async fn take(
@@ -265,18 +268,44 @@ impl Tokens {
         }
     }
 
-    /// An answer of the shelf, by the broker's clock no later than [`PATIENCE`].
     async fn in_time<T>(&self, call: impl Future<Output = PortResult<T>>) -> PortResult<T> {
+        self.within_patience(call).await.unwrap_or_else(|| {
+            let detail = format!("no answer within {PATIENCE:?}");
+            Err(PortError::new(Peer::Registry, Fault::Unavailable, "ask for a shared token", detail))
+        })
+    }
+
+    /// What comes within [`PATIENCE`], by the broker's clock.
+    async fn within_patience<T>(&self, call: impl Future<Output = T>) -> Option<T> {
         let deadline = self.world.now() + PATIENCE;
         tokio::select! {
             biased;
-            answer = call => answer,
-            () = self.world.clock.sleep_until(deadline) => {
-                let detail = format!("no answer within {PATIENCE:?}");
-                Err(PortError::new(Peer::Registry, Fault::Unavailable, "ask for a shared token", detail))
-            }
+            answer = call => Some(answer),
+            () = self.world.clock.sleep_until(deadline) => None,
         }
     }
+}
+
+/// The token that is there, if it opens and has all scopes. `known` is the one of the last look, which is most often the
+/// same.
+fn opened(
+    shared: &SharedTokens,
+    wanted: &Wanted<'_>,
+    seen: Option<&SeenItem>,
+    known: Option<Arc<AccessToken>>,
+) -> Option<Arc<AccessToken>> {
+    let sealed = seen?.item.sealed.as_ref().filter(|sealed| sealed.key_id == shared.key.id())?;
+    let Some(mut token) = shared.key.open(&wanted.purpose, sealed) else {
+        tracing::warn!(client = %wanted.client.name, "a shared token does not open and is not used");
+        return None;
+    };
+    if wanted.scopes.first_missing_in(&token.scopes).is_some() {
+        return None;
+    }
+    if token.scopes == *wanted.scopes {
+        token.scopes = wanted.scopes.clone();
+    }
+    Some(known.filter(|known| known.expose() == token.expose()).unwrap_or_else(|| Arc::new(token)))
 }
 
 fn without_shelf(client: &Client, error: &PortError) -> Turn {
@@ -294,7 +323,7 @@ impl Unshared {
     }
 
     /// All of them that have not expired.
-    fn take(&self, now: Timestamp) -> Vec<Fetched> {
+    fn take(&self, now: Timestamp) -> Vec<Waiting> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = std::mem::take(&mut *waiting);
         waiting.into_values().filter(|(_, token)| now < token.expire_time).collect()

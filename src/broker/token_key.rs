@@ -91,3 +91,21 @@ impl Purpose {
         self.parts.each_ref().map(String::as_str)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_of_one_master_key_and_one_table() {
+        let id = |byte: u8, table: &str| {
+            let master = base64::engine::general_purpose::STANDARD.encode([byte; 32]);
+            TokenKey::derive(&MasterKey::from_base64(&master).expect("valid"), table).expect("derived").id
+        };
+        assert_eq!(id(1, "keyward"), id(1, "keyward"));
+        assert_ne!(id(1, "keyward"), id(2, "keyward"));
+        assert_ne!(id(1, "keyward"), id(1, "other"));
+    }
+}

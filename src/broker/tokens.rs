@@ -193,9 +193,17 @@ impl Tokens {
             if let Some(token) = landed.filter(|token| token.remaining(now) >= min_remaining) {
                 return Ok(token);
             }
-            let result = this.fetch_for_all(&client, &stamp, &scopes, min_remaining).await;
-            shelf.keep(&scopes, &result, this.world.now() + this.world.settings.tokens.retry_after_failure);
-            result
+            let fetched = this.fetch_for_all(&client, &stamp, &scopes, min_remaining).await;
+            let retry_time = this.world.now() + this.world.settings.tokens.retry_after_failure;
+            let held_until = shelf.slot(&scopes).token.map(|token| token.expire_time);
+            let Some(spare) = fetched.spare.filter(|spare| Some(spare.expire_time) > held_until) else {
+                shelf.keep(&scopes, &fetched.result, retry_time);
+                return fetched.result;
+            };
+            // A failure leaves it as it is.
+            shelf.keep(&scopes, &Ok(spare.clone()), retry_time);
+            shelf.keep(&scopes, &fetched.result, retry_time);
+            Ok(spare)
         }))
     }
 

@@ -5,8 +5,8 @@
 //! | --- | --- | --- |
 //! | `token#tenants/<tenant>/clients/<client>` | a digest, 64 hexadecimal digits | `version` N, `ttl` N; of a token `sealed` B and `key_id` S; of a lease `holder` S, `lease_expires` S and `fence` N |
 //!
-//! Never rename an attribute. An item that does not read back counts as absent and is written over: of a saving that
-//! cannot be read nothing is lost.
+//! Never rename an attribute. What does not read back counts as absent and is written over: of a saving that cannot be read
+//! nothing is lost.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::primitives::Blob;
@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use super::DynamoDb;
 use super::items::{self, Item, TTL, VERSION};
-use super::table::{asking, is_absent};
+use super::table::asking;
 use crate::broker::ports::{PortResult, SealedToken, SeenItem, ShelfItem, TokenPlace, TokenShelf};
 use crate::domain::id::BrokerId;
 use crate::domain::lease::Lease;
@@ -37,8 +37,7 @@ impl TokenShelf for DynamoDb {
         let version = seen.unwrap_or(0).saturating_add(1);
         let (condition, value) = match seen {
             Some(seen) => (format!("{VERSION} = :seen"), Some((":seen".to_owned(), items::number(seen)))),
-            // Neither is one whose version cannot be read, and which therefore nobody has seen.
-            None => (format!("{} OR attribute_not_exists({VERSION})", is_absent()), None),
+            None => (format!("attribute_not_exists({VERSION})"), None),
         };
         let written = written(place, version, item);
         self.table.put(asking("share a token"), written, condition, value.into_iter().collect()).await
@@ -68,8 +67,12 @@ fn written(place: &TokenPlace, version: u64, item: &ShelfItem) -> Item {
 
 fn seen_of(item: &Item) -> Option<SeenItem> {
     let version = items::number_at(item, VERSION)?;
-    let keep_until = Timestamp::from_second(item.get(TTL)?.as_n().ok()?.parse().ok()?).ok()?;
+    let keep_until = keep_until_of(item).unwrap_or(Timestamp::UNIX_EPOCH);
     Some(SeenItem { version, item: ShelfItem { sealed: sealed_of(item), lease: lease_of(item), keep_until } })
+}
+
+fn keep_until_of(item: &Item) -> Option<Timestamp> {
+    Timestamp::from_second(item.get(TTL)?.as_n().ok()?.parse().ok()?).ok()
 }
 
 fn sealed_of(item: &Item) -> Option<SealedToken> {
@@ -135,10 +138,10 @@ mod tests {
             let read = seen_of(&item).expect("read").item;
             assert_eq!((read.sealed.is_some(), read.lease.is_some()), (token, lease), "{name}");
         }
-        for name in [VERSION, TTL] {
-            let mut item = written(&place(), 7, &whole());
-            item.remove(name);
-            assert_eq!(seen_of(&item), None, "{name}");
-        }
+        let mut item = written(&place(), 7, &whole());
+        item.remove(TTL);
+        assert_eq!(seen_of(&item).expect("read").item.keep_until, Timestamp::UNIX_EPOCH);
+        item.remove(VERSION);
+        assert_eq!(seen_of(&item), None);
     }
 }

@@ -102,6 +102,27 @@ async fn who_waited_for_a_fetch_that_failed_fetches_at_once_and_waits_for_nobody
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_has_just_started_serves_what_ages_where_no_successor_is_to_be_had() {
+    let fleet = Fleet::before(Peer::ministack().await).await;
+    let [broker] = fleet.brokers().await;
+    let old = token(&broker, CHECKOUT).await;
+    broker.stop().await;
+    fleet.bench.clock.set(start_time() + SignedDuration::from_secs(2_700));
+    fleet.fetches.fail(Fault::Unavailable);
+    let [broker] = fleet.brokers().await;
+    for _ in 0..3 {
+        assert_eq!(token(&broker, CHECKOUT).await.expose(), old.expose());
+    }
+    // The endpoint is left alone for a while, as after every failure.
+    assert_eq!(fleet.fetches.count(), 2);
+    broker.stop().await;
+    fleet.bench.clock.set(old.expire_time);
+    let [broker] = fleet.brokers().await;
+    assert!(try_token(&broker, CHECKOUT).await.is_err(), "it has expired");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_the_table_each_broker_fetches_and_what_it_has_is_shared_when_the_table_is_back() {
     let fleet = Fleet::before(Peer::ministack().await).await;
     let [one, other] = fleet.brokers().await;
