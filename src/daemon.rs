@@ -5,6 +5,7 @@
 //! work until the drain deadline. What is late then is in the journals, and the next start finishes it.
 
 mod audit;
+mod aws_options;
 mod calling;
 mod live;
 mod migrating;
@@ -14,12 +15,13 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
-use crate::aws::{self, Aws, ConnectError, OpenTableError};
+use crate::aws::{Aws, ConnectError, OpenTableError};
 use crate::broker::background::Background;
 use crate::broker::ports::{Clock, Registry};
 use crate::broker::settings::{JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings};
@@ -38,6 +40,7 @@ use crate::runtime::readiness::Readiness;
 use crate::runtime::shutdown::{Drained, drain};
 
 pub use audit::check_shared_log;
+use aws_options::aws_options;
 pub use calling::grants;
 pub use live::{Finding, Verdict, try_out};
 pub use migrating::{MigrateError, Migrated, migrate};
@@ -87,6 +90,9 @@ pub struct Running {
     /// Ends the background work.
     stopping: CancellationToken,
     tracker: TaskTracker,
+    /// Ends the membership among the brokers that share a registry.
+    leaving: CancellationToken,
+    membership: JoinHandle<()>,
     server: Serving,
     /// Its threads serve for as long as the daemon runs.
     _cores: Cores,
@@ -171,6 +177,12 @@ pub async fn start_for(
     let cores = Cores::start().map_err(StartError::Threads)?;
     let server = serving::serve(&config, routes, listeners, tls, &cores, draining.clone());
 
+    let leaving = CancellationToken::new();
+    // Not a part of what a drain waits for: it goes on until that is over.
+    let membership = behind.runtime().spawn({
+        let (broker, leaving) = (broker.clone(), leaving.clone());
+        async move { broker.keep_membership(leaving).await }
+    });
     background.spawn({
         let stopping = stopping.clone();
         async move { broker.work(stopping).await }
@@ -185,6 +197,8 @@ pub async fn start_for(
         draining,
         stopping,
         tracker,
+        leaving,
+        membership,
         server,
         _cores: cores,
         _behind: behind,
@@ -224,7 +238,11 @@ impl Running {
             late => Drained::Late(late),
         };
         self.stopping.cancel();
-        calls.and(drain(self.tracker, deadline).await)
+        let drained = calls.and(drain(self.tracker, deadline).await);
+        self.leaving.cancel();
+        // It ends in time by itself; that it panicked changes nothing any more.
+        let _ = self.membership.await;
+        drained
     }
 }
 
@@ -273,7 +291,7 @@ async fn open_backend(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports, S
             let (registry, shared): (Arc<dyn Registry>, _) = match &config.registry.table {
                 Some(table) => {
                     let table = Arc::new(aws.open_registry(table).await?);
-                    (table.clone(), Some(Shared { feed: table }))
+                    (table.clone(), Some(Shared { feed: table.clone(), members: table, share: aws.share_quotas() }))
                 }
                 None => (embedded::open_registry(&config.data_dir.join("keyward.db")).await?, None),
             };
@@ -298,43 +316,6 @@ fn master_key(config: &Config) -> Result<MasterKey, StartError> {
             MasterKey::from_base64(&text)?
         }
     })
-}
-
-fn aws_options(config: &config::Aws) -> aws::Options {
-    let (endpoints, quotas) = (&config.endpoints, &config.quotas);
-    aws::Options {
-        region: config.region.clone(),
-        regions: config.regions.clone(),
-        name_prefix: config.name_prefix.clone(),
-        token_source: match config.token_source {
-            config::TokenSource::TokenEndpoint => aws::TokenSource::TokenEndpoint,
-            config::TokenSource::GetClientToken => aws::TokenSource::GetClientToken,
-        },
-        kms_key: config.kms_key.clone(),
-        connect_timeout: config.connect_timeout,
-        call_timeout: config.call_timeout,
-        quota_wait: config.quota_wait,
-        endpoints: aws::Endpoints {
-            cognito: endpoints.cognito.clone(),
-            secrets_manager: endpoints.secrets_manager.clone(),
-            dynamodb: endpoints.dynamodb.clone(),
-            token: endpoints.token.clone(),
-            jwks: endpoints.jwks.clone(),
-        },
-        quotas: aws::Quotas {
-            client_authentication: quotas.client_authentication,
-            app_client_reads: quotas.app_client_reads,
-            app_client_updates: quotas.app_client_updates,
-            user_pool_reads: quotas.user_pool_reads,
-            user_pool_updates: quotas.user_pool_updates,
-            resource_server_reads: quotas.resource_server_reads,
-            resource_server_updates: quotas.resource_server_updates,
-            per_operation_and_pool: quotas.per_operation_and_pool,
-            secret_reads: quotas.secret_reads,
-            secret_writes: quotas.secret_writes,
-        },
-        credentials: aws::Credentials::Chain,
-    }
 }
 
 /// Says it for the daemon as a whole and for each of its services, since clients ask for either.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::api::Page;
-use super::ports::{ChangeFeed, Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};
+use super::ports::{ChangeFeed, Clock, KeySource, Members, Registry, ShareInForce, TokenEndpoint, UserPools, Vault};
 use super::records::{Change, Records, Versioned, settle};
 use super::revoked_tokens::RevokedTokens;
 use super::settings::Settings;
@@ -36,6 +36,9 @@ pub struct Ports {
 #[derive(Clone)]
 pub struct Shared {
     pub feed: Arc<dyn ChangeFeed>,
+    pub members: Arc<dyn Members>,
+    /// What the backend keeps to.
+    pub share: Arc<ShareInForce>,
 }
 
 pub struct World {

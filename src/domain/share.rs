@@ -15,6 +15,8 @@
 //! - **A broker that leaves** uses nothing first, and takes its record away after that.
 //!
 //! So of two brokers that use something at one time each counts the other, and the sum of their parts is at most the whole.
+//! Between the last call under a share and the first of who takes it there is the difference of clocks besides, for a call
+//! that is late.
 //! That hangs on one thing: that no clock of them, read later than another, is behind it by more than `clock_difference`.
 //!
 //! A quota of at least as many calls a second as there are brokers is divided into whole calls, so that in no second,

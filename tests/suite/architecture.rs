@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("broker", &["domain"]),
     ("audit_file", &["broker::Audit", "broker::ports", "domain"]),
-    ("aws", &["broker::ports", "domain", "runtime::http", "runtime::wall_clock"]),
+    ("aws", &["broker::ports", "domain", "runtime::http"]),
     ("embedded", &["broker::ports", "domain"]),
     ("net", &[]),
     (
@@ -80,7 +80,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws_smithy_http_client", &["aws"]),
     ("cedar_policy", &["permission"]),
     ("miette", &["permission"]),
-    ("governor", &["aws", "callers", "runtime"]),
+    ("governor", &["callers", "runtime"]),
     ("jsonwebtoken", &["callers"]),
     ("reqwest", &["aws", "callers", "runtime"]),
     ("tonic", &["grpc", "daemon", "tour", "proto"]),

@@ -31,6 +31,7 @@ enum Asked {
     /// What was in the table when the reading came there.
     Seen(Timestamp, Vec<Member>),
     Leave,
+    Left,
 }
 
 struct Broker {
@@ -68,10 +69,9 @@ impl World {
         let now = at(self.time + broker.off);
         broker.asked = match std::mem::replace(&mut broker.asked, Asked::Nothing) {
             Asked::Nothing => broker.membership.record(now).map_or(Asked::Read(now), Asked::Write),
-            Asked::Write(record) => {
-                store(&mut self.table, &record);
-                Asked::Written(record)
-            }
+            Asked::Write(record) if store(&mut self.table, &record) => Asked::Written(record),
+            // Refused.
+            Asked::Write(_) => Asked::Nothing,
             Asked::Written(record) => {
                 broker.membership.written(&record, now);
                 Asked::Read(now)
@@ -84,6 +84,9 @@ impl World {
             Asked::Leave => {
                 let me = broker.membership.me.clone();
                 self.table.retain(|member| member.broker != me);
+                Asked::Left
+            }
+            Asked::Left => {
                 self.brokers.remove(which);
                 return;
             }
@@ -102,7 +105,7 @@ impl World {
         let Some(broker) = self.brokers.get_mut(which) else { return };
         match std::mem::replace(&mut broker.asked, Asked::Nothing) {
             Asked::Write(record) => self.late.push(record),
-            Asked::Leave => broker.asked = Asked::Leave,
+            leaving @ (Asked::Leave | Asked::Left) => broker.asked = leaving,
             _ => {}
         }
     }
@@ -118,7 +121,9 @@ impl World {
         self.lose(which);
         if let Some(broker) = self.brokers.get_mut(which) {
             broker.membership.leave();
-            broker.asked = Asked::Leave;
+            if !matches!(broker.asked, Asked::Left) {
+                broker.asked = Asked::Leave;
+            }
         }
     }
 
@@ -143,13 +148,14 @@ impl World {
     }
 }
 
-/// As the table does it.
-fn store(table: &mut Vec<Member>, record: &Member) {
+/// As the table does it. Returns whether it was not refused.
+fn store(table: &mut Vec<Member>, record: &Member) -> bool {
     match table.iter_mut().find(|member| member.broker == record.broker) {
-        Some(stored) if stored.expire_time >= record.expire_time => {}
+        Some(stored) if stored.expire_time >= record.expire_time => return false,
         Some(stored) => *stored = record.clone(),
         None => table.push(record.clone()),
     }
+    true
 }
 
 #[derive(Clone, Debug)]
@@ -225,7 +231,7 @@ proptest! {
         }
         // Whatever there was: when nothing happens any more, everybody has a share, and they come to the whole.
         for which in (0..world.brokers.len()).rev() {
-            if matches!(world.brokers[which].asked, Asked::Leave) {
+            while world.brokers.get(which).is_some_and(|broker| matches!(broker.asked, Asked::Leave | Asked::Left)) {
                 world.step(which);
             }
         }
@@ -305,6 +311,15 @@ fn who_cannot_read_does_not_stay_a_member() {
     world.join(0);
     world.round(1);
     assert_eq!(rates(&world, 15), [None, Some((15, 1))]);
+}
+
+#[test]
+fn a_clock_that_was_set_back_does_not_keep_a_broker_from_writing() {
+    let mut membership = Membership::new(TERMS, broker(1));
+    let first = membership.record(at(0)).expect("it may write").expire_time;
+    assert_eq!(first, at(20_000));
+    let second = membership.record(at(-4_000)).expect("it may write").expire_time;
+    assert!(second > first && second < at(20_001), "{second}");
 }
 
 #[test]
