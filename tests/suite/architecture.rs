@@ -80,7 +80,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws_smithy_http_client", &["aws"]),
     ("cedar_policy", &["permission"]),
     ("miette", &["permission"]),
-    ("governor", &["callers", "runtime"]),
+    // In aws it is a module of this name.
+    ("governor", &["aws", "callers", "runtime"]),
     ("jsonwebtoken", &["callers"]),
     ("reqwest", &["aws", "callers", "runtime"]),
     ("tonic", &["grpc", "daemon", "tour", "proto"]),
