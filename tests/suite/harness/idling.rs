@@ -89,7 +89,9 @@ impl Idling {
     /// A broker at work that shares the account's quotas with others, in whose eyes it is what it is in `members`.
     pub async fn sharing(&self, members: Arc<Members>, edit: impl FnOnce(&mut Settings)) -> (Working, Ports) {
         // Real time, which a slow machine may need more of.
-        let patient = |options: &mut Options| options.call_timeout = Duration::from_secs(60);
+        let patient = |options: &mut Options| {
+            (options.connect_timeout, options.call_timeout) = (Duration::from_secs(60), Duration::from_secs(60));
+        };
         let ports = self.ports(patient, Some(members)).await;
         (self.at_work(ports.clone(), edit).await, ports)
     }
