@@ -5,6 +5,7 @@
 //! work until the drain deadline. What is late then is in the journals, and the next start finishes it.
 
 mod audit;
+mod aws_options;
 mod backend;
 mod calling;
 mod live;
@@ -16,6 +17,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::ServingStatus;
@@ -42,6 +44,7 @@ use crate::runtime::readiness::Readiness;
 use crate::runtime::shutdown::{Drained, drain};
 
 pub use audit::check_shared_log;
+use aws_options::aws_options;
 pub use calling::grants;
 pub use live::{Finding, Verdict, try_out};
 pub use migrating::{MigrateError, Migrated, migrate};
@@ -93,6 +96,9 @@ pub struct Running {
     /// Ends the background work.
     stopping: CancellationToken,
     tracker: TaskTracker,
+    /// Ends the membership among the brokers that share a registry.
+    leaving: CancellationToken,
+    membership: JoinHandle<()>,
     server: Serving,
     /// Its threads serve for as long as the daemon runs.
     _cores: Cores,
@@ -177,6 +183,12 @@ pub async fn start_for(
     let cores = Cores::start().map_err(StartError::Threads)?;
     let server = serving::serve(&config, routes, listeners, tls, &cores, draining.clone());
 
+    let leaving = CancellationToken::new();
+    // Not a part of what a drain waits for: it goes on until that is over.
+    let membership = behind.runtime().spawn({
+        let (broker, leaving) = (broker.clone(), leaving.clone());
+        async move { broker.keep_membership(leaving).await }
+    });
     background.spawn({
         let stopping = stopping.clone();
         async move { broker.work(stopping).await }
@@ -191,6 +203,8 @@ pub async fn start_for(
         draining,
         stopping,
         tracker,
+        leaving,
+        membership,
         server,
         _cores: cores,
         _behind: behind,
@@ -230,7 +244,11 @@ impl Running {
             late => Drained::Late(late),
         };
         self.stopping.cancel();
-        calls.and(drain(self.tracker, deadline).await)
+        let drained = calls.and(drain(self.tracker, deadline).await);
+        self.leaving.cancel();
+        // It ends in time by itself; that it panicked changes nothing any more.
+        let _ = self.membership.await;
+        drained
     }
 }
 

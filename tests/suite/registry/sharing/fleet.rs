@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
-use keyward::broker::ports::{ChangeFeed, Clock as _, TokenShelf};
+use keyward::broker::ports::{ChangeFeed, Clock as _, ShareInForce, TokenShelf};
 use keyward::broker::{Ports, Shared, SharedTokens, TokenKey};
 use keyward::domain::scope::ScopeSet;
+use keyward::domain::share::Share;
 use keyward::domain::tenant::Isolation;
 use keyward::domain::token::AccessToken;
 use keyward::sealing::MasterKey;
@@ -59,8 +60,8 @@ impl Fleet {
         let master = MasterKey::from_base64(&master).expect("a key");
         let shelf: Arc<dyn TokenShelf> = table.clone();
         let key = Arc::new(TokenKey::derive(&master, TABLE).expect("a key"));
-        let feed: Arc<dyn ChangeFeed> = table;
-        let shared = Shared { feed, tokens: Some(SharedTokens { shelf, key }) };
+        let (feed, share): (Arc<dyn ChangeFeed>, _) = (table.clone(), Arc::new(ShareInForce::new(Share::Whole)));
+        let shared = Shared { feed, members: table, share, tokens: Some(SharedTokens { shelf, key }) };
         let ports = Ports { shared: Some(shared), ..self.bench.ports() };
         let edit = |settings: &mut keyward::broker::settings::Settings| settings.tokens.fetch_timeout = fetch_timeout;
         Working::open_with(self.fetches.over(ports), edit).await.expect("a broker")
