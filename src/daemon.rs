@@ -16,6 +16,7 @@ mod sharing;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -104,7 +105,7 @@ pub struct Running {
     _cores: Cores,
     /// And on these its background works.
     _behind: Behind,
-    config: Config,
+    drain_deadline: Duration,
     /// Held for as long as the daemon runs.
     _data_lock: File,
 }
@@ -208,7 +209,7 @@ pub async fn start_for(
         server,
         _cores: cores,
         _behind: behind,
-        config,
+        drain_deadline: config.shutdown.drain_deadline,
         _data_lock: data_lock,
     })
 }
@@ -236,7 +237,7 @@ impl Running {
 
     /// Stops serving: NOT_SERVING, no new calls, then waits for what is under way until the drain deadline.
     pub async fn stop(self) -> Drained {
-        let deadline = self.config.shutdown.drain_deadline;
+        let deadline = self.drain_deadline;
         announce(&self.health, ServingStatus::NotServing).await;
         self.draining.cancel();
         let calls = match self.server.drain(deadline).await {
