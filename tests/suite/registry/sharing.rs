@@ -1,6 +1,7 @@
 //! Tokens that several brokers share through a table: one fetch for all of them, whoever comes first, whoever dies; and no
 //! table that costs anybody a token.
 
+mod contract;
 mod fleet;
 mod sealed;
 mod trouble;
@@ -37,7 +38,7 @@ async fn one_token_for_three(peer: Peer) {
     let opener = async {
         fleet.fetches.wait_for(1).await;
         // Both others have seen that it is being fetched, and wait.
-        fleet.bench.clock.wait_for_sleepers(2).await;
+        fleet.wait_for_pauses(2).await;
         gate.open();
     };
     let (tokens, ()) = fleet.flowing(async { tokio::join!(callers, opener) }).await;

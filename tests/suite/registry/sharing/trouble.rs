@@ -86,7 +86,7 @@ async fn who_waited_for_a_fetch_that_failed_fetches_at_once_and_waits_for_nobody
     };
     let opener = async {
         fleet.fetches.wait_for(1).await;
-        fleet.bench.clock.wait_for_sleepers(2).await;
+        fleet.wait_for_pauses(2).await;
         first.open();
         fleet.fetches.wait_for(3).await;
         fleet.fetches.recover();
