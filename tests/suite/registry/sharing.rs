@@ -66,16 +66,21 @@ async fn a_start_of_all_brokers_fetches_nothing_that_is_fresh_and_one_successor_
 async fn all_start(peer: Peer) {
     let fleet = Fleet::before(peer).await;
     let brokers: [_; 3] = fleet.brokers().await;
+    let calls = || ["GetItem", "PutItem"].map(|operation| fleet.between.calls_of(operation));
+    calls();
     let old = fleet.flowing(token(&brokers[0], CHECKOUT)).await;
     stop(brokers).await;
+    assert_eq!(calls(), [1, 2], "a look, the lease, the token");
 
     // At 70 % of its hour it may begin to age.
     fleet.bench.clock.set(start_time() + SignedDuration::from_secs(2_500));
     let brokers: [_; 3] = fleet.brokers().await;
+    calls();
     for token in fleet.flowing(join_all(brokers.iter().map(|broker| token(broker, CHECKOUT)))).await {
         assert_eq!((token.expose(), token.issue_time), (old.expose(), old.issue_time));
         assert_eq!((token.expire_time, &token.scopes), (old.expire_time, &old.scopes));
     }
+    assert_eq!(calls(), [3, 0], "a look each");
     assert_eq!(fleet.fetches.count(), 1);
 
     // All see it age; one fetches, behind the callers.

@@ -93,7 +93,8 @@ async fn who_waited_for_a_fetch_that_failed_fetches_at_once_and_waits_for_nobody
         second.open();
         third.open();
     };
-    let (failed, (), ()) = fleet.flowing(async { tokio::join!(fails, others, opener) }).await;
+    let all = Box::pin(async { tokio::join!(fails, others, opener) });
+    let (failed, (), ()) = fleet.flowing(all).await;
     assert!(failed.is_err());
     let waited = fleet.bench.clock.now().duration_since(start_time());
     assert!(waited < SignedDuration::from_secs(30), "they waited for {waited}");
