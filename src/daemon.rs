@@ -10,6 +10,7 @@ mod backend;
 mod calling;
 mod live;
 mod migrating;
+mod predecessor;
 mod serving;
 mod sharing;
 
@@ -150,6 +151,7 @@ pub async fn start_for(
     let ports = through(opened?);
     let broker = Broker::open(ports, settings(&config), background.clone()).await.map_err(unreadable)?;
     let broker = Arc::new(broker);
+    predecessor::succeed(&config.data_dir, &broker).await;
     let callers = match callers {
         Some(callers) => callers,
         None => calling::callers(&config, broker.logins.clone(), clock.clone(), background.clone())?,

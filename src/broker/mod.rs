@@ -147,6 +147,19 @@ impl Broker {
         tokio::join!(adopt, follow, self.journals.clone().work(stop.clone()));
     }
 
+    /// This broker's id among those that share the quotas, where there are others.
+    pub fn member_id(&self) -> Option<&BrokerId> {
+        self.world.shared.as_ref().map(|_| &self.world.broker)
+    }
+
+    /// Takes a broker out from among them whose process is known to be gone.
+    pub async fn take_out(&self, gone: &BrokerId) -> Result<()> {
+        match &self.world.shared {
+            Some(shared) => Ok(shared.members.leave(gone).await?),
+            None => Ok(()),
+        }
+    }
+
     /// Keeps this broker among those that share the quotas, where there are others, until `gone` is cancelled; then takes
     /// it out. That is to be after everything else has ended: from then on no call has its turn.
     pub async fn keep_membership(&self, gone: CancellationToken) {

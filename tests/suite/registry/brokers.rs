@@ -69,10 +69,9 @@ async fn a_broker_goes_on_where_another_has_stopped_on_another_machine() {
     broker.kill();
     assert!(!path.join("one/keyward.db").exists(), "records are in the data folder");
     // Or the next would wait for half a minute until its membership has lapsed.
-    let dead = between.sdk().query().table_name(TABLE).key_condition_expression("pk = :pk");
-    let dead = dead.expression_attribute_values(":pk", text("member")).send().await.expect("read").items().to_vec();
+    let dead = members(&between).await;
     assert_eq!(dead.len(), 1);
-    let dead = between.sdk().delete_item().table_name(TABLE).key("pk", text("member")).key("sk", dead[0]["sk"].clone());
+    let dead = between.sdk().delete_item().table_name(TABLE).key("pk", text("member")).key("sk", text(&dead[0]));
     dead.send().await.expect("taken out");
 
     let broker = start(&configs[1]).await;
@@ -142,6 +141,36 @@ async fn brokers_with_one_key_have_one_token_and_a_start_of_all_fetches_no_other
         }
     }
     assert_eq!(between.complaints(), Vec::<String>::new());
+}
+
+/// The ids of the brokers that are in the table.
+async fn members(between: &Between) -> Vec<String> {
+    let all = between.sdk().query().table_name(TABLE).key_condition_expression("pk = :pk");
+    let all = all.expression_attribute_values(":pk", text("member")).send().await.expect("read");
+    all.items().iter().map(|member| member["sk"].as_s().expect("an id").clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_starts_where_one_was_killed_takes_that_one_out() {
+    let (_folder, path) = folder();
+    let fake = Fake::start(Arc::new(SystemClock)).await;
+    let between = Between::before(Peer::ministack().await).await;
+    tables::make(&between.sdk(), TABLE, Layout::default()).await;
+    let configs = ["one", "other"].map(|name| configure(&path, name, &fake, &between));
+
+    let broker = start(&configs[0]).await;
+    // It has no call to Cognito before it is a member.
+    put_orders_api(&broker.channel().await).await;
+    create_tenant(&broker.channel().await, "acme", Isolation::AppClient).await;
+    let dead = members(&between).await;
+    assert_eq!(dead.len(), 1);
+    broker.kill();
+    let elsewhere = start(&configs[1]).await;
+    assert!(members(&between).await.contains(&dead[0]), "another folder tells nothing of it");
+    elsewhere.kill();
+    let broker = start(&configs[0]).await;
+    assert!(!members(&between).await.contains(&dead[0]));
+    broker.kill();
 }
 
 #[tokio::test(flavor = "multi_thread")]
