@@ -179,7 +179,7 @@ pub struct Verification {
     pub leeway: Duration,
     /// How many verified signatures are held in memory: 1 to 10,000,000.
     pub max_cached: u64,
-    /// The shortest time between two reads of one issuer's keys: 1 s to 1 h.
+    /// The shortest time between two reads of one issuer's keys: 1 s to 1 h. While none has succeeded yet it is a second.
     #[serde(with = "humantime_serde")]
     pub key_refetch_floor: Duration,
     /// How old an issuer's keys may get before they are read anew: 1 min to 1 d.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::watch::{self, Receiver};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// How a line is cut.
@@ -40,6 +40,11 @@ impl Line {
         Line { address, cut, accepting }
     }
 
+    /// How it is cut, now and later.
+    pub fn state(&self) -> Receiver<Option<Cut>> {
+        self.cut.subscribe()
+    }
+
     pub fn cut(&self, cut: Cut) {
         self.cut.send_replace(Some(cut));
     }
@@ -55,7 +60,8 @@ impl Drop for Line {
     }
 }
 
-async fn pass(broker: TcpStream, service: SocketAddr, mut cut: watch::Receiver<Option<Cut>>) {
+/// Lets a connection through for as long as its line is not broken.
+pub async fn pass(broker: TcpStream, service: SocketAddr, mut cut: Receiver<Option<Cut>>) {
     let copying = copy(broker, service, cut.clone());
     let breaking = cut.wait_for(|cut| *cut == Some(Cut::Broken));
     tokio::select! {
@@ -65,7 +71,7 @@ async fn pass(broker: TcpStream, service: SocketAddr, mut cut: watch::Receiver<O
     }
 }
 
-async fn copy(broker: TcpStream, service: SocketAddr, cut: watch::Receiver<Option<Cut>>) {
+async fn copy(broker: TcpStream, service: SocketAddr, cut: Receiver<Option<Cut>>) {
     let Ok(service) = TcpStream::connect(service).await else { return };
     for stream in [&broker, &service] {
         // Messages are small, and a delayed acknowledgement would cost 40 ms each.
@@ -75,7 +81,7 @@ async fn copy(broker: TcpStream, service: SocketAddr, cut: watch::Receiver<Optio
     tokio::join!(forward(from_broker, to_service, cut.clone()), forward(from_service, to_broker, cut));
 }
 
-async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut cut: watch::Receiver<Option<Cut>>) {
+async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut cut: Receiver<Option<Cut>>) {
     let mut buffer = vec![0; 16_384];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let is_gone = cut.wait_for(|cut| *cut != Some(Cut::Silent)).await.is_err();

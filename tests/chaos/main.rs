@@ -6,6 +6,7 @@
 //! of every call.
 
 mod dice;
+mod door;
 mod fleet;
 mod judge;
 mod line;
@@ -90,6 +91,12 @@ async fn a_fleet_is_served_and_rotated_while_brokers_are_killed_stopped_and_cut_
     }
     fleet::settle(&world).await;
     println!("settled after {:.1} s", begun.elapsed().as_secs_f64());
+    if let Ok(folder) = std::env::var("KEYWARD_CHAOS_LOGS") {
+        for site in &world.sites {
+            let file = std::path::Path::new(&folder).join(format!("{}.log", site.name));
+            std::fs::write(file, site.log()).expect("written");
+        }
+    }
     judge::judge(&load.records());
 
     let fetched =

@@ -12,6 +12,7 @@ use keyward::runtime::clock::SystemClock;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
+use crate::door::Door;
 use crate::fake::{Fake, REGION, signing};
 use crate::harness::{Binary, connect, folder};
 use crate::line::{Cut, Line};
@@ -39,7 +40,10 @@ pub struct Site {
     pub config: PathBuf,
     table: Line,
     aws: Line,
+    /// To the token endpoints and key sets, by the same line.
+    door: Arc<Door>,
     process: Mutex<Option<Binary>>,
+    past_log: Mutex<String>,
     /// To the last process, where that is gone.
     channel: Mutex<Option<Channel>>,
     is_healthy: AtomicBool,
@@ -73,17 +77,20 @@ impl World {
         let fake = Arc::new(Fake::start(Arc::new(SystemClock)).await);
         let table = Peer::ministack().await;
         tables::make(&dynamodb(&table.endpoint), TABLE, Layout::default()).await;
+        let door = Arc::new(Door::to(place(&fake.endpoint())).await);
         let mut sites = Vec::new();
         for number in 1..=BROKERS {
             let (table, aws) = (Line::to(place(&table.endpoint)).await, Line::to(place(&fake.endpoint())).await);
             let name = format!("broker-{number}");
-            let config = configure(&path, &name, table.address, aws.address, more);
+            let config = configure(&path, &name, [table.address, aws.address, door.address], more);
             sites.push(Arc::new(Site {
                 name,
                 config,
                 table,
                 aws,
+                door: door.clone(),
                 process: Mutex::default(),
+                past_log: Mutex::default(),
                 channel: Mutex::default(),
                 is_healthy: AtomicBool::new(false),
                 troubles: Mutex::default(),
@@ -121,6 +128,7 @@ impl Site {
     pub async fn start(&self) {
         let mut command = command(&["serve"], &self.config);
         let binary = tokio::task::spawn_blocking(move || Binary::start(&mut command)).await.expect("started");
+        self.door.register(binary.id(), self.aws.state());
         *lock(&self.channel) = Some(connect(&binary.address).await);
         *lock(&self.process) = Some(binary);
         self.over(Kind::Killed);
@@ -131,15 +139,17 @@ impl Site {
         lock(&self.channel).clone().expect("it was started")
     }
 
-    /// What the process has logged, of the current one.
+    /// What its processes have logged, one after the other.
     pub fn log(&self) -> String {
-        lock(&self.process).as_ref().map(Binary::log).unwrap_or_default()
+        let current = lock(&self.process).as_ref().map(Binary::log).unwrap_or_default();
+        lock(&self.past_log).clone() + &current
     }
 
     pub fn kill(&self) {
         self.begins(Kind::Killed);
         if let Some(process) = lock(&self.process).take() {
-            process.kill();
+            let log = process.kill();
+            lock(&self.past_log).push_str(&log);
         }
     }
 
@@ -213,7 +223,7 @@ pub fn command(arguments: &[&str], config: &Path) -> Command {
 }
 
 /// The quotas of an account that has had them raised: what a quota does is not in question here.
-fn configure(folder: &Path, name: &str, table: SocketAddr, aws: SocketAddr, more: &str) -> PathBuf {
+fn configure(folder: &Path, name: &str, [table, aws, door]: [SocketAddr; 3], more: &str) -> PathBuf {
     let quotas = [
         "client_authentication",
         "app_client_reads",
@@ -235,7 +245,7 @@ fn configure(folder: &Path, name: &str, table: SocketAddr, aws: SocketAddr, more
          first_retry = '200ms'\nmax_retry = '2s'\n{more}\n\
          [aws]\nregion = '{REGION}'\nconnect_timeout = '1s'\ncall_timeout = '{call}ms'\n\
          [aws.endpoints]\ncognito = 'http://{aws}'\nsecrets_manager = 'http://{aws}'\ndynamodb = 'http://{table}'\n\
-         token = 'http://{aws}/oauth2/token'\njwks = 'http://{aws}/{{user_pool}}/.well-known/jwks.json'\n\
+         token = 'http://{door}/oauth2/token'\njwks = 'http://{door}/{{user_pool}}/.well-known/jwks.json'\n\
          [aws.quotas]\n{quotas}",
         folder.join(name),
         fetch = CALL_TIMEOUT.as_millis(),
