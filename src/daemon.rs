@@ -5,6 +5,7 @@
 //! work until the drain deadline. What is late then is in the journals, and the next start finishes it.
 
 mod audit;
+mod backend;
 mod calling;
 mod live;
 mod migrating;
@@ -19,17 +20,19 @@ use tokio_util::task::TaskTracker;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
-use crate::aws::{self, Aws, ConnectError, OpenTableError};
+use crate::aws::{ConnectError, OpenTableError};
 use crate::broker::background::Background;
-use crate::broker::ports::{Clock, Registry};
-use crate::broker::settings::{JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings};
-use crate::broker::{Broker, Ports, Shared};
+use crate::broker::ports::Clock;
+use crate::broker::settings::{
+    FeedSettings, JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings,
+};
+use crate::broker::{Broker, Ports};
 use crate::callers::{self, Callers};
-use crate::config::{self, Backend, Config, ConfigError, MasterKeySource};
+use crate::config::{self, Config, ConfigError};
 use crate::domain::error::Error;
 use crate::domain::id::UserPoolId;
 use crate::domain::lease::LeaseTerms;
-use crate::embedded::{self, Embedded, MasterKey, MasterKeyError, OpenError, Options};
+use crate::embedded::{MasterKeyError, OpenError};
 use crate::grpc::{self, Front, Limits};
 use crate::net::{Address, Cores, Serving, TlsError};
 use crate::permission::{Origin, Permissions, PolicyError};
@@ -130,7 +133,7 @@ pub async fn start_for(
     let tls = serving::load_tls(&config, clock.clone())?;
     let opening = {
         let (config, clock) = (config.clone(), clock.clone());
-        async move { open_backend(&config, clock).await }
+        async move { backend::open(&config, clock).await }
     };
     // There, since SQLite's threads go before or after others as the one does that opens it.
     let opened = background.spawn(opening).await.map_err(|lost| StartError::Threads(lost.into()))?;
@@ -247,96 +250,6 @@ fn lock_data_folder(folder: &Path) -> Result<File, StartError> {
     }
 }
 
-async fn open_backend(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports, StartError> {
-    match config.backend {
-        Backend::Embedded => {
-            let key = master_key(config)?;
-            let options = Options {
-                issuer_base: config.embedded.issuer_base.clone(),
-                region: config.embedded.region.clone(),
-                latency: config.embedded.latency,
-            };
-            let file = config.data_dir.join("keyward.db");
-            let embedded = Embedded::open(&file, &key, options, clock.clone()).await?;
-            Ok(Ports {
-                user_pools: embedded.user_pools(),
-                token_endpoint: embedded.token_endpoint(),
-                key_source: embedded.key_source(),
-                vault: embedded.vault(),
-                registry: embedded.registry(),
-                shared: None,
-                clock,
-            })
-        }
-        Backend::Aws => {
-            let aws = Aws::connect(aws_options(&config.aws), clock.clone()).await?;
-            let (registry, shared): (Arc<dyn Registry>, _) = match &config.registry.table {
-                Some(table) => {
-                    let table = Arc::new(aws.open_registry(table).await?);
-                    (table.clone(), Some(Shared { feed: table }))
-                }
-                None => (embedded::open_registry(&config.data_dir.join("keyward.db")).await?, None),
-            };
-            Ok(Ports {
-                user_pools: aws.user_pools(),
-                token_endpoint: aws.token_endpoint(),
-                key_source: aws.key_source(),
-                vault: aws.vault(),
-                registry,
-                shared,
-                clock,
-            })
-        }
-    }
-}
-
-fn master_key(config: &Config) -> Result<MasterKey, StartError> {
-    Ok(match config.embedded.master_key_source()? {
-        MasterKeySource::File(path) => MasterKey::from_file(&path)?,
-        MasterKeySource::Variable(name) => {
-            let text = zeroize::Zeroizing::new(std::env::var(name).unwrap_or_default());
-            MasterKey::from_base64(&text)?
-        }
-    })
-}
-
-fn aws_options(config: &config::Aws) -> aws::Options {
-    let (endpoints, quotas) = (&config.endpoints, &config.quotas);
-    aws::Options {
-        region: config.region.clone(),
-        regions: config.regions.clone(),
-        name_prefix: config.name_prefix.clone(),
-        token_source: match config.token_source {
-            config::TokenSource::TokenEndpoint => aws::TokenSource::TokenEndpoint,
-            config::TokenSource::GetClientToken => aws::TokenSource::GetClientToken,
-        },
-        kms_key: config.kms_key.clone(),
-        connect_timeout: config.connect_timeout,
-        call_timeout: config.call_timeout,
-        quota_wait: config.quota_wait,
-        endpoints: aws::Endpoints {
-            cognito: endpoints.cognito.clone(),
-            secrets_manager: endpoints.secrets_manager.clone(),
-            dynamodb: endpoints.dynamodb.clone(),
-            token: endpoints.token.clone(),
-            jwks: endpoints.jwks.clone(),
-        },
-        quotas: aws::Quotas {
-            client_authentication: quotas.client_authentication,
-            app_client_reads: quotas.app_client_reads,
-            app_client_updates: quotas.app_client_updates,
-            user_pool_reads: quotas.user_pool_reads,
-            user_pool_updates: quotas.user_pool_updates,
-            resource_server_reads: quotas.resource_server_reads,
-            resource_server_updates: quotas.resource_server_updates,
-            per_operation_and_pool: quotas.per_operation_and_pool,
-            secret_reads: quotas.secret_reads,
-            secret_writes: quotas.secret_writes,
-        },
-        credentials: aws::Credentials::Chain,
-    }
-}
-
 /// Says it for the daemon as a whole and for each of its services, since clients ask for either.
 async fn announce(health: &HealthReporter, status: ServingStatus) {
     for service in ["", "Token", "Verification", "Tenant", "Client", "Catalog", "Audit"] {
@@ -385,6 +298,11 @@ pub(crate) fn settings(config: &Config) -> Settings {
             max_retry: config.journal.max_retry,
             // A file has one broker.
             lease: config.registry.table.is_some().then_some(terms),
+        },
+        feed: FeedSettings {
+            interval: config.registry.feed_interval,
+            verdicts_for: config.registry.verdicts_without_feed,
+            tokens_for: config.registry.tokens_without_feed,
         },
         audit_retention: config.audit.retention,
     }

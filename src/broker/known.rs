@@ -52,7 +52,7 @@ impl Broker {
 
     /// Whether an answer may be given again.
     pub fn stands(&self, basis: &Basis, now: Timestamp) -> bool {
-        now < basis.end() && self.world.records.stands(basis)
+        self.world.stands(basis, now)
     }
 
     /// Changes whenever the tenant or one of its clients does, and their labels with them.

@@ -31,6 +31,11 @@ impl<K: Eq + Hash, V> Lapsing<K, V> {
         self.entries.entry(key).or_insert_with(make)
     }
 
+    /// All of them, lapsed or not.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.entries.values()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

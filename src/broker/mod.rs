@@ -5,6 +5,7 @@
 pub mod api;
 pub mod background;
 pub mod flights;
+mod following;
 pub mod ports;
 pub mod settings;
 
@@ -131,6 +132,11 @@ impl Broker {
             let _ = self.pools.adopt().await;
         };
         let adopt = stop.run_until_cancelled(adopt);
-        tokio::join!(adopt, self.journals.clone().work(stop.clone()));
+        let follow = async {
+            if let Some((following, last)) = &self.world.following {
+                following.follow(&self.world, *last, stop.clone()).await;
+            }
+        };
+        tokio::join!(adopt, follow, self.journals.clone().work(stop.clone()));
     }
 }

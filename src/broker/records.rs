@@ -5,6 +5,8 @@
 //! - Tenants, clients, credentials, owners, issuers, pools and revoked tokens are read through bounded views in memory. A commit
 //!   drops what it touches, before it is answered: a caller who has been told of a change sees it.
 
+mod viewed;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -25,6 +27,7 @@ use crate::domain::pool::Pool;
 use crate::domain::revocation::RevokedToken;
 use crate::domain::rotation::Credential;
 use crate::domain::tenant::Tenant;
+pub use viewed::Viewed;
 
 /// What is kept on a shelf of its own.
 pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -149,16 +152,48 @@ impl Records {
         let outcome = self.registry.commit(set).await;
         // After a lost answer nobody knows whether it happened: forget it in any case.
         self.forget(&touched);
-        let last_event = outcome?;
-        self.last_event.send_if_modified(|last| {
-            let newer = last_event > *last;
-            *last = last_event.max(*last);
-            newer
-        });
+        self.tell_of_event(outcome?);
         Ok(())
     }
 
+    fn tell_of_event(&self, number: u64) {
+        self.last_event.send_if_modified(|last| {
+            let newer = number > *last;
+            *last = number.max(*last);
+            newer
+        });
+    }
+
+    /// What this broker has changed, or may have.
     fn forget(&self, touched: &[(Shelf, String)]) {
+        self.drop_held(touched);
+        if touched.iter().any(|(shelf, _)| matches!(shelf, Shelf::Journal | Shelf::Client)) {
+            self.due.notify_one();
+        }
+    }
+
+    /// To be told of what another broker has changed. What is due of it is that broker's to see to, unless it does not.
+    pub fn learn(&self, touched: &[(Shelf, String)], last_event: u64) {
+        self.drop_held(touched);
+        self.tell_of_event(last_event);
+    }
+
+    /// To be called where changes of other brokers were missed.
+    pub fn forget_all(&self) {
+        self.tenants.forget_all();
+        self.clients.forget_all();
+        self.credentials.forget_all();
+        self.owners.forget_all();
+        self.issuers.forget_all();
+        self.pools.forget_all();
+        self.revoked.forget_all();
+        self.revocations.send_modify(|count| *count += 1);
+        self.changes.count_all();
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.values().for_each(|sender| sender.send_modify(|()| ()));
+    }
+
+    fn drop_held(&self, touched: &[(Shelf, String)]) {
         for (shelf, key) in touched {
             match shelf {
                 Shelf::Tenant => self.tenants.forget(key),
@@ -176,9 +211,6 @@ impl Records {
             self.changes.count(Subject::Record(*shelf, key));
             if matches!(shelf, Shelf::Tenant | Shelf::Client) {
                 self.tell_watchers(key.split('/').next().unwrap_or_default());
-            }
-            if matches!(shelf, Shelf::Journal | Shelf::Client) {
-                self.due.notify_one();
             }
         }
     }
@@ -245,55 +277,6 @@ impl Records {
 
     pub async fn prune_events(&self, before: Timestamp, limit: usize) -> Result<usize> {
         Ok(self.registry.prune_events(before, limit).await?)
-    }
-}
-
-/// Records that are read through a view.
-pub trait Viewed: Record {
-    fn view(records: &Records) -> &View<Self>
-    where
-        Self: Sized;
-}
-
-impl Viewed for Tenant {
-    fn view(records: &Records) -> &View<Self> {
-        &records.tenants
-    }
-}
-
-impl Viewed for Client {
-    fn view(records: &Records) -> &View<Self> {
-        &records.clients
-    }
-}
-
-impl Viewed for Credential {
-    fn view(records: &Records) -> &View<Self> {
-        &records.credentials
-    }
-}
-
-impl Viewed for Owner {
-    fn view(records: &Records) -> &View<Self> {
-        &records.owners
-    }
-}
-
-impl Viewed for IssuerPool {
-    fn view(records: &Records) -> &View<Self> {
-        &records.issuers
-    }
-}
-
-impl Viewed for Pool {
-    fn view(records: &Records) -> &View<Self> {
-        &records.pools
-    }
-}
-
-impl Viewed for RevokedToken {
-    fn view(records: &Records) -> &View<Self> {
-        &records.revoked
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use jiff::Timestamp;
@@ -25,6 +25,8 @@ const PAGE: usize = 1_000;
 pub struct RevokedTokens {
     known: RwLock<Known>,
     is_being_read: AtomicBool,
+    /// Counts how often all was forgotten.
+    times_forgotten: AtomicU64,
     hasher: RandomState,
     max: usize,
 }
@@ -50,6 +52,7 @@ impl RevokedTokens {
         RevokedTokens {
             known: RwLock::new(Known::Some(HashMap::new())),
             is_being_read: AtomicBool::new(false),
+            times_forgotten: AtomicU64::new(0),
             hasher: RandomState::new(),
             max,
         }
@@ -94,6 +97,7 @@ impl RevokedTokens {
     }
 
     async fn read_pages(&self, records: &Records, now: Timestamp) -> Result<()> {
+        let times_forgotten = self.times_forgotten.load(Ordering::SeqCst);
         let mut page = Page { after: None, size: PAGE };
         loop {
             let listing = records.list::<RevokedToken>("", &page).await?;
@@ -104,11 +108,24 @@ impl RevokedTokens {
             }
         }
         self.change(|known| {
-            if let Known::Some(times) = known {
+            let is_whole = self.times_forgotten.load(Ordering::SeqCst) == times_forgotten;
+            if let (Known::Some(times), true) = (&mut *known, is_whole) {
                 *known = Known::All(std::mem::take(times));
             }
         });
         Ok(())
+    }
+
+    /// To be called where revocations of other brokers were missed: they are all to be read again.
+    pub fn forget_all(&self) {
+        self.change(|known| {
+            self.times_forgotten.fetch_add(1, Ordering::SeqCst);
+            *known = Known::Some(match std::mem::replace(known, Known::TooMany) {
+                Known::Some(times) | Known::All(times) => times,
+                Known::TooMany => ExpireTimes::new(),
+            });
+        });
+        self.is_being_read.store(false, Ordering::Relaxed);
     }
 
     fn has_too_many(&self) -> bool {

@@ -22,6 +22,7 @@ pub struct Settings {
     pub verification: VerificationSettings,
     pub rotation: RotationSettings,
     pub journal: JournalSettings,
+    pub feed: FeedSettings,
     /// How long audit events are kept.
     pub audit_retention: Duration,
 }
@@ -58,6 +59,17 @@ pub struct RotationSettings {
     pub jitter_percent: u32,
     /// How long a deleted client's secret can be recovered from the vault.
     pub recovery_window: Duration,
+}
+
+/// How a broker learns of other brokers' changes, where it shares its registry.
+#[derive(Clone, Debug)]
+pub struct FeedSettings {
+    /// How often it is asked for changes.
+    pub interval: Duration,
+    /// How long after it last heard of changes a broker says of a token that it is good.
+    pub verdicts_for: Duration,
+    /// How long after that it hands out the tokens that it holds.
+    pub tokens_for: Duration,
 }
 
 #[derive(Clone, Debug)]

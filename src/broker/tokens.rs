@@ -268,6 +268,7 @@ impl Tokens {
 
     /// Whether the client may have a token with these scopes now.
     pub(super) async fn admit(&self, name: &ClientName, scopes: &ScopeSet, basis: &mut Basis) -> Result<Admission> {
+        self.world.may_hand_out()?;
         let tenant = self.world.records.view_for::<Tenant>(name.tenant.as_str(), basis).await?;
         let client = self.world.records.view_for::<Client>(&client_key(name), basis).await?;
         let (Some(tenant), Some(client)) = (tenant, client) else {

@@ -120,6 +120,7 @@ impl Verifier {
         if let Some(scope) = question.required_scopes.first_missing_in(&claims.scopes) {
             return Err(Rejection::new(Rule::InsufficientScope, format!("the token lacks {scope}")).into());
         }
+        self.world.may_say_verified()?;
         Ok(Verified { client: owner.client.clone(), claims: claims.clone() })
     }
 

@@ -31,6 +31,12 @@ impl<T: Send + Sync + 'static> View<T> {
         self.cache.invalidate(key);
     }
 
+    pub fn forget_all(&self) {
+        let mut drops = self.lock();
+        *drops += 1;
+        self.cache.invalidate_all();
+    }
+
     /// How often something was forgotten.
     pub fn drops(&self) -> u64 {
         *self.lock()

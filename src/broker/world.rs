@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::api::Page;
+use super::basis::Basis;
+use super::following::Following;
 use super::ports::{ChangeFeed, Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};
 use super::records::{Change, Records, Versioned, settle};
 use super::revoked_tokens::RevokedTokens;
@@ -44,7 +46,8 @@ pub struct World {
     pub key_source: Arc<dyn KeySource>,
     pub vault: Arc<dyn Vault>,
     pub records: Records,
-    pub shared: Option<Shared>,
+    /// Where others change the registry too.
+    pub following: Option<(Following, u64)>,
     pub revoked_tokens: RevokedTokens,
     pub clock: Arc<dyn Clock>,
     pub settings: Settings,
@@ -55,9 +58,13 @@ pub struct World {
 
 impl World {
     pub async fn open(ports: Ports, settings: Settings) -> Result<Self> {
+        let following = match ports.shared {
+            Some(shared) => Some(Following::begin(shared.feed, settings.feed.clone(), ports.clock.now()).await?),
+            None => None,
+        };
         Ok(World {
+            following,
             records: Records::open(ports.registry, settings.verification.max_cached).await?,
-            shared: ports.shared,
             revoked_tokens: RevokedTokens::default(),
             user_pools: ports.user_pools,
             token_endpoint: ports.token_endpoint,
@@ -72,6 +79,22 @@ impl World {
 
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Fails with UNAVAILABLE where it may have been missed that a token was revoked.
+    pub fn may_say_verified(&self) -> Result<()> {
+        self.following.as_ref().map_or(Ok(()), |(following, _)| following.may_say_verified(self.now()))
+    }
+
+    /// The same for handing out a token that is held, which may go on for longer.
+    pub fn may_hand_out(&self) -> Result<()> {
+        self.following.as_ref().map_or(Ok(()), |(following, _)| following.may_hand_out(self.now()))
+    }
+
+    /// Whether an answer may be given again.
+    pub fn stands(&self, basis: &Basis, now: Timestamp) -> bool {
+        let is_current = self.following.as_ref().is_none_or(|(following, _)| following.is_current(now));
+        is_current && now < basis.end() && self.records.stands(basis)
     }
 
     /// The client that an app client's name says it is of, whatever else it says.

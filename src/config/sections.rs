@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::setting::{Setting, Value, text};
+use super::setting::{MILLI, Setting, Value, period, text};
 use super::{ConfigError, MASTER_KEY_VARIABLE};
 use crate::runtime::telemetry::Format;
 
@@ -95,12 +95,33 @@ impl Embedded {
 }
 
 /// `[registry]`: where the broker's own records are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Registry {
     /// A table of DynamoDB in `aws.region`, which several brokers can share. Absent: SQLite in `data_dir`, for one broker.
     /// With the AWS backend alone.
     pub table: Option<String>,
+    /// How often a broker on a table asks what other brokers have changed: 50 ms to 5 s.
+    #[serde(with = "humantime_serde")]
+    pub feed_interval: Duration,
+    /// How long after it last heard of changes a broker calls a token good: 1 s to 1 min. The longest that a revocation or
+    /// a suspension takes to be felt at a broker that is cut off from the table.
+    #[serde(with = "humantime_serde")]
+    pub verdicts_without_feed: Duration,
+    /// How long after that it hands out tokens that it holds: `verdicts_without_feed` to 1 d.
+    #[serde(with = "humantime_serde")]
+    pub tokens_without_feed: Duration,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Registry {
+            table: None,
+            feed_interval: 250 * MILLI,
+            verdicts_without_feed: 5 * SECOND,
+            tokens_without_feed: 5 * MINUTE,
+        }
+    }
 }
 
 impl Registry {
@@ -113,6 +134,24 @@ impl Registry {
                 "The DynamoDB table of the broker's records; else SQLite in data_dir",
             )
             .of("the name of a table: 3 to 255 characters of [a-zA-Z0-9_.-]", is_table),
+            Setting::new(
+                "registry.feed_interval",
+                period(self.feed_interval),
+                "How often it is asked what other brokers have changed",
+            )
+            .lasting(50 * MILLI, 5 * SECOND),
+            Setting::new(
+                "registry.verdicts_without_feed",
+                period(self.verdicts_without_feed),
+                "How long without hearing of changes a token is called good",
+            )
+            .lasting(SECOND, MINUTE),
+            Setting::new(
+                "registry.tokens_without_feed",
+                period(self.tokens_without_feed),
+                "How long without hearing of changes held tokens are handed out, not below verdicts_without_feed",
+            )
+            .lasting(self.verdicts_without_feed.min(DAY), DAY),
         ]
     }
 }

@@ -6,6 +6,7 @@ mod between;
 mod brokers;
 mod contract;
 mod feed;
+mod following;
 mod migration;
 mod races;
 mod tables;

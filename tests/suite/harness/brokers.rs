@@ -8,7 +8,9 @@ use std::time::Duration;
 use keyward::broker::api::{ClientView, NewClient, NewResourceServer, NewTenant};
 use keyward::broker::background::Background;
 use keyward::broker::ports::Shelf;
-use keyward::broker::settings::{JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings};
+use keyward::broker::settings::{
+    FeedSettings, JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings,
+};
 use keyward::broker::{Broker, Ports};
 use keyward::domain::audit::{Call, Principal};
 use keyward::domain::client::{Client, ClientState};
@@ -254,6 +256,11 @@ fn settings() -> Settings {
             first_retry: Duration::from_secs(1),
             max_retry: Duration::from_secs(900),
             lease: None,
+        },
+        feed: FeedSettings {
+            interval: Duration::from_millis(250),
+            verdicts_for: Duration::from_secs(5),
+            tokens_for: Duration::from_secs(300),
         },
         audit_retention: Duration::from_secs(400 * 86_400),
     }

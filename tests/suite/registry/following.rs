@@ -1,0 +1,251 @@
+//! Two daemons on one table: what one changes the other feels, and what it says while it cannot hear of changes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use keyward::aws::{Aws, DynamoDb};
+use keyward::broker::ports::{ChangeFeed, Clock, Fault, LoggedChange, Peer as Side, PortError, PortResult};
+use keyward::broker::{Ports, Shared};
+use keyward::proto::revoke_tokens_request::Target;
+use keyward::proto::verify_token_response::Verdict;
+use keyward::proto::{self, RejectionReason};
+use keyward::runtime::clock::ManualClock;
+use tonic::Code;
+
+use super::between::Between;
+use super::tables::TABLE;
+use crate::fake::Fake;
+use crate::harness::flowing::Flowing;
+use crate::harness::on_aws::over_aws;
+use crate::harness::{Daemon, claims, details, mask, start_time};
+use crate::peers::Peer;
+use crate::permission::until;
+
+const ORDERS: &str = "tenants/acme/clients/orders";
+/// The first answer may have to be made, the second is kept, the third is the one that was kept.
+const TIMES: usize = 3;
+const INTERVAL: Duration = Duration::from_millis(250);
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// A feed that can be cut off.
+struct Line {
+    feed: Arc<DynamoDb>,
+    is_cut: AtomicBool,
+    clock: Arc<ManualClock>,
+    /// When it was asked last, and let it be.
+    asked: Mutex<Timestamp>,
+}
+
+impl Line {
+    fn cut(&self, is_cut: bool) {
+        self.is_cut.store(is_cut, Ordering::SeqCst);
+    }
+
+    fn check(&self) -> PortResult<()> {
+        let cut = || PortError::new(Side::Registry, Fault::Unavailable, "reading the feed", "cut off");
+        if self.is_cut.load(Ordering::SeqCst) { Err(cut()) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl ChangeFeed for Line {
+    async fn last_change(&self) -> PortResult<u64> {
+        self.check()?;
+        *self.asked.lock().expect("alone") = self.clock.now();
+        self.feed.last_change().await
+    }
+
+    async fn changes(&self, after: u64, limit: usize) -> PortResult<Vec<LoggedChange>> {
+        self.check()?;
+        self.feed.changes(after, limit).await
+    }
+}
+
+/// Two daemons.
+struct Pair {
+    one: Daemon,
+    other: Daemon,
+    clock: Arc<ManualClock>,
+    line: Arc<Line>,
+    between: Between,
+    _fake: Fake,
+}
+
+impl Pair {
+    async fn start() -> Pair {
+        let (one, other, between) = super::pair(Peer::ministack().await).await;
+        let clock = Arc::new(ManualClock::new(start_time()));
+        let fake = Fake::start(clock.clone()).await;
+        // Waiting under quotas moves the clock.
+        let flowing: Arc<dyn Clock> = Arc::new(Flowing::new((*clock).clone()));
+        let aws = Aws::connect(fake.options(), flowing).await.expect("connected");
+        let (one, other) = (Arc::new(one), Arc::new(other));
+        let (is_cut, asked) = (AtomicBool::new(false), Mutex::new(start_time()));
+        let line = Arc::new(Line { feed: other.clone(), is_cut, asked, clock: clock.clone() });
+        let on = async |registry: Arc<DynamoDb>, feed: Arc<dyn ChangeFeed>| {
+            let through = |ports: Ports| Ports { registry, shared: Some(Shared { feed }), ..over_aws(&aws, ports) };
+            Daemon::start_through(clock.clone(), |config| config.registry.table = Some(TABLE.to_owned()), through).await
+        };
+        let one = on(one.clone(), one).await;
+        let other = on(other, line.clone()).await;
+        one.put_orders_api().await;
+        one.create_tenant("acme").await;
+        one.create_client("acme", "orders").await;
+        Pair { one, other, clock, line, between, _fake: fake }
+    }
+
+    async fn stop(self) {
+        self.one.stop().await;
+        self.other.stop().await;
+        assert_eq!(self.between.complaints(), Vec::<String>::new());
+    }
+
+    /// Returns when the other says this of the token, while time goes on.
+    async fn until_it_says(&self, token: &str, due: Result<(), RejectionReason>) {
+        until(async || {
+            self.clock.advance(INTERVAL);
+            verify(&self.other, token).await == Ok(due)
+        })
+        .await;
+    }
+}
+
+async fn get(daemon: &Daemon) -> Result<String, tonic::Status> {
+    let mut token = Ok(String::new());
+    for _ in 0..TIMES {
+        let request = proto::GetTokenRequest { name: ORDERS.to_owned(), ..Default::default() };
+        token = daemon.tokens().get_token(request).await.map(|token| token.into_inner().access_token);
+    }
+    token
+}
+
+/// Whether the token is good, or why not; fails where the daemon cannot tell.
+async fn verify(daemon: &Daemon, token: &str) -> Result<Result<(), RejectionReason>, (Code, String)> {
+    let mut said = Ok(Ok(()));
+    for _ in 0..TIMES {
+        let request = proto::VerifyTokenRequest { token: token.to_owned(), ..Default::default() };
+        said = match daemon.verification().verify_token(request).await {
+            Ok(answer) => Ok(match answer.into_inner().verdict.expect("a verdict") {
+                Verdict::Verified(_) => Ok(()),
+                Verdict::Rejected(rejected) => Err(rejected.reason()),
+            }),
+            Err(status) => {
+                let details = details(&status);
+                Err((details.code, details.reason))
+            }
+        };
+    }
+    said
+}
+
+async fn suspend(daemon: &Daemon) {
+    let request = proto::SuspendTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
+    daemon.tenants().suspend_tenant(request).await.expect("suspended");
+}
+
+async fn revoke(daemon: &Daemon, target: Target) {
+    let request = proto::RevokeTokensRequest { target: Some(target), ..Default::default() };
+    daemon.clients().revoke_tokens(request).await.expect("revoked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_broker_changes_the_other_feels() {
+    let pair = Pair::start().await;
+    let token = get(&pair.other).await.expect("a token");
+    assert_eq!(verify(&pair.other, &token).await, Ok(Ok(())));
+
+    suspend(&pair.one).await;
+    pair.until_it_says(&token, Err(RejectionReason::TenantSuspended)).await;
+    assert_eq!(get(&pair.other).await.expect_err("suspended").code(), Code::FailedPrecondition);
+    let resume = proto::ResumeTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
+    pair.one.tenants().resume_tenant(resume).await.expect("resumed");
+    pair.until_it_says(&token, Ok(())).await;
+
+    let id = claims(&token)["jti"].as_str().expect("an id").to_owned();
+    revoke(&pair.one, Target::TokenId(id)).await;
+    pair.until_it_says(&token, Err(RejectionReason::Revoked)).await;
+    let next = get(&pair.other).await.expect("a token");
+    assert_ne!(next, token);
+
+    let client =
+        proto::Client { name: ORDERS.to_owned(), scopes: vec!["orders/read".to_owned()], ..Default::default() };
+    let update =
+        proto::UpdateClientRequest { client: Some(client), update_mask: mask(&["scopes"]), ..Default::default() };
+    pair.one.clients().update_client(update).await.expect("updated");
+    until(async || {
+        pair.clock.advance(INTERVAL);
+        claims(&get(&pair.other).await.expect("a token"))["scope"] == "orders/read"
+    })
+    .await;
+
+    let delete = proto::DeleteClientRequest { name: ORDERS.to_owned(), ..Default::default() };
+    pair.one.clients().delete_client(delete).await.expect("deleted");
+    pair.until_it_says(&next, Err(RejectionReason::ClientDeleted)).await;
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hears_nothing_says_so_after_the_time_it_states() {
+    let pair = Pair::start().await;
+    let token = get(&pair.other).await.expect("a token");
+    // Whoever looks a second time has taken the first to heart.
+    for _ in 0..2 {
+        pair.clock.advance(INTERVAL);
+        until(async || *pair.line.asked.lock().expect("alone") == pair.clock.now()).await;
+    }
+    pair.line.cut(true);
+
+    pair.clock.advance(Duration::from_secs(5) - INTERVAL);
+    assert_eq!(verify(&pair.other, &token).await, Ok(Ok(())));
+    pair.clock.advance(INTERVAL + MILLISECOND);
+    let unavailable = (Code::Unavailable, "REGISTRY_UNAVAILABLE".to_owned());
+    assert_eq!(verify(&pair.other, &token).await, Err(unavailable.clone()));
+    assert_eq!(verify(&pair.other, "a.b.c").await, Ok(Err(RejectionReason::Malformed)), "that it can tell");
+    assert_eq!(get(&pair.other).await.expect("held"), token);
+    assert_eq!(verify(&pair.one, &token).await, Ok(Ok(())), "the other broker hears");
+
+    pair.clock.advance(Duration::from_secs(295));
+    assert_eq!(get(&pair.other).await.map_err(|status| status.code()), Err(Code::Unavailable));
+
+    pair.line.cut(false);
+    pair.until_it_says(&token, Ok(())).await;
+    assert_eq!(get(&pair.other).await.expect("held"), token);
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_missed_changes_forgets_everything() {
+    let pair = Pair::start().await;
+    let token = get(&pair.other).await.expect("a token");
+    let id = claims(&token)["jti"].as_str().expect("an id").to_owned();
+    pair.until_it_says(&token, Ok(())).await;
+    for miss in [Some(Target::TokenId(id)), None] {
+        pair.line.cut(true);
+        let due = match miss {
+            Some(target) => {
+                revoke(&pair.one, target).await;
+                RejectionReason::Revoked
+            }
+            // Which is looked at before.
+            None => {
+                suspend(&pair.one).await;
+                RejectionReason::TenantSuspended
+            }
+        };
+        assert_eq!(verify(&pair.other, &token).await.map(|said| said == Err(due)), Ok(false));
+        // As DynamoDB does when their time is over.
+        let text = |value: String| AttributeValue::S(value);
+        let last = pair.line.feed.last_change().await.expect("read");
+        for number in 1..=last {
+            let line = pair.between.sdk().delete_item().table_name(TABLE).key("pk", text("change".to_owned()));
+            line.key("sk", text(format!("{number:020}"))).send().await.expect("deleted");
+        }
+        pair.line.cut(false);
+        pair.until_it_says(&token, Err(due)).await;
+    }
+    pair.stop().await;
+}
