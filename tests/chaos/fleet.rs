@@ -7,12 +7,10 @@ use std::time::{Duration, Instant};
 use keyward::broker::ports::{Registry as _, Shelf};
 use keyward::proto::tenant_service_client::TenantServiceClient;
 use keyward::proto::{self, Isolation};
-use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::fake::{REGION, signing};
 use crate::harness::{create_client, create_tenant, put_orders_api};
-use crate::peers::Sdk;
+use crate::holder::Holder;
 use crate::tables::TABLE;
 use crate::world::{World, command};
 
@@ -77,19 +75,12 @@ pub async fn settle(world: &World) {
 pub async fn check(world: &World, names: &[String]) {
     let app_clients = world.fake.inventory().app_clients;
     assert_eq!(app_clients.len(), names.len(), "app clients");
-    let sdk = Sdk::new(&world.fake.endpoint(), REGION, signing::ACCESS_KEY_ID, signing::SECRET_ACCESS_KEY);
-    let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
     for name in names {
-        let secret = sdk.secrets.get_secret_value().secret_id(format!("keyward/{name}")).version_stage("AWSCURRENT");
-        let secret = secret.send().await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
-        let document: Value = serde_json::from_str(secret.secret_string().expect("text")).expect("JSON");
-        let (id, value) = (text(&document, "client_id"), text(&document, "client_secret"));
-        let app_client = app_clients.iter().find(|client| client.id == id).unwrap_or_else(|| panic!("{name}: no {id}"));
-        assert_eq!(app_client.secrets, [value], "{name} has one secret, the current one");
-        let ask = http.post(format!("{}/oauth2/token", world.fake.endpoint())).basic_auth(id, Some(value));
-        let ask = ask.header("content-type", "application/x-www-form-urlencoded").body("grant_type=client_credentials");
-        let answer = ask.send().await.expect("an answer");
-        assert!(answer.status().is_success(), "{name} gets no token: {answer:?}");
+        let holder = Holder::of(&world.fake, name).await;
+        let app_client = app_clients.iter().find(|client| client.id == holder.id);
+        let secrets = &app_client.unwrap_or_else(|| panic!("{name} has no app client")).secrets;
+        assert_eq!(*secrets, [holder.secret.as_str()], "{name} has one secret, the current one");
+        holder.fetch().await.unwrap_or_else(|error| panic!("{name} gets no token: {error}"));
     }
     for id in tenants(names.len()) {
         let request = proto::ReconcileTenantRequest { name: format!("tenants/{id}"), ..Default::default() };
@@ -99,8 +90,4 @@ pub async fn check(world: &World, names: &[String]) {
     let mut verify = command(&["audit", "verify"], &world.sites[0].config);
     let ran = tokio::task::spawn_blocking(move || verify.output().expect("keyward runs")).await.expect("ran");
     assert!(ran.status.success(), "{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-}
-
-fn text<'v>(document: &'v Value, member: &str) -> &'v str {
-    document[member].as_str().unwrap_or_else(|| panic!("no {member} in {document}"))
 }

@@ -5,12 +5,15 @@
 //! reached through a line that can be cut. Callers see the brokers as through a load balancer, and write down what becomes
 //! of every call.
 
+mod away;
 mod dice;
 mod door;
 mod fleet;
+mod holder;
 mod judge;
 mod line;
 mod load;
+mod revocations;
 mod script;
 mod world;
 
@@ -22,9 +25,11 @@ mod fake;
 mod harness {
     mod binary;
     mod calls;
+    mod errors;
 
     pub use binary::Binary;
-    pub use calls::{SCOPES, connect, create_client, create_tenant, folder, put_orders_api};
+    pub use calls::{SCOPES, connect, create_client, create_tenant, folder, put_orders_api, token, verify};
+    pub use errors::{ErrorDetails, details};
 }
 #[path = "../suite/peers"]
 #[allow(dead_code, reason = "the other test program uses the rest")]
@@ -44,7 +49,7 @@ mod tables;
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
 
 use crate::fake::Outcome;
@@ -61,11 +66,14 @@ const FETCHERS: usize = BROKERS;
 const JOURNALS_AT_A_TIME: usize = 8;
 
 /// One test at a time.
-static TURN: Mutex<()> = Mutex::const_new(());
+async fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    TURN.lock().await
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_is_served_and_rotated_while_brokers_are_killed_stopped_and_cut_off() {
-    let _turn = TURN.lock().await;
+    let _turn = turn().await;
     let (seed, clients) = (dice::seed(), number("KEYWARD_CHAOS_CLIENTS", CLIENTS));
     println!("KEYWARD_CHAOS_SEED={seed}, {clients} clients");
     let begun = Instant::now();

@@ -240,9 +240,9 @@ fn configure(folder: &Path, name: &str, [table, aws, door]: [SocketAddr; 3], mor
     let text = format!(
         "listen = '127.0.0.1:0'\ncallers.trust_loopback = true\nbackend = 'aws'\ndata_dir = {:?}\n\
          registry.table = '{TABLE}'\nlimits.calls_per_second = 10000\nlimits.calls_burst = 10000\n\
-         tokens.fetch_timeout = '{fetch}ms'\n\
+         tokens.fetch_timeout = '{fetch}ms'\n{more}\n\
          [journal]\nlease = '{lease}ms'\nclock_difference = '{difference}ms'\npoll_interval = '1s'\n\
-         first_retry = '200ms'\nmax_retry = '2s'\n{more}\n\
+         first_retry = '200ms'\nmax_retry = '2s'\n\
          [aws]\nregion = '{REGION}'\nconnect_timeout = '1s'\ncall_timeout = '{call}ms'\n\
          [aws.endpoints]\ncognito = 'http://{aws}'\nsecrets_manager = 'http://{aws}'\ndynamodb = 'http://{table}'\n\
          token = 'http://{door}/oauth2/token'\njwks = 'http://{door}/{{user_pool}}/.well-known/jwks.json'\n\
