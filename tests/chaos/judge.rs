@@ -43,7 +43,7 @@ pub fn judge(records: &[Record]) {
             let troubles = record.site.troubles(record.begin, record.end, GRACE);
             let took = (record.end - record.begin).as_secs_f64();
             wrong.push(format!(
-                "{:?} at {} ({troubles:?}, {took:.3} s): {:?}",
+                "{:?} at {} ({troubles:?}, {took:.3} s): {}",
                 record.method, record.site.name, record.outcome
             ));
         }

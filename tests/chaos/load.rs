@@ -2,6 +2,7 @@
 //! of it is written down.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -48,7 +49,6 @@ pub struct Record {
     pub outcome: Outcome,
 }
 
-#[derive(Debug)]
 pub enum Outcome {
     Done,
     /// The broker has said why not.
@@ -64,6 +64,21 @@ pub enum Outcome {
     Unanswered,
     /// An answer that must not be.
     Wrong(String),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Done => f.write_str("done"),
+            Outcome::Told { code, reason, retry, message } => {
+                let wait = if *retry { "to be asked again" } else { "for good" };
+                write!(f, "{code:?} {reason}, {wait}: {message}")
+            }
+            Outcome::Lost(why) => write!(f, "the connection's end: {why}"),
+            Outcome::Unanswered => f.write_str("unanswered"),
+            Outcome::Wrong(answer) => write!(f, "wrong: {answer}"),
+        }
+    }
 }
 
 /// Clients under load, their tokens, and what became of the calls.

@@ -84,15 +84,11 @@ async fn a_fleet_is_served_and_rotated_while_brokers_are_killed_stopped_and_cut_
     world.fake.forget_calls();
 
     let load = Load::new(&world.sites, names.clone(), seed);
-    let (mut tasks, mut rotations) = (JoinSet::new(), JoinSet::new());
+    let mut tasks = JoinSet::new();
     load.balance(&mut tasks);
     load.begin(CALLS_PER_SECOND, &mut tasks);
-    script::rotate_all(&load, &mut rotations);
-    script::play(&world.sites, &load.dice).await;
-    println!("all mended after {:.1} s", begun.elapsed().as_secs_f64());
-    while let Some(ended) = rotations.join_next().await {
-        ended.expect("every client was rotated");
-    }
+    let rounds = script::play(&load).await;
+    println!("all mended and rotated after {rounds} rounds, {:.1} s", begun.elapsed().as_secs_f64());
     load.end();
     while let Some(ended) = tasks.join_next().await {
         ended.expect("the load ends");
@@ -111,10 +107,10 @@ async fn a_fleet_is_served_and_rotated_while_brokers_are_killed_stopped_and_cut_
         world.fake.calls().iter().filter(|call| call.action == "oauth2:Token" && call.outcome == Outcome::Done).count();
     let most = load.tokens_seen().into_iter().max().unwrap_or_default();
     println!("{fetched} fetches; a client was given at most {most} tokens of one scope set");
-    let fetchers = FETCHERS + script::RESTARTS;
+    let fetchers = FETCHERS + rounds * script::RESTARTS;
     assert!(most <= fetchers, "{most} tokens of one client and scope set in one lifetime");
     // Each rotation proves its secret with a fetch, again where its lease has lapsed.
-    let proofs = clients + JOURNALS_AT_A_TIME * script::LAPSES;
+    let proofs = clients + JOURNALS_AT_A_TIME * rounds * script::LAPSES;
     assert!(fetched <= clients * SCOPE_SETS.len() * fetchers + proofs, "{fetched} tokens were fetched");
     fleet::check(&world, &names).await;
     println!("checked after {:.1} s", begun.elapsed().as_secs_f64());

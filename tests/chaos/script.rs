@@ -25,33 +25,44 @@ enum Act {
     CutAws(Cut),
 }
 
-/// How often a broker is started again.
+/// How often a broker is started again in a round.
 pub const RESTARTS: usize = BROKERS;
-/// How often a broker loses its leases: whenever it is killed, stopped or cut off.
-pub const LAPSES: usize = BROKERS + 5;
-/// Over which the rotations are spread: as long as the acts take together.
-const ROTATING: Duration = Duration::from_secs(45);
+/// How often a broker loses its leases in a round: whenever it is killed, stopped or cut off.
+pub const LAPSES: usize = RESTARTS + 5;
+/// More rounds than that are never needed, or rotations do not come to an end.
+const MAX_ROUNDS: usize = 12;
+/// What the emulator carries beside the load: with 11 a second it answers after seconds.
+const ROTATIONS_PER_SECOND: u32 = 3;
 
-/// Rotates every client, one after the other while the acts are played.
-pub fn rotate_all(load: &Arc<Load>, rotations: &mut JoinSet<()>) {
-    let load = load.clone();
-    rotations.spawn(async move {
-        let mut pace = tokio::time::interval(ROTATING / u32::try_from(load.clients.len()).expect("not so many"));
-        let mut under_way = JoinSet::new();
-        for client in 0..load.clients.len() {
-            pace.tick().await;
-            let load = load.clone();
-            under_way.spawn(async move { load.rotate(client).await });
-        }
-        while let Some(ended) = under_way.join_next().await {
-            ended.expect("it was rotated");
-        }
-    });
+/// Plays rounds while every client is rotated, one after the other: at least one. Answers with how many it took.
+pub async fn play(load: &Arc<Load>) -> usize {
+    let rotating = tokio::spawn(rotate_all(load.clone()));
+    let mut rounds = 0;
+    while rounds == 0 || !rotating.is_finished() {
+        rounds += 1;
+        assert!(rounds <= MAX_ROUNDS, "rotations do not come to an end");
+        play_round(&load.sites, &load.dice).await;
+    }
+    rotating.await.expect("every client was rotated");
+    rounds
+}
+
+async fn rotate_all(load: Arc<Load>) {
+    let mut pace = tokio::time::interval(Duration::from_secs(1) / ROTATIONS_PER_SECOND);
+    let mut under_way = JoinSet::new();
+    for client in 0..load.clients.len() {
+        pace.tick().await;
+        let load = load.clone();
+        under_way.spawn(async move { load.rotate(client).await });
+    }
+    while let Some(ended) = under_way.join_next().await {
+        ended.expect("it was rotated");
+    }
 }
 
 /// Every broker is killed once; one is stopped for longer than a lease; one is cut off from DynamoDB and one from AWS, each
 /// in both ways.
-pub async fn play(sites: &[Arc<Site>], dice: &Dice) {
+async fn play_round(sites: &[Arc<Site>], dice: &Dice) {
     let pick = || sites[dice.roll(sites.len())].clone();
     let mut acts: Vec<(Act, Arc<Site>)> = sites.iter().map(|site| (Act::Kill, site.clone())).collect();
     acts.push((Act::Stop, pick()));
@@ -88,7 +99,7 @@ pub async fn play(sites: &[Arc<Site>], dice: &Dice) {
 }
 
 /// What happens takes its time; nothing is waited for.
-pub async fn pass(time: Duration) {
+async fn pass(time: Duration) {
     let start = tokio::time::Instant::now() + time;
     tokio::time::interval_at(start, time).tick().await;
 }

@@ -126,13 +126,24 @@ impl World {
 impl Site {
     /// Returns once it answers.
     pub async fn start(&self) {
-        let mut command = command(&["serve"], &self.config);
-        let binary = tokio::task::spawn_blocking(move || Binary::start(&mut command)).await.expect("started");
+        let binary = self.serve().await;
         self.door.register(binary.id(), self.aws.state());
         *lock(&self.channel) = Some(connect(&binary.address).await);
         *lock(&self.process) = Some(binary);
         self.over(Kind::Killed);
         self.is_healthy.store(true, Ordering::SeqCst);
+    }
+
+    /// A start that fails since the emulator is busy is repeated, as whoever looks after a process does.
+    async fn serve(&self) -> Binary {
+        let start = || {
+            let mut command = command(&["serve"], &self.config);
+            tokio::task::spawn_blocking(move || Binary::start(&mut command))
+        };
+        match start().await {
+            Ok(binary) => binary,
+            Err(_) => start().await.expect("started"),
+        }
     }
 
     pub fn channel(&self) -> Channel {
