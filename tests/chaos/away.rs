@@ -113,13 +113,21 @@ async fn until_refused(away: Instant, ask: impl AsyncFn() -> Result<(), Status>)
 /// Whatever would have to be written down: how long the refusals took.
 async fn refused_at_once(site: &Site, client: &str) -> Duration {
     let begun = Instant::now();
-    let request = proto::RotateClientSecretRequest { name: client.to_owned(), ..Default::default() };
-    told(ClientServiceClient::new(site.channel()).rotate_client_secret(request).await.expect_err("no rotation"));
+    let rotation = proto::RotateClientSecretRequest { name: client.to_owned(), ..Default::default() };
     let target = Some(Target::Client(client.to_owned()));
-    let request = proto::RevokeTokensRequest { target, ..Default::default() };
-    told(ClientServiceClient::new(site.channel()).revoke_tokens(request).await.expect_err("no revocation"));
-    let request = proto::SuspendTenantRequest { name: "tenants/tenant-00".to_owned(), ..Default::default() };
-    told(TenantServiceClient::new(site.channel()).suspend_tenant(request).await.expect_err("no suspension"));
+    let revocation = proto::RevokeTokensRequest { target, ..Default::default() };
+    let suspension = proto::SuspendTenantRequest { name: "tenants/tenant-00".to_owned(), ..Default::default() };
+    let mut clients = ClientServiceClient::new(site.channel());
+    let mut others = clients.clone();
+    let mut tenants = TenantServiceClient::new(site.channel());
+    let (rotated, revoked, suspended) = tokio::join!(
+        clients.rotate_client_secret(rotation),
+        others.revoke_tokens(revocation),
+        tenants.suspend_tenant(suspension)
+    );
+    told(rotated.expect_err("no rotation"));
+    told(revoked.expect_err("no revocation"));
+    told(suspended.expect_err("no suspension"));
     begun.elapsed()
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tonic::Code;
 
 use crate::load::{Method, Outcome, Record};
-use crate::world::Kind;
+use crate::world::{CALL_TIMEOUT, Kind};
 
 /// How long a trouble is felt after it is over: what waits then is given up, and failures are remembered for a while
 /// (`tokens.retry_after_failure`).
-const GRACE: Duration = Duration::from_secs(4);
+const GRACE: Duration = CALL_TIMEOUT.saturating_add(Duration::from_secs(2));
 
 /// What a broker may answer when this was done to it.
 fn reasons(kind: Kind) -> &'static [&'static str] {

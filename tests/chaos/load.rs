@@ -29,7 +29,7 @@ use crate::world::{Site, lock};
 const HEALTH_INTERVAL: Duration = Duration::from_millis(100);
 const HEALTH_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a caller waits for an answer. Longer than the longest wait of a broker's own.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(40);
 /// The scope sets that tokens are asked for with.
 pub const SCOPE_SETS: [&[&str]; 2] = [&SCOPES, &[SCOPES[0]]];
 

@@ -57,7 +57,7 @@ use crate::load::{Load, SCOPE_SETS};
 use crate::world::{BROKERS, World};
 
 /// Clients that are rotated while brokers come and go. The full number is 500: `KEYWARD_CHAOS_CLIENTS=500`.
-const CLIENTS: usize = 120;
+const CLIENTS: usize = 100;
 /// Tokens and verdicts that are asked for each second.
 const CALLS_PER_SECOND: u32 = 100;
 /// How often a token of a client and scope set is fetched in its lifetime, where no broker is ever started again.

@@ -23,8 +23,11 @@ pub const BROKERS: usize = 3;
 /// Of leases, the shortest that a machine with other work to do keeps: a broker that gets no processor for so long loses it.
 pub const LEASE: Duration = Duration::from_secs(3);
 pub const CLOCK_DIFFERENCE: Duration = Duration::from_millis(500);
-/// What a call to a service may take. Beyond what a line that is cut in silence costs whoever waits.
-const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// What a call to a service may take. That is what a line that is cut in silence costs whoever waits, and what the
+/// emulator takes at the worst on a machine that has much else to do.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(6);
+/// How often a broker's start is tried.
+const STARTS: usize = 5;
 
 /// The fake of Cognito and Secrets Manager, an emulator of DynamoDB, and the brokers. Gone when dropped.
 pub struct World {
@@ -136,14 +139,13 @@ impl Site {
 
     /// A start that fails since the emulator is busy is repeated, as whoever looks after a process does.
     async fn serve(&self) -> Binary {
-        let start = || {
+        for _ in 0..STARTS {
             let mut command = command(&["serve"], &self.config);
-            tokio::task::spawn_blocking(move || Binary::start(&mut command))
-        };
-        match start().await {
-            Ok(binary) => binary,
-            Err(_) => start().await.expect("started"),
+            if let Ok(binary) = tokio::task::spawn_blocking(move || Binary::start(&mut command)).await {
+                return binary;
+            }
         }
+        panic!("{} does not start", self.name);
     }
 
     pub fn channel(&self) -> Channel {
@@ -254,7 +256,7 @@ fn configure(folder: &Path, name: &str, [table, aws, door]: [SocketAddr; 3], mor
          tokens.fetch_timeout = '{fetch}ms'\n{more}\n\
          [journal]\nlease = '{lease}ms'\nclock_difference = '{difference}ms'\npoll_interval = '1s'\n\
          first_retry = '200ms'\nmax_retry = '2s'\n\
-         [aws]\nregion = '{REGION}'\nconnect_timeout = '1s'\ncall_timeout = '{call}ms'\n\
+         [aws]\nregion = '{REGION}'\nconnect_timeout = '3s'\ncall_timeout = '{call}ms'\n\
          [aws.endpoints]\ncognito = 'http://{aws}'\nsecrets_manager = 'http://{aws}'\ndynamodb = 'http://{table}'\n\
          token = 'http://{door}/oauth2/token'\njwks = 'http://{door}/{{user_pool}}/.well-known/jwks.json'\n\
          [aws.quotas]\n{quotas}",
