@@ -200,6 +200,10 @@ impl Config {
                        which one broker has";
             return Some(("registry.table".to_owned(), why.to_owned()));
         }
+        if self.registry.table.is_none() && self.registry.token_key_file.is_some() {
+            let why = "must not be set without registry.table, through which brokers share tokens";
+            return Some(("registry.token_key_file".to_owned(), why.to_owned()));
+        }
         settings(self).iter().find_map(|setting: &Setting| Some((setting.key.to_owned(), setting.problem()?)))
     }
 }

@@ -10,6 +10,7 @@ mod calling;
 mod live;
 mod migrating;
 mod serving;
+mod sharing;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -58,6 +59,8 @@ pub enum StartError {
     Locked(PathBuf),
     #[error("the master key: {0}")]
     MasterKey(#[from] MasterKeyError),
+    #[error("registry.token_key_file: {0}")]
+    TokenKey(MasterKeyError),
     #[error(transparent)]
     Storage(#[from] OpenError),
     #[error(transparent)]

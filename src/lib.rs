@@ -16,4 +16,5 @@ pub mod net;
 pub mod permission;
 pub mod proto;
 pub mod runtime;
+pub mod sealing;
 pub mod tour;

@@ -126,7 +126,9 @@ pub(super) fn fault_of(operation: &Operation, code: &str, status: u16) -> Fault 
         "LimitExceededException" => Fault::LimitExceeded,
         "ResourceNotFoundException" => Fault::NotFound,
         // Something of that name or version is there; or somebody else changes the same thing right now.
-        "ResourceExistsException" | "ConcurrentModificationException" => Fault::Conflict,
+        "ResourceExistsException" | "ConcurrentModificationException" | "ConditionalCheckFailedException" => {
+            Fault::Conflict
+        }
         // What was asked breaks a rule, now and the next time.
         "InvalidParameterException"
         | "InvalidRequestException"

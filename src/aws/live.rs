@@ -169,7 +169,7 @@ where
     Judged::answered(match (code, fault_of(&operation, code, status)) {
         (_, Fault::NotFound | Fault::InvalidClient) => Finding::fine(subject, ""),
         // Its conditions did not hold, so it was let in to look.
-        ("TransactionCanceledException", _) => Finding::fine(subject, ""),
+        ("TransactionCanceledException" | "ConditionalCheckFailedException", _) => Finding::fine(subject, ""),
         ("AccessDeniedException" | "AccessDenied" | "NotAuthorizedException" | "ForbiddenException", _) => {
             Finding::missing(subject, format!("{said}; the role's policy must allow {action}"))
         }

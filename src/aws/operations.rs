@@ -122,6 +122,8 @@ operations! {
         ["dynamodb:GetItem"], "reads a record, and the head of the log";
     "Query" dynamodb::query::QueryError, Registry, PLAIN,
         ["dynamodb:Query"], "lists records, what is due, events, and the change feed";
+    "PutItem" dynamodb::put_item::PutItemError, Registry, PLAIN,
+        ["dynamodb:PutItem"], "shares a sealed token with other brokers, and takes the lease on fetching one";
     "TransactWriteItems" dynamodb::transact_write_items::TransactWriteItemsError, Registry, PLAIN,
         ["dynamodb:ConditionCheckItem", "dynamodb:PutItem", "dynamodb:DeleteItem"],
         "changes records and appends events, all or nothing; IAM knows it by its parts";

@@ -149,15 +149,15 @@ impl<'a> Prober<'a> {
         let query = client.query().table_name(table).index_name(dynamodb::DUE_INDEX).limit(1);
         let query = query.key_condition_expression("due_shelf = :shelf");
         self.attempt(query.expression_attribute_values(":shelf", dynamodb::text(&self.nothing)).send()).await;
+        let put = client.put_item().table_name(table).set_item(Some(dynamodb::nothing(&self.nothing)));
+        self.attempt(put.condition_expression(dynamodb::is_there()).send()).await;
         // Every part of it fails, since what it is about is not there; whether each is allowed is asked first.
         let parts = dynamodb::impossible(table, &self.nothing);
         let subject = subject(&TransactWriteItemsError::OPERATION, &self.region.name);
         self.attempt(client.transact_write_items().set_transact_items(Some(parts)).send()).await;
         let finding = self.findings.iter().rfind(|finding| finding.subject == subject).cloned();
-        for action in ["dynamodb:PutItem", "dynamodb:DeleteItem"] {
-            let subject = format!("{action} in {}", self.region.name);
-            self.findings.extend(finding.clone().map(|finding| Finding { subject, ..finding }));
-        }
+        let subject = format!("dynamodb:DeleteItem in {}", self.region.name);
+        self.findings.extend(finding.map(|finding| Finding { subject, ..finding }));
     }
 
     async fn get_client_token(&mut self) {

@@ -12,6 +12,8 @@
 //! may have a token at all is asked before a token is given, and asked again after a wait for one. What is held belongs
 //! to a [`Stamp`]: other scopes, or tokens that were revoked, make another stamp and an empty shelf. An app client that is
 //! replaced does not: its tokens stay good, and what is fetched next is the new one's.
+//!
+//! Where brokers share their tokens, a fetch looks first at what the others have: [`sharing`](super::sharing).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +27,7 @@ use super::flights::{Flight, Flights};
 use super::held::{Held, Stamp};
 use super::ports::{Fault, PortError, SecretDocument, Wanted};
 use super::records::{IssuerPool, Versioned};
+use super::sharing::Unshared;
 use super::shelves::client_key;
 use super::world::World;
 use crate::domain::client::Client;
@@ -40,7 +43,8 @@ pub struct Tokens {
     pub(super) world: Arc<World>,
     held: moka::sync::Cache<ClientName, Arc<Held>>,
     fetching: FairPlaces,
-    background: Background,
+    pub(super) unshared: Unshared,
+    pub(super) background: Background,
 }
 
 /// How often a caller's wait for a fetch may be overtaken by a change of what it may have.
@@ -59,6 +63,7 @@ impl Tokens {
         Tokens {
             held: moka::sync::Cache::new(settings.max_cached),
             fetching: FairPlaces::new(settings.max_concurrent_fetches),
+            unshared: Unshared::default(),
             world,
             background,
         }
@@ -179,7 +184,7 @@ impl Tokens {
             held.make_room(&scopes, now, self.world.settings.tokens.max_scope_sets_per_client)?;
         }
         let (this, shelf, client) = (self.clone(), held.clone(), admission.client.clone());
-        let not_before = admission.stamp.not_before;
+        let stamp = admission.stamp.clone();
         Ok(held.flights.join(scopes.clone(), move || async move {
             // Another flight may have landed since it was looked what is held.
             let now = this.world.now();
@@ -188,13 +193,22 @@ impl Tokens {
             if let Some(token) = landed.filter(|token| token.remaining(now) >= min_remaining) {
                 return Ok(token);
             }
-            let result = this.fetch_once(&client, &scopes, not_before).await;
-            shelf.keep(&scopes, &result, this.world.now() + this.world.settings.tokens.retry_after_failure);
-            result
+            let fetched = this.fetch_for_all(&client, &stamp, &scopes, min_remaining).await;
+            let retry_time = this.world.now() + this.world.settings.tokens.retry_after_failure;
+            let held_until = shelf.slot(&scopes).token.map(|token| token.expire_time);
+            let Some(spare) = fetched.spare.filter(|spare| Some(spare.expire_time) > held_until) else {
+                shelf.keep(&scopes, &fetched.result, retry_time);
+                return fetched.result;
+            };
+            // A failure leaves it as it is.
+            shelf.keep(&scopes, &Ok(spare.clone()), retry_time);
+            shelf.keep(&scopes, &fetched.result, retry_time);
+            Ok(spare)
         }))
     }
 
-    async fn fetch_once(
+    /// Fetches, whatever other brokers do. No longer than `fetch_timeout`, and a second after a revocation.
+    pub(super) async fn fetch_once(
         &self,
         client: &Client,
         scopes: &ScopeSet,

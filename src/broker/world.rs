@@ -9,12 +9,13 @@ use zeroize::Zeroizing;
 use super::api::Page;
 use super::basis::Basis;
 use super::following::Following;
-use super::ports::{ChangeFeed, Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};
+use super::ports::{ChangeFeed, Clock, KeySource, Registry, TokenEndpoint, TokenShelf, UserPools, Vault};
 use super::records::{Change, Records, Versioned, settle};
 use super::revoked_tokens::RevokedTokens;
 use super::settings::Settings;
 use super::shelves::{REQUEST_MEMORY, SeenRequest, request_key, tenant_prefix};
 use super::targets::Targets;
+use super::token_key::TokenKey;
 use crate::domain::audit::{Call, Event};
 use crate::domain::client::{Client, Marked};
 use crate::domain::error::{Error, Reason, Result};
@@ -38,6 +39,15 @@ pub struct Ports {
 #[derive(Clone)]
 pub struct Shared {
     pub feed: Arc<dyn ChangeFeed>,
+    /// Where they share tokens too.
+    pub tokens: Option<SharedTokens>,
+}
+
+/// Where tokens are shared, and the key without which they are not read.
+#[derive(Clone)]
+pub struct SharedTokens {
+    pub shelf: Arc<dyn TokenShelf>,
+    pub key: Arc<TokenKey>,
 }
 
 pub struct World {
@@ -46,6 +56,7 @@ pub struct World {
     pub key_source: Arc<dyn KeySource>,
     pub vault: Arc<dyn Vault>,
     pub records: Records,
+    pub shared: Option<Shared>,
     /// Where others change the registry too.
     pub following: Option<(Following, u64)>,
     pub revoked_tokens: RevokedTokens,
@@ -58,12 +69,15 @@ pub struct World {
 
 impl World {
     pub async fn open(ports: Ports, settings: Settings) -> Result<Self> {
-        let following = match ports.shared {
-            Some(shared) => Some(Following::begin(shared.feed, settings.feed.clone(), ports.clock.now()).await?),
+        let following = match &ports.shared {
+            Some(shared) => {
+                Some(Following::begin(shared.feed.clone(), settings.feed.clone(), ports.clock.now()).await?)
+            }
             None => None,
         };
         Ok(World {
             following,
+            shared: ports.shared,
             records: Records::open(ports.registry, settings.verification.max_cached).await?,
             revoked_tokens: RevokedTokens::default(),
             user_pools: ports.user_pools,

@@ -47,7 +47,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     daemon::permissions(&config)?;
     let source = config.master_key_source().map_err(|error| error.in_file(&args.config))?;
     if let Some(MasterKeySource::File(path)) = &source {
-        super::home::check_key_file(path).map_err(|error| error.in_file(&args.config))?;
+        let checked = super::home::check_key_file("embedded.master_key_file", path);
+        checked.map_err(|error| error.in_file(&args.config))?;
+    }
+    if let Some(path) = &config.registry.token_key_file {
+        let checked = super::home::check_key_file("registry.token_key_file", path);
+        checked.map_err(|error| error.in_file(&args.config))?;
     }
     let origin = match source {
         Some(MasterKeySource::File(path)) => format!(" The master key comes from the file {}.", path.display()),

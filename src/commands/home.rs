@@ -33,10 +33,9 @@ pub(super) fn is_open_to_others(folder: &Path) -> bool {
     }
 }
 
-/// Whether the file that is named for the master key is there; what it holds is for the backend to judge.
-pub(super) fn check_key_file(path: &Path) -> Result<(), ConfigError> {
-    let refused =
-        |detail: String| ConfigError::key("embedded.master_key_file", format!("{}: {detail}", path.display()));
+/// Whether the file that `key` of the configuration names for a key is there; what it holds is for a start to judge.
+pub(super) fn check_key_file(key: &str, path: &Path) -> Result<(), ConfigError> {
+    let refused = |detail: String| ConfigError::key(key, format!("{}: {detail}", path.display()));
     let file = std::fs::File::open(path).map_err(|error| refused(error.to_string()))?;
     let metadata = file.metadata().map_err(|error| refused(error.to_string()))?;
     if metadata.is_file() { Ok(()) } else { Err(refused("is not a file".to_owned())) }
@@ -65,8 +64,8 @@ mod tests {
         prepare(&folder).expect("again");
         assert_eq!(std::fs::read_to_string(made.join("master.key")).expect("key"), key);
         assert_eq!(std::fs::read_dir(&made).expect("listed").count(), 1, "nothing else is left");
-        assert!(check_key_file(&made.join("master.key")).is_ok());
-        let error = check_key_file(&made).expect_err("a folder").to_string();
+        assert!(check_key_file("embedded.master_key_file", &made.join("master.key")).is_ok());
+        let error = check_key_file("embedded.master_key_file", &made).expect_err("a folder").to_string();
         assert!(error.starts_with("embedded.master_key_file: "), "{error}");
     }
 }

@@ -101,6 +101,9 @@ pub struct Registry {
     /// A table of DynamoDB in `aws.region`, which several brokers can share. Absent: SQLite in `data_dir`, for one broker.
     /// With the AWS backend alone.
     pub table: Option<String>,
+    /// A file with base64 of 32 bytes, the same for every broker of the table: the key under which they share access tokens
+    /// there. Absent: each broker fetches its own.
+    pub token_key_file: Option<PathBuf>,
     /// How often a broker on a table asks what other brokers have changed: 50 ms to 5 s.
     #[serde(with = "humantime_serde")]
     pub feed_interval: Duration,
@@ -117,6 +120,7 @@ impl Default for Registry {
     fn default() -> Self {
         Registry {
             table: None,
+            token_key_file: None,
             feed_interval: 250 * MILLI,
             verdicts_without_feed: 5 * SECOND,
             tokens_without_feed: 5 * MINUTE,
@@ -127,6 +131,7 @@ impl Default for Registry {
 impl Registry {
     pub(super) fn settings(&self) -> Vec<Setting> {
         let table = self.table.as_ref().map_or(Value::Unset, text);
+        let token_key_file = self.token_key_file.as_ref().map_or(Value::Unset, |path| text(path.display()));
         vec![
             Setting::new(
                 "registry.table",
@@ -152,6 +157,12 @@ impl Registry {
                 "How long without hearing of changes held tokens are handed out, not below verdicts_without_feed",
             )
             .lasting(self.verdicts_without_feed.min(DAY), DAY),
+            Setting::new(
+                "registry.token_key_file",
+                token_key_file,
+                "Holds base64 of 32 bytes: brokers share tokens under it; else each fetches its own",
+            )
+            .of("a file", |path| !path.is_empty()),
         ]
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::StartError;
+use super::{StartError, sharing};
 use crate::aws::{self, Aws};
 use crate::broker::ports::{Clock, Registry};
 use crate::broker::{Ports, Shared};
@@ -35,7 +35,8 @@ pub(super) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports
             let (registry, shared): (Arc<dyn Registry>, _) = match &config.registry.table {
                 Some(table) => {
                     let table = Arc::new(aws.open_registry(table).await?);
-                    (table.clone(), Some(Shared { feed: table }))
+                    let tokens = sharing::tokens(config, table.clone())?;
+                    (table.clone(), Some(Shared { feed: table, tokens }))
                 }
                 None => (embedded::open_registry(&config.data_dir.join("keyward.db")).await?, None),
             };

@@ -4,8 +4,8 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::StartError;
 use super::backend::{aws_options, master_key};
+use super::{StartError, sharing};
 use crate::aws;
 pub use crate::aws::{Finding, Verdict};
 use crate::broker::ports::Clock;
@@ -34,6 +34,10 @@ pub async fn try_out(config: &Config, clock: Arc<dyn Clock>) -> Result<Vec<Findi
                 adopted_pools: config.aws.adopted_pools.clone(),
                 table: config.registry.table.clone(),
             };
+            findings.extend(match sharing::token_key(config) {
+                Ok(key) => key.map(|key| Finding::fine("the key of shared tokens", format!("its id is {}", key.id()))),
+                Err(error) => Some(Finding::missing("the key of shared tokens", error.to_string())),
+            });
             findings.extend(aws::try_out(aws_options(&config.aws), wanted, clock).await?);
         }
     }

@@ -86,6 +86,11 @@ impl Lease {
         self.holder == other.holder && self.fence == other.fence
     }
 
+    /// Whether its holder has left it, and not lost it.
+    pub fn is_given_up(&self) -> bool {
+        self.expire_time == Timestamp::UNIX_EPOCH
+    }
+
     /// As its holder leaves it: anybody may take it at once. Its number stays, for the next to count on from.
     #[must_use]
     pub fn given_up(&self) -> Lease {

@@ -10,7 +10,6 @@
 mod app_clients;
 mod audit_log;
 mod issuer;
-mod master_key;
 mod pools;
 mod random;
 mod registry;
@@ -30,8 +29,8 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+pub use crate::sealing::{MasterKey, MasterKeyError};
 pub use audit_log::{CheckedLog, LogEnd, check_audit_log, log_end};
-pub use master_key::{MasterKey, MasterKeyError};
 
 use crate::broker::ports::{Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};
 use issuer::EmbeddedIssuer;

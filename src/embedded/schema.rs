@@ -8,9 +8,9 @@ use std::cmp::Ordering;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::OpenError;
-use super::master_key::MasterKey;
 use super::random;
 use super::sealing::Sealing;
+use crate::sealing::MasterKey;
 
 /// "KWRD": tells our files from those of other programs.
 const APPLICATION_ID: i32 = 0x4B57_5244;

@@ -15,10 +15,11 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use serde::Serialize;
 
-use super::sealing::{Place, Sealing};
+use super::sealing::Sealing;
 use super::store::{Asking, Failure, Store};
 use crate::broker::ports::{Fault, PortResult};
 use crate::domain::id::UserPoolId;
+use crate::sealing::Place;
 
 /// Pools whose parsed private key is kept in memory.
 const MAX_PARSED_KEYS: u64 = 1_000;

@@ -13,10 +13,10 @@ use jiff::Timestamp;
 use rusqlite::{ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::OpenError;
-use super::master_key::{MasterKey, private, sync_folder};
 use super::schema::{self, Refusal};
 use super::sealing::Sealing;
 use crate::broker::ports::{Fault, Peer, PortError, PortResult};
+use crate::sealing::{MasterKey, private, sync_folder};
 
 /// The name of the file in a data folder.
 const FILE_NAME: &str = "keyward.db";

@@ -19,11 +19,12 @@ use zeroize::Zeroizing;
 
 use super::Distance;
 use super::registry::successor;
-use super::sealing::{Place, Sealing};
+use super::sealing::Sealing;
 use super::store::{Asking, Failure, Store, limit_of, text_of};
 use crate::broker::ports::{Fault, Label, Peer, PortPage, PortResult, SecretDocument, Vault, Wanted};
 use crate::domain::id::{SecretName, VersionId};
 use crate::domain::rotation::Labels;
+use crate::sealing::Place;
 
 /// Versions without a label that a secret keeps.
 const MAX_UNLABELLED: u32 = 10;

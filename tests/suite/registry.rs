@@ -9,6 +9,7 @@ mod feed;
 mod following;
 mod migration;
 mod races;
+mod sharing;
 mod tables;
 
 use std::sync::Arc;

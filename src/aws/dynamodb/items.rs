@@ -7,6 +7,7 @@
 //! | `change` | number, 20 digits | `touched` L of S, a shelf's name, a space and a key; `last_event` N; `token` S; `ttl` N |
 //! | `head` | `head` | `change` N and `event` N, the last numbers; `digest` B of the last event; `chain_start` N |
 //! | `migration` | `migration` | there while records are being brought in, see [`importing`](super::importing) |
+//! | `token#…` | a digest | no record: see [`tokens`](super::tokens) |
 //!
 //! DynamoDB orders sort keys by their UTF-8 bytes; numbers are padded so that theirs is the order of counting, times have a
 //! fixed width. Never rename an attribute. An item that does not read back is [`Unreadable`], not skipped.
@@ -31,7 +32,7 @@ pub const DUE_SHELF: &str = "due_shelf";
 pub const DUE_INDEX: &str = "due";
 pub const VERSION: &str = "version";
 pub const CHANGE: &str = "change";
-/// By this attribute DynamoDB lets lines of the change feed expire.
+/// By this attribute DynamoDB lets lines of the change feed and shared tokens expire.
 pub const TTL: &str = "ttl";
 
 pub const EVENTS: &str = "event";
@@ -202,7 +203,7 @@ pub fn time_at(item: &Item, name: &str) -> Option<Timestamp> {
     text_at(item, name)?.parse().ok()
 }
 
-fn number_at(item: &Item, name: &str) -> Option<u64> {
+pub fn number_at(item: &Item, name: &str) -> Option<u64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
@@ -210,7 +211,7 @@ fn number_of_key(item: &Item) -> Option<u64> {
     text_at(item, SK)?.parse().ok()
 }
 
-fn bytes_at<'a>(item: &'a Item, name: &str) -> Option<&'a [u8]> {
+pub fn bytes_at<'a>(item: &'a Item, name: &str) -> Option<&'a [u8]> {
     item.get(name)?.as_b().ok().map(AsRef::as_ref)
 }
 

@@ -1,4 +1,4 @@
-//! The registry in DynamoDB, which several brokers can share, and the feed of its changes.
+//! The registry in DynamoDB, which several brokers can share, the feed of its changes, and the tokens that they share.
 //!
 //! One table holds everything; [`items`] says how. A change set is one transaction, in which every record carries the
 //! version that it must still have, and the head of the table numbers the change and chains its events. So a commit is
@@ -20,6 +20,7 @@ mod pruning;
 mod reading;
 mod recent;
 mod table;
+mod tokens;
 mod transaction;
 mod writing;
 

@@ -26,7 +26,7 @@ pub fn nothing(name: &str) -> Item {
 
 /// A part of each kind, each on the condition that something is there that is not.
 pub fn impossible(table: &str, name: &str) -> Vec<TransactWriteItem> {
-    let is_there = format!("attribute_exists({PK})");
+    let is_there = is_there();
     let key = |part: &str| nothing(&format!("{name}{part}"));
     let check = ConditionCheck::builder().table_name(table).set_key(Some(key("1"))).condition_expression(&is_there);
     let delete = Delete::builder().table_name(table).set_key(Some(key("2"))).condition_expression(&is_there);
@@ -35,6 +35,11 @@ pub fn impossible(table: &str, name: &str) -> Vec<TransactWriteItem> {
         TransactWriteItem::builder().set_delete(delete.build().ok()).build(),
         written(put(table, key("3")).condition_expression(&is_there)),
     ]
+}
+
+/// That something is there that is not.
+pub fn is_there() -> String {
+    format!("attribute_exists({PK})")
 }
 
 /// What describing a table says of it.

@@ -1,7 +1,7 @@
 //! The table itself: each operation of DynamoDB that is used, made once, in time, and not too many at one time.
 //!
 //! DynamoDB grows with what is asked of it, so there is no quota here; but a broker whose callers ask faster than it is
-//! answered must not pile up calls. Reads wait for one of [`PLACES`] places, no longer than a call may wait for its turn
+//! answered must not pile up calls. Reads, and writes by themselves, wait for one of [`PLACES`] places, no longer than a call may wait for its turn
 //! anywhere, and are Throttled then.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::aws::faults::{Asking, port_error};
 use crate::aws::governor::later;
 use crate::broker::ports::{Clock, Fault, Peer, PortResult};
 
-/// Reads under way at one time.
+/// Calls under way at one time, transactions apart.
 const PLACES: usize = 64;
 
 pub struct Table {
@@ -137,6 +137,15 @@ impl Table {
         Ok((keys, answer.last_evaluated_key))
     }
 
+    /// One item by itself, in place of whatever has its key, if that fits `condition`; [`Fault::Conflict`] if not.
+    pub async fn put(&self, asking: Asking, item: Item, condition: String, values: Item) -> PortResult<()> {
+        let _place = self.place(asking).await?;
+        let request = self.client.put_item().table_name(&self.name).set_item(Some(item));
+        let values = Some(values).filter(|values| !values.is_empty());
+        let request = request.condition_expression(condition).set_expression_attribute_values(values);
+        self.calls.make(asking, &self.region, None, request.send()).await.map(drop)
+    }
+
     /// All of the items or none. The same `token` within ten minutes is the same transaction, which happens once.
     pub async fn transact(&self, asking: Asking, items: Vec<TransactWriteItem>, token: &str) -> PortResult<Sent> {
         let request = self.client.transact_write_items().client_request_token(token).set_transact_items(Some(items));
@@ -153,10 +162,10 @@ impl Table {
         self.calls.weigh(asking, region, request.send(), weigh).await
     }
 
-    /// Waits for a place among the reads under way.
+    /// Waits for a place among the calls under way.
     async fn place(&self, asking: Asking) -> PortResult<SemaphorePermit<'_>> {
         let deadline = later(self.clock.now(), self.patience);
-        let full = || asking.error(Fault::Throttled, format_args!("{PLACES} reads of {} are under way", self.name));
+        let full = || asking.error(Fault::Throttled, format_args!("{PLACES} calls of {} are under way", self.name));
         tokio::select! {
             biased;
             place = self.places.acquire() => place.map_err(|_| full()),

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use keyward::aws::OPERATIONS;
 use keyward::proto::Isolation;
 use keyward::runtime::clock::SystemClock;
+use keyward::sealing::MasterKey;
 
 use super::between::{Between, Fate};
 use super::tables::{self, Layout, TABLE};
 use crate::fake::{Fake, REGION, signing};
-use crate::harness::{Binary, create_tenant, folder, last_event, put_orders_api};
+use crate::harness::{Binary, create_client, create_tenant, folder, last_event, put_orders_api, token};
 use crate::peers::Peer;
 
 fn configure(folder: &Path, name: &str, fake: &Fake, between: &Between) -> PathBuf {
@@ -87,6 +88,54 @@ async fn a_broker_goes_on_where_another_has_stopped_on_another_machine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn brokers_with_one_key_have_one_token_and_a_start_of_all_fetches_no_other() {
+    let (_folder, path) = folder();
+    let fake = Fake::start(Arc::new(SystemClock)).await;
+    let between = Between::before(Peer::ministack().await).await;
+    tables::make(&between.sdk(), TABLE, Layout::default()).await;
+    let key = path.join("token.key");
+    let configs = ["one", "other"].map(|name| {
+        let config = configure(&path, name, &fake, &between);
+        let text = std::fs::read_to_string(&config).expect("written");
+        let with_key =
+            format!("registry.table = {TABLE:?}\nregistry.token_key_file = {key:?}\nlog.filter = \"trace\"\n");
+        std::fs::write(&config, text.replace(&format!("registry.table = {TABLE:?}\n"), &with_key)).expect("written");
+        config
+    });
+    std::fs::write(&key, "hunter2").expect("written");
+    let (code, said) = run(command(&["serve"], &configs[0])).await;
+    assert!(code == 1 && said.contains("registry.token_key_file: key file") && !said.contains("hunter2"), "{said}");
+    std::fs::remove_file(&key).expect("removed");
+    MasterKey::generate_file(&key).expect("a key");
+
+    let (code, said) = run(command(&["check", "--live"], &configs[0])).await;
+    assert!(code == 0 && said.contains("ok         the key of shared tokens: its id is "), "{code}: {said}");
+
+    let brokers = [start(&configs[0]).await, start(&configs[1]).await];
+    let channel = brokers[0].channel().await;
+    put_orders_api(&channel).await;
+    create_tenant(&channel, "acme", Isolation::AppClient).await;
+    let client = create_client(&channel, "acme", "checkout").await;
+    let first = token(&channel, &client.name).await.expect("a token");
+    let other = token(&brokers[1].channel().await, &client.name).await.expect("a token");
+    assert_eq!(other, first);
+    for broker in brokers {
+        broker.signal("TERM");
+        assert!(tokio::task::spawn_blocking(|| broker.wait().0.success()).await.expect("ended"));
+    }
+    for config in &configs {
+        let broker = start(config).await;
+        assert_eq!(token(&broker.channel().await, &client.name).await.expect("a token"), first);
+        let log = broker.kill();
+        assert!(log.contains("tokens are shared with the other brokers"), "{log}");
+        for part in first.access_token.split('.') {
+            assert!(!log.contains(part), "a part of the token is in the log");
+        }
+    }
+    assert_eq!(between.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_broker_needs_of_its_table_is_tried_and_nothing_is_changed() {
     let (_folder, path) = folder();
     let fake = Fake::start(Arc::new(SystemClock)).await;
@@ -109,7 +158,9 @@ async fn what_a_broker_needs_of_its_table_is_tried_and_nothing_is_changed() {
     let all = between.sdk().scan().table_name(TABLE).send().await.expect("read");
     assert_eq!(all.count(), 0);
 
-    between.order("TransactWriteItems", &[Fate::Refused("AccessDeniedException")]);
+    for operation in ["TransactWriteItems", "PutItem"] {
+        between.order(operation, &[Fate::Refused("AccessDeniedException")]);
+    }
     let (code, said) = check().await;
     for action in ["ConditionCheckItem", "PutItem", "DeleteItem"] {
         let due = format!("missing    dynamodb:{action} in {REGION}: AccessDeniedException");
@@ -126,6 +177,15 @@ async fn a_table_and_the_embedded_backend_do_not_go_together() {
         ("registry.table = \"keyward\"\n", "registry.table: must not be set with backend = \"embedded\""),
         ("backend = \"aws\"\naws.region = \"eu-central-1\"\nregistry.table = \"a b\"\n", "registry.table: must be"),
         ("backend = \"aws\"\naws.region = \"eu-central-1\"\nregistry.tables = \"a\"\n", "registry.tables"),
+        (
+            "backend = \"aws\"\naws.region = \"eu-central-1\"\nregistry.token_key_file = \"token.key\"\n",
+            "registry.token_key_file: must not be set without registry.table",
+        ),
+        (
+            "backend = \"aws\"\naws.region = \"eu-central-1\"\n[registry]\ntable = \"keyward\"\n\
+             token_key_file = \"not-there.key\"\n",
+            "registry.token_key_file: not-there.key",
+        ),
         (
             "backend = \"aws\"\naws.region = \"eu-central-1\"\naws.endpoints.dynamodb = \"x\"\n",
             "aws.endpoints.dynamodb",

@@ -87,7 +87,8 @@ impl Pair {
         let (is_cut, asked) = (AtomicBool::new(false), Mutex::new(start_time()));
         let line = Arc::new(Line { feed: other.clone(), is_cut, asked, clock: clock.clone() });
         let on = async |registry: Arc<DynamoDb>, feed: Arc<dyn ChangeFeed>| {
-            let through = |ports: Ports| Ports { registry, shared: Some(Shared { feed }), ..over_aws(&aws, ports) };
+            let through =
+                |ports: Ports| Ports { registry, shared: Some(Shared { feed, tokens: None }), ..over_aws(&aws, ports) };
             Daemon::start_through(clock.clone(), |config| config.registry.table = Some(TABLE.to_owned()), through).await
         };
         let one = on(one.clone(), one).await;

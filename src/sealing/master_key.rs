@@ -1,8 +1,8 @@
-//! The master key: the one secret that an operator of the embedded backend keeps.
+//! A master key: a secret that an operator keeps for Keyward, in a file or a variable.
 //!
 //! It is read from a file or given as text, held in memory that is wiped when dropped, and never printed. It seals
-//! nothing by itself: [`Sealing`](super::sealing::Sealing) derives a key for each purpose from it. Errors name the
-//! file and the rule, and hold nothing of its content.
+//! nothing by itself: [`Root`](super::Root) derives a key for each purpose from it. Errors name the file and the rule, and
+//! hold nothing of its content.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -12,8 +12,6 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
-
-use super::random;
 
 /// 32 bytes of base64 are 44 characters; a longer file is not a key, and is not read to its end.
 const MAX_FILE_BYTES: u64 = 128;
@@ -25,9 +23,9 @@ pub struct MasterKey(Zeroizing<[u8; 32]>);
 /// Why there is no master key.
 #[derive(Debug, thiserror::Error)]
 pub enum MasterKeyError {
-    #[error("master key file {}: {source}", file.display())]
+    #[error("key file {}: {source}", file.display())]
     Io { file: PathBuf, source: io::Error },
-    #[error("master key file {}: mode {mode:03o} lets others read it; run chmod 600 on it", file.display())]
+    #[error("key file {}: mode {mode:03o} lets others read it; run chmod 600 on it", file.display())]
     TooOpen { file: PathBuf, mode: u32 },
     #[error("{origin}: must be base64 of 32 bytes")]
     Malformed { origin: String },
@@ -60,7 +58,9 @@ impl MasterKey {
 
     /// Makes a new key and the file that holds it, which must not exist. The file is on the disk when this returns.
     pub fn generate_file(path: &Path) -> Result<Self, MasterKeyError> {
-        let key = MasterKey(Zeroizing::new(random::bytes().map_err(|_| MasterKeyError::NoRandomness)?));
+        let mut key = Zeroizing::new([0; 32]);
+        aws_lc_rs::rand::fill(key.as_mut_slice()).map_err(|_| MasterKeyError::NoRandomness)?;
+        let key = MasterKey(key);
         let io = |source| MasterKeyError::Io { file: path.to_owned(), source };
         let mut file = private(OpenOptions::new().write(true).create_new(true)).open(path).map_err(io)?;
         let mut text = Zeroizing::new(STANDARD.encode(key.0.as_slice()));
@@ -88,7 +88,7 @@ impl fmt::Debug for MasterKey {
 }
 
 fn described(path: &Path) -> String {
-    format!("master key file {}", path.display())
+    format!("key file {}", path.display())
 }
 
 fn decode(text: &str) -> Option<MasterKey> {
@@ -115,14 +115,14 @@ fn check_mode(_: &File, _: &Path) -> Result<(), MasterKeyError> {
 }
 
 /// Readable and writable by its owner alone.
-pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
 }
 
 /// Makes the name of a new file as durable as its content.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+pub fn sync_folder(path: &Path) -> io::Result<()> {
     if cfg!(unix) {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()?;

@@ -1,0 +1,130 @@
+//! Brokers that share their tokens in a table, one token endpoint that counts, and a clock that all of them have.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine as _;
+use keyward::broker::ports::{ChangeFeed, Clock as _, TokenShelf};
+use keyward::broker::{Ports, Shared, SharedTokens, TokenKey};
+use keyward::domain::scope::ScopeSet;
+use keyward::domain::tenant::Isolation;
+use keyward::domain::token::AccessToken;
+use keyward::sealing::MasterKey;
+
+use super::super::between::Between;
+use super::super::tables::{self, Layout, TABLE};
+use crate::harness::brokers::{Bench, Working, client_name};
+use crate::harness::ports::{Fetches, in_time};
+use crate::peers::Peer;
+
+pub const CHECKOUT: &str = "tenants/acme/clients/checkout";
+pub const BILLING: &str = "tenants/acme/clients/billing";
+
+/// The longest that a broker sleeps between two looks at what another one is fetching.
+const PAUSE: Duration = Duration::from_millis(400);
+
+pub type Item = std::collections::HashMap<String, AttributeValue>;
+
+pub struct Fleet {
+    pub bench: Bench,
+    pub between: Between,
+    pub fetches: Arc<Fetches>,
+}
+
+impl Fleet {
+    /// With two clients of one tenant. No broker has fetched a token that is shared.
+    pub async fn before(peer: Peer) -> Self {
+        let bench = Bench::new().await;
+        let alone = Working::open(bench.ports()).await.expect("a broker");
+        alone.create_tenant("acme", Isolation::AppClient).await.expect("a tenant");
+        for name in [CHECKOUT, BILLING] {
+            alone.create_client(name).await.expect("a client");
+        }
+        alone.stop().await;
+        let between = Between::before(peer).await;
+        tables::make(&between.sdk(), TABLE, Layout::default()).await;
+        Fleet { bench, between, fetches: Arc::default() }
+    }
+
+    pub async fn broker(&self) -> Working {
+        self.broker_with(1, Duration::from_secs(60)).await
+    }
+
+    /// With another key than the others, or another patience with the token endpoint.
+    pub async fn broker_with(&self, key: u8, fetch_timeout: Duration) -> Working {
+        let table = self.between.aws_at(self.bench.clock.clone()).await.open_registry(TABLE).await;
+        let table = Arc::new(table.expect("the table"));
+        let master = base64::engine::general_purpose::STANDARD.encode([key; 32]);
+        let master = MasterKey::from_base64(&master).expect("a key");
+        let shelf: Arc<dyn TokenShelf> = table.clone();
+        let key = Arc::new(TokenKey::derive(&master, TABLE).expect("a key"));
+        let feed: Arc<dyn ChangeFeed> = table;
+        let shared = Shared { feed, tokens: Some(SharedTokens { shelf, key }) };
+        let ports = Ports { shared: Some(shared), ..self.bench.ports() };
+        let edit = |settings: &mut keyward::broker::settings::Settings| settings.tokens.fetch_timeout = fetch_timeout;
+        Working::open_with(self.fetches.over(ports), edit).await.expect("a broker")
+    }
+
+    pub async fn brokers<const N: usize>(&self) -> [Working; N] {
+        let mut brokers = Vec::new();
+        for _ in 0..N {
+            brokers.push(self.broker().await);
+        }
+        brokers.try_into().unwrap_or_else(|_| panic!("{N} of them"))
+    }
+
+    /// Moves the clock past every short wait until something comes of `work`.
+    pub async fn flowing<T>(&self, work: impl Future<Output = T>) -> T {
+        let clock = &self.bench.clock;
+        let mut looks = tokio::time::interval(Duration::from_millis(2));
+        let mut work = std::pin::pin!(work);
+        let done = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    done = &mut work => return done,
+                    _ = looks.tick() => {
+                        if let Some(next) = clock.next_wake().filter(|next| *next <= clock.now() + PAUSE) {
+                            clock.set(next);
+                        }
+                    }
+                }
+            }
+        };
+        in_time(done).await
+    }
+
+    /// All that is in the table.
+    pub async fn items(&self) -> Vec<Item> {
+        self.between.sdk().scan().table_name(TABLE).consistent_read(true).send().await.expect("read").items().to_vec()
+    }
+
+    /// The only item of a client.
+    pub async fn item_of(&self, client: &str) -> Item {
+        let pk = AttributeValue::S(format!("token#{client}"));
+        let mut items: Vec<_> = self.items().await.into_iter().filter(|item| item["pk"] == pk).collect();
+        assert_eq!(items.len(), 1, "{client}: {items:?}");
+        items.remove(0)
+    }
+
+    pub async fn put(&self, item: Item) {
+        self.between.sdk().put_item().table_name(TABLE).set_item(Some(item)).send().await.expect("put");
+    }
+}
+
+/// A token with all scopes of the client.
+pub async fn token(broker: &Working, client: &str) -> Arc<AccessToken> {
+    try_token(broker, client).await.expect("a token")
+}
+
+pub async fn try_token(broker: &Working, client: &str) -> keyward::domain::error::Result<Arc<AccessToken>> {
+    in_time(broker.tokens.get(&client_name(client), &ScopeSet::default(), Duration::ZERO)).await
+}
+
+/// Stops them; what they had under way is done then.
+pub async fn stop<const N: usize>(brokers: [Working; N]) {
+    for broker in brokers {
+        broker.stop().await;
+    }
+}
