@@ -16,7 +16,9 @@ const GRACE: Duration = CALL_TIMEOUT.saturating_add(Duration::from_secs(2));
 fn reasons(kind: Kind) -> &'static [&'static str] {
     match kind {
         // What it was at when it was stopped has run out of time when it goes on.
-        Kind::Stopped => &["REGISTRY_UNAVAILABLE", "UPSTREAM_UNAVAILABLE", "VAULT_UNAVAILABLE", "KEYS_UNAVAILABLE"],
+        Kind::Stopped | Kind::Starved => {
+            &["REGISTRY_UNAVAILABLE", "UPSTREAM_UNAVAILABLE", "VAULT_UNAVAILABLE", "KEYS_UNAVAILABLE"]
+        }
         Kind::Table => &["REGISTRY_UNAVAILABLE"],
         Kind::Aws => &["UPSTREAM_UNAVAILABLE", "VAULT_UNAVAILABLE", "KEYS_UNAVAILABLE"],
         Kind::Killed => &[],
@@ -72,7 +74,7 @@ fn judge_one(record: &Record) -> bool {
         Outcome::Told { .. } | Outcome::Wrong(_) => false,
         // Not the broker's answer, but that there was none.
         Outcome::Lost(_) | Outcome::Unanswered => {
-            troubles.iter().any(|kind| matches!(kind, Kind::Killed | Kind::Stopped))
+            troubles.iter().any(|kind| matches!(kind, Kind::Killed | Kind::Stopped | Kind::Starved))
         }
     }
 }

@@ -158,9 +158,9 @@ impl Load {
         lock(&self.records)
     }
 
-    /// How many different tokens were handed out for each client and scope set.
-    pub fn tokens_seen(&self) -> Vec<usize> {
-        lock(&self.seen).values().map(Vec::len).collect()
+    /// How many different tokens were handed out.
+    pub fn tokens_seen(&self) -> usize {
+        lock(&self.seen).values().map(Vec::len).sum()
     }
 
     async fn ask(&self) {

@@ -51,17 +51,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use crate::fake::Outcome;
-use crate::load::{Load, SCOPE_SETS};
-use crate::world::{BROKERS, World};
+use crate::load::{Load, Method, SCOPE_SETS};
+use crate::world::World;
 
 /// Clients that are rotated while brokers come and go. The full number is 500: `KEYWARD_CHAOS_CLIENTS=500`.
 const CLIENTS: usize = 100;
 /// Tokens and verdicts that are asked for each second.
 const CALLS_PER_SECOND: u32 = 100;
-/// How often a token of a client and scope set is fetched in its lifetime, where no broker is ever started again.
-const FETCHERS: usize = BROKERS;
+/// How often a token of a client and scope set is fetched in its lifetime: once, since brokers share them.
+const FETCHERS: usize = 1;
+/// How long after a trouble a broker may still fetch for itself.
+const FETCH_GRACE: Duration = Duration::from_secs(1);
 /// Rotations that one broker may be at work on at a time (`journal.concurrency`), each of which may lose its lease.
 const JOURNALS_AT_A_TIME: usize = 8;
 
@@ -87,7 +89,14 @@ async fn a_fleet_is_served_and_rotated_while_brokers_are_killed_stopped_and_cut_
     let mut tasks = JoinSet::new();
     load.balance(&mut tasks);
     load.begin(CALLS_PER_SECOND, &mut tasks);
-    let rounds = script::play(&load).await;
+    let pulse = CancellationToken::new();
+    let (rounds, ()) = tokio::join!(
+        async {
+            let _over = pulse.clone().drop_guard();
+            script::play(&load).await
+        },
+        world.feel_pulse(pulse.clone())
+    );
     println!("all mended and rotated after {rounds} rounds, {:.1} s", begun.elapsed().as_secs_f64());
     load.end();
     while let Some(ended) = tasks.join_next().await {
@@ -101,20 +110,45 @@ async fn a_fleet_is_served_and_rotated_while_brokers_are_killed_stopped_and_cut_
             std::fs::write(file, site.log()).expect("written");
         }
     }
+    let starved = world.starved();
+    println!("the machine had no time for {:.1} s", starved.as_secs_f64());
+    assert!(starved < begun.elapsed() / 4, "the machine has too much else to do for this to tell anything");
     judge::judge(&load.records());
 
-    let fetched =
-        world.fake.calls().iter().filter(|call| call.action == "oauth2:Token" && call.outcome == Outcome::Done).count();
-    let most = load.tokens_seen().into_iter().max().unwrap_or_default();
-    println!("{fetched} fetches; a client was given at most {most} tokens of one scope set");
-    let fetchers = FETCHERS + rounds * script::RESTARTS;
-    assert!(most <= fetchers, "{most} tokens of one client and scope set in one lifetime");
-    // Each rotation proves its secret with a fetch, again where its lease has lapsed.
-    let proofs = clients + JOURNALS_AT_A_TIME * rounds * script::LAPSES;
-    assert!(fetched <= clients * SCOPE_SETS.len() * fetchers + proofs, "{fetched} tokens were fetched");
+    check_effort(&world, &load, rounds);
     fleet::check(&world, &names).await;
     println!("checked after {:.1} s", begun.elapsed().as_secs_f64());
     assert_eq!(world.end(), Vec::<String>::new());
+}
+
+/// Brokers do not do again what another one has done, but where something was done to them.
+fn check_effort(world: &World, load: &Load, rounds: usize) {
+    let calls = world.fake.calls();
+    let count = |action: &str| calls.iter().filter(|call| call.action == action).count();
+    let lapses = rounds * script::LAPSES;
+    let (clients, places) = (load.clients.len(), load.clients.len() * SCOPE_SETS.len());
+    // Each rotation proves its secret with a fetch, registers it and deletes the old one; again where its lease has lapsed.
+    let again = lapses * JOURNALS_AT_A_TIME;
+    for action in ["cognito-idp:AddUserPoolClientSecret", "cognito-idp:DeleteUserPoolClientSecret"] {
+        println!("{} calls of {action} for {clients} rotations", count(action));
+        assert!(count(action) <= clients + again, "{action}");
+    }
+    // A broker that is cut off fetches for itself, and so may whoever waits for one that has died.
+    let excused = load
+        .records()
+        .iter()
+        .filter(|record| {
+            record.method == Method::GetToken && !record.site.troubles(record.begin, record.end, FETCH_GRACE).is_empty()
+        })
+        .count();
+    let (fetched, given) = (count("oauth2:Token"), load.tokens_seen());
+    println!(
+        "{fetched} fetches, {clients} of them proofs; {given} tokens were given for {places} clients and scope sets, with \
+         {excused} calls of brokers in trouble",
+    );
+    let most = places * FETCHERS + excused + lapses;
+    assert!(given <= most, "{given} tokens for {places} clients and scope sets");
+    assert!(fetched <= most + clients + again, "{fetched} fetches");
 }
 
 /// Of the environment, where it says.

@@ -7,9 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use keyward::aws::{Aws, Credentials, Options};
 use keyward::runtime::clock::SystemClock;
 use tempfile::TempDir;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::door::Door;
@@ -26,6 +29,9 @@ pub const CLOCK_DIFFERENCE: Duration = Duration::from_millis(500);
 /// What a call to a service may take. That is what a line that is cut in silence costs whoever waits, and what the
 /// emulator takes at the worst on a machine that has much else to do.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(6);
+/// How often the emulator is asked for nothing, and how long that may take, the wait included.
+const PULSE: Duration = Duration::from_millis(250);
+const STARVED: Duration = Duration::from_secs(1);
 /// How often a broker's start is tried.
 const STARTS: usize = 5;
 
@@ -61,6 +67,8 @@ pub enum Kind {
     Stopped,
     /// Its line to DynamoDB is cut.
     Table,
+    /// The machine had no time for the emulator, or for this process, and so for a broker neither.
+    Starved,
     /// Its line to Cognito, the token endpoints, the key sets and Secrets Manager is cut.
     Aws,
 }
@@ -80,6 +88,8 @@ impl World {
         let fake = Arc::new(Fake::start(Arc::new(SystemClock)).await);
         let table = Peer::ministack().await;
         tables::make(&dynamodb(&table.endpoint), TABLE, Layout::default()).await;
+        // Tokens are shared under this key.
+        keyward::embedded::MasterKey::generate_file(&path.join("token.key")).expect("a key");
         let door = Arc::new(Door::to(place(&fake.endpoint())).await);
         let mut sites = Vec::new();
         for number in 1..=BROKERS {
@@ -115,6 +125,34 @@ impl World {
             secret_access_key: signing::SECRET_ACCESS_KEY.to_owned(),
         };
         Aws::connect(options, Arc::new(SystemClock)).await.expect("clients are made")
+    }
+
+    /// Asks the emulator for nothing again and again, past the lines, and writes down when that takes too long.
+    pub async fn feel_pulse(&self, stop: CancellationToken) {
+        let client = dynamodb(&self.table.endpoint);
+        let mut pulse = tokio::time::interval(PULSE);
+        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut begin = Instant::now();
+        while stop.run_until_cancelled(pulse.tick()).await.is_some() {
+            let key = |name: &str| AttributeValue::S(name.to_owned());
+            let ask = client.get_item().table_name(TABLE).key("pk", key("pulse")).key("sk", key("pulse"));
+            // An error is none of this one's business.
+            let _ = ask.send().await;
+            let end = Instant::now();
+            if end - begin > STARVED {
+                for site in &self.sites {
+                    lock(&site.troubles).push(Trouble { kind: Kind::Starved, begin, end: Some(end) });
+                }
+            }
+            begin = end;
+        }
+    }
+
+    /// For how long the machine had no time.
+    pub fn starved(&self) -> Duration {
+        let troubles = lock(&self.sites[0].troubles);
+        let starved = troubles.iter().filter(|trouble| trouble.kind == Kind::Starved);
+        starved.filter_map(|trouble| trouble.end.map(|end| end - trouble.begin)).sum()
     }
 
     /// Ends the brokers, and gives the fake's complaints.
@@ -252,7 +290,7 @@ fn configure(folder: &Path, name: &str, [table, aws, door]: [SocketAddr; 3], mor
     let quotas: String = quotas.iter().map(|quota| format!("{quota} = 10000\n")).collect();
     let text = format!(
         "listen = '127.0.0.1:0'\ncallers.trust_loopback = true\nbackend = 'aws'\ndata_dir = {:?}\n\
-         registry.table = '{TABLE}'\nlimits.calls_per_second = 10000\nlimits.calls_burst = 10000\n\
+         registry.table = '{TABLE}'\nregistry.token_key_file = {:?}\nlimits.calls_per_second = 10000\nlimits.calls_burst = 10000\n\
          tokens.fetch_timeout = '{fetch}ms'\n{more}\n\
          [journal]\nlease = '{lease}ms'\nclock_difference = '{difference}ms'\npoll_interval = '1s'\n\
          first_retry = '200ms'\nmax_retry = '2s'\n\
@@ -261,6 +299,7 @@ fn configure(folder: &Path, name: &str, [table, aws, door]: [SocketAddr; 3], mor
          token = 'http://{door}/oauth2/token'\njwks = 'http://{door}/{{user_pool}}/.well-known/jwks.json'\n\
          [aws.quotas]\n{quotas}",
         folder.join(name),
+        folder.join("token.key"),
         fetch = CALL_TIMEOUT.as_millis(),
         call = CALL_TIMEOUT.as_millis(),
         lease = LEASE.as_millis(),
