@@ -15,9 +15,9 @@ const GRACE: Duration = CALL_TIMEOUT.saturating_add(Duration::from_secs(2));
 /// What a broker may answer when this was done to it.
 fn reasons(kind: Kind) -> &'static [&'static str] {
     match kind {
-        // What it was at when it was stopped has run out of time when it goes on.
+        // What it was at when it was stopped has run out of time when it goes on: tries at a transaction, too.
         Kind::Stopped | Kind::Starved => {
-            &["REGISTRY_UNAVAILABLE", "UPSTREAM_UNAVAILABLE", "VAULT_UNAVAILABLE", "KEYS_UNAVAILABLE"]
+            &["REGISTRY_UNAVAILABLE", "UPSTREAM_UNAVAILABLE", "VAULT_UNAVAILABLE", "KEYS_UNAVAILABLE", "THROTTLED"]
         }
         Kind::Table => &["REGISTRY_UNAVAILABLE"],
         Kind::Aws => &["UPSTREAM_UNAVAILABLE", "VAULT_UNAVAILABLE", "KEYS_UNAVAILABLE"],
@@ -65,7 +65,7 @@ fn judge_one(record: &Record) -> bool {
     let troubles = record.site.troubles(record.begin, record.end, GRACE);
     match &record.outcome {
         Outcome::Done => true,
-        Outcome::Told { code: Code::Unavailable, reason, retry, .. } => {
+        Outcome::Told { code: Code::Unavailable | Code::ResourceExhausted, reason, retry, .. } => {
             *retry && troubles.iter().any(|kind| reasons(*kind).contains(&reason.as_str()))
         }
         Outcome::Told { code: Code::Aborted, reason, retry, .. } => {
