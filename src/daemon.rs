@@ -5,6 +5,7 @@
 //! work until the drain deadline. What is late then is in the journals, and the next start finishes it.
 
 mod audit;
+mod aws_options;
 mod backend;
 mod calling;
 mod live;
@@ -15,7 +16,9 @@ mod sharing;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::ServingStatus;
@@ -42,6 +45,7 @@ use crate::runtime::readiness::Readiness;
 use crate::runtime::shutdown::{Drained, drain};
 
 pub use audit::check_shared_log;
+use aws_options::aws_options;
 pub use calling::grants;
 pub use live::{Finding, Verdict, try_out};
 pub use migrating::{MigrateError, Migrated, migrate};
@@ -93,12 +97,15 @@ pub struct Running {
     /// Ends the background work.
     stopping: CancellationToken,
     tracker: TaskTracker,
+    /// Ends the membership among the brokers that share a registry.
+    leaving: CancellationToken,
+    membership: JoinHandle<()>,
     server: Serving,
     /// Its threads serve for as long as the daemon runs.
     _cores: Cores,
     /// And on these its background works.
     _behind: Behind,
-    config: Config,
+    drain_deadline: Duration,
     /// Held for as long as the daemon runs.
     _data_lock: File,
 }
@@ -177,6 +184,12 @@ pub async fn start_for(
     let cores = Cores::start().map_err(StartError::Threads)?;
     let server = serving::serve(&config, routes, listeners, tls, &cores, draining.clone());
 
+    let leaving = CancellationToken::new();
+    // Not a part of what a drain waits for: it goes on until that is over.
+    let membership = behind.runtime().spawn({
+        let (broker, leaving) = (broker.clone(), leaving.clone());
+        async move { broker.keep_membership(leaving).await }
+    });
     background.spawn({
         let stopping = stopping.clone();
         async move { broker.work(stopping).await }
@@ -191,10 +204,12 @@ pub async fn start_for(
         draining,
         stopping,
         tracker,
+        leaving,
+        membership,
         server,
         _cores: cores,
         _behind: behind,
-        config,
+        drain_deadline: config.shutdown.drain_deadline,
         _data_lock: data_lock,
     })
 }
@@ -222,7 +237,7 @@ impl Running {
 
     /// Stops serving: NOT_SERVING, no new calls, then waits for what is under way until the drain deadline.
     pub async fn stop(self) -> Drained {
-        let deadline = self.config.shutdown.drain_deadline;
+        let deadline = self.drain_deadline;
         announce(&self.health, ServingStatus::NotServing).await;
         self.draining.cancel();
         let calls = match self.server.drain(deadline).await {
@@ -230,7 +245,11 @@ impl Running {
             late => Drained::Late(late),
         };
         self.stopping.cancel();
-        calls.and(drain(self.tracker, deadline).await)
+        let drained = calls.and(drain(self.tracker, deadline).await);
+        self.leaving.cancel();
+        // It ends in time by itself; that it panicked changes nothing any more.
+        let _ = self.membership.await;
+        drained
     }
 }
 

@@ -90,12 +90,12 @@ fn tuned_echo() -> PathBuf {
         build.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().expect("Cargo is there");
     assert!(output.status.success(), "tuned_echo was not built");
     let lines = String::from_utf8(output.stdout).expect("JSON");
-    let programs = lines.lines().filter_map(|line| {
+    let mut programs = lines.lines().filter_map(|line| {
         let said: serde_json::Value = serde_json::from_str(line).ok()?;
         let is_it = said["target"]["name"] == "tuned_echo";
         said["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
     });
-    programs.last().expect("Cargo says where it is")
+    programs.next_back().expect("Cargo says where it is")
 }
 
 /// Where Cargo puts what it builds.

@@ -4,30 +4,25 @@
 //! pool. Calls are spaced evenly: in no second, wherever it begins, are there more than the quota allows, whether AWS
 //! counts in windows or in buckets (which it does not say). Whoever waits is served in order. A call that would have to
 //! wait longer than it may is Throttled without having been made.
+//!
+//! Where several brokers use one account, each limit is the broker's [`Share`](crate::domain::share::Share) of the quota, as
+//! it is at the moment of the call: whoever waits when it changes waits by the new one. While there is none nobody has a turn.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::middleware::NoOpMiddleware;
-use governor::nanos::Nanos;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
 use super::Quotas;
-use crate::broker::ports::{Clock, Fault, Peer, PortError, PortResult};
+use super::pace::Pace;
+use crate::broker::ports::{Clock, Fault, Peer, PortError, PortResult, ShareInForce};
 use crate::domain::id::UserPoolId;
-use crate::runtime::wall_clock::WallClock;
 
 /// Operations on pools whose limits are held in memory: more than there can be in use within a few seconds.
 const MAX_POOL_LIMITS: u64 = 50_000;
 /// After this time without a call, a limit is as good as new.
 const IDLE: Duration = Duration::from_secs(60);
-/// No single wait is longer than this, since the spacing of the slowest limit is a second. A longer one means that the
-/// clock was set back.
-const LONGEST_SPACING: Duration = Duration::from_secs(2);
 
 /// The categories that AWS counts by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,16 +56,18 @@ pub struct Governor {
     quotas: Quotas,
     longest_wait: Duration,
     clock: Arc<dyn Clock>,
+    share: Arc<ShareInForce>,
     categories: moka::sync::Cache<(String, Category), Arc<Limit>>,
     pools: moka::sync::Cache<(&'static str, UserPoolId), Arc<Limit>>,
 }
 
 impl Governor {
-    pub fn new(quotas: &Quotas, longest_wait: Duration, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(quotas: &Quotas, longest_wait: Duration, clock: Arc<dyn Clock>, share: Arc<ShareInForce>) -> Self {
         Governor {
             quotas: quotas.clone(),
             longest_wait,
             clock,
+            share,
             // As many as Regions times categories, which configuration bounds.
             categories: moka::sync::Cache::new(1_000),
             pools: moka::sync::Cache::builder().max_capacity(MAX_POOL_LIMITS).time_to_idle(IDLE).build(),
@@ -80,21 +77,28 @@ impl Governor {
     /// Returns when the call may be made. Fails with Throttled when it would have to wait too long.
     pub async fn turn(&self, peer: Peer, call: Call<'_>) -> PortResult<()> {
         let deadline = later(self.clock.now(), self.longest_wait);
-        let throttled = |quota: &str| {
-            let detail = format!("the quota of {quota} in {} is used up for {:?}", call.region, self.longest_wait);
+        let throttled = |quota: &str, why: NoTurn| {
+            let detail = match why {
+                NoTurn::TooLong => {
+                    format!("the quota of {quota} in {} is used up for {:?}", call.region, self.longest_wait)
+                }
+                NoTurn::NoShare => "the other brokers do not count this one yet, or are out of its sight".to_owned(),
+            };
             PortError::new(peer, Fault::Throttled, call.operation, detail)
         };
         if let Some(pool) = call.pool
             && call.category != Category::ClientAuthentication
         {
-            let make = || Arc::new(Limit::new(self.quotas.per_operation_and_pool, &self.clock));
+            let make = || Arc::new(Limit::new(self.quotas.per_operation_and_pool));
             let limit = self.pools.get_with((call.operation, pool.clone()), make);
-            limit.wait(&self.clock, deadline).await.map_err(|_| throttled(&format!("{} on {pool}", call.operation)))?;
+            let turn = limit.wait(self, deadline).await;
+            turn.map_err(|why| throttled(&format!("{} on {pool}", call.operation), why))?;
         }
         if let Some(a_second) = self.a_second(call.category) {
-            let make = || Arc::new(Limit::new(a_second, &self.clock));
+            let make = || Arc::new(Limit::new(a_second));
             let limit = self.categories.get_with((call.region.to_owned(), call.category), make);
-            limit.wait(&self.clock, deadline).await.map_err(|_| throttled(&format!("{:?}", call.category)))?;
+            let turn = limit.wait(self, deadline).await;
+            turn.map_err(|why| throttled(&format!("{:?}", call.category), why))?;
         }
         Ok(())
     }
@@ -116,53 +120,43 @@ impl Governor {
     }
 }
 
-/// One limit, and the line of those who wait for it: its lock is fair, and only its holder looks at the limiter.
+/// One limit, and the line of those who wait for it: its lock is fair, and only its holder looks at the pace.
 struct Limit {
-    quota: Quota,
-    line: Mutex<Limiter>,
+    a_second: u32,
+    line: Mutex<Pace>,
 }
 
-type Limiter = RateLimiter<NotKeyed, InMemoryState, WallClock, NoOpMiddleware<Nanos>>;
-
-struct TooLong;
+enum NoTurn {
+    TooLong,
+    NoShare,
+}
 
 impl Limit {
-    fn new(a_second: u32, clock: &Arc<dyn Clock>) -> Self {
-        let quota = spacing(a_second);
-        Limit { quota, line: Mutex::new(limiter(quota, clock)) }
+    fn new(a_second: u32) -> Self {
+        Limit { a_second, line: Mutex::default() }
     }
 
-    async fn wait(&self, clock: &Arc<dyn Clock>, deadline: Timestamp) -> Result<(), TooLong> {
-        let mut limiter = self.line.lock().await;
+    async fn wait(&self, governor: &Governor, deadline: Timestamp) -> Result<(), NoTurn> {
+        let mut pace = self.line.lock().await;
+        let mut changes = governor.share.watch();
         loop {
-            let Err(not_yet) = limiter.check() else { return Ok(()) };
-            let now = WallClock(clock.clone());
-            let wait = not_yet.wait_time_from(governor::clock::Clock::now(&now));
-            if wait > LONGEST_SPACING {
-                *limiter = self::limiter(self.quota, clock);
-                continue;
+            let (share, now) = (*changes.borrow_and_update(), governor.clock.now());
+            let time = match share.rate(self.a_second, now) {
+                Some(rate) => match pace.take(rate, now) {
+                    Ok(()) => return Ok(()),
+                    Err(time) if time > deadline => return Err(NoTurn::TooLong),
+                    Err(time) => time,
+                },
+                None if now >= deadline => return Err(NoTurn::NoShare),
+                None => deadline,
+            };
+            tokio::select! {
+                // The sender is the governor's own, so this is a change.
+                _ = changes.changed() => {}
+                () = governor.clock.sleep_until(time) => {}
             }
-            let time = later(clock.now(), wait);
-            if time > deadline {
-                return Err(TooLong);
-            }
-            clock.sleep_until(time).await;
         }
     }
-}
-
-/// One call after the other, evenly over a second. Timers are no finer than a millisecond, so fast limits let a few pass
-/// at once, and so many fewer a second.
-fn spacing(a_second: u32) -> Quota {
-    let burst = NonZeroU32::new(a_second / 50).unwrap_or(NonZeroU32::MIN);
-    let spaced = if a_second < 50 { a_second } else { a_second - burst.get() };
-    // Rounded up, or one too many would fit into the last nanoseconds of a second.
-    let period = Duration::from_nanos(1_000_000_000_u64.div_ceil(u64::from(spaced.max(1))));
-    Quota::with_period(period).map_or(Quota::per_second(NonZeroU32::MIN), |quota| quota.allow_burst(burst))
-}
-
-fn limiter(quota: Quota, clock: &Arc<dyn Clock>) -> Limiter {
-    RateLimiter::direct_with_clock(quota, WallClock(clock.clone()))
 }
 
 pub(super) fn later(time: Timestamp, wait: Duration) -> Timestamp {
@@ -173,6 +167,7 @@ pub(super) fn later(time: Timestamp, wait: Duration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::share::Share;
     use crate::runtime::clock::ManualClock;
 
     const QUOTAS: Quotas = Quotas {
@@ -190,7 +185,8 @@ mod tests {
 
     fn at_rest(longest_wait: Duration) -> (Arc<ManualClock>, Arc<Governor>) {
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_767_225_600).expect("in range")));
-        (clock.clone(), Arc::new(Governor::new(&QUOTAS, longest_wait, clock)))
+        let share = Arc::new(ShareInForce::new(Share::Whole));
+        (clock.clone(), Arc::new(Governor::new(&QUOTAS, longest_wait, clock, share)))
     }
 
     fn pool(number: usize) -> UserPoolId {
@@ -280,5 +276,49 @@ mod tests {
         governor.turn(Peer::UserPools, call).await.expect("the first");
         clock.set(clock.now() - Duration::from_secs(86_400));
         governor.turn(Peer::UserPools, call).await.expect("not a day later");
+    }
+
+    #[tokio::test]
+    async fn a_share_is_held_and_a_change_of_it_counts_for_those_who_wait() {
+        let (clock, governor) = at_rest(Duration::from_secs(3600));
+        let part = |place, among| Share::Part { place, among, end_time: Timestamp::MAX };
+        for (share, calls, least, most) in
+            [(part(0, 2), 80, 9.8, 10.0), (part(1, 2), 70, 9.8, 10.0), (part(39, 40), 4, 7.9, 8.1)]
+        {
+            governor.share.set(share);
+            clock.advance(Duration::from_secs(60));
+            let times = times(&clock, &governor, Category::AppClientUpdates, None, calls).await;
+            let took = times[times.len() - 1].duration_since(times[0]).as_secs_f64();
+            assert!((least..most).contains(&took), "{share:?} took {took} s");
+        }
+
+        // The next would be in 2.7 s. With the whole quota it is a 15th of a second after the last.
+        let start = clock.now();
+        let waiting = tokio::spawn({
+            let governor = governor.clone();
+            let call = Call { region: "local", category: Category::AppClientUpdates, operation: "Do", pool: None };
+            async move { governor.turn(Peer::UserPools, call).await }
+        });
+        clock.wait_for_sleepers(1).await;
+        governor.share.set(Share::Whole);
+        while clock.next_wake().is_none_or(|time| time > start + Duration::from_secs(1)) {
+            tokio::task::yield_now().await;
+        }
+        clock.set(clock.next_wake().expect("it waits"));
+        waiting.await.expect("ran").expect("its turn");
+    }
+
+    #[tokio::test]
+    async fn without_a_share_nobody_has_a_turn_and_one_that_ends_is_none() {
+        let (clock, governor) = at_rest(Duration::ZERO);
+        let call = Call { region: "local", category: Category::ClientAuthentication, operation: "Do", pool: None };
+        let end_time = clock.now() + Duration::from_secs(15);
+        for (share, has_turn) in [(Share::Nothing, false), (Share::Part { place: 0, among: 3, end_time }, true)] {
+            governor.share.set(share);
+            assert_eq!(governor.turn(Peer::TokenEndpoint, call).await.is_ok(), has_turn, "{share:?}");
+        }
+        clock.set(end_time);
+        let error = governor.turn(Peer::TokenEndpoint, call).await.expect_err("it is over");
+        assert!(error.is(Fault::Throttled) && error.detail.contains("out of its sight"), "{error}");
     }
 }

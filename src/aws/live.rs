@@ -20,7 +20,8 @@ use super::operations::{Listed, OPERATIONS, Operation};
 use super::probes::Prober;
 use super::regions::Regions;
 use super::{ConnectError, Options};
-use crate::broker::ports::{Clock, Fault};
+use crate::broker::ports::{Clock, Fault, ShareInForce};
+use crate::domain::share::Share;
 
 /// How long a call may wait for its turn under the quotas.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -84,7 +85,7 @@ pub async fn try_out(options: Options, wanted: Wanted, clock: Arc<dyn Clock>) ->
     super::http::client(&options, &options.endpoints.token)?;
     let regions = Regions::connect(&options).await;
     // However short `quota_wait` is: nobody else waits here.
-    let governor = Governor::new(&options.quotas, PATIENCE, clock.clone());
+    let governor = Governor::new(&options.quotas, PATIENCE, clock.clone(), Arc::new(ShareInForce::new(Share::Whole)));
     let calls = Calls::new(governor, clock, options.call_timeout);
     let mut findings = Vec::new();
     if !has_credentials(&regions, &mut findings).await {

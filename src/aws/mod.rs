@@ -19,6 +19,7 @@ mod live;
 mod names;
 mod oauth;
 mod operations;
+mod pace;
 mod policy;
 mod pool_settings;
 mod pools;
@@ -41,7 +42,8 @@ pub use dynamodb::{DynamoDb, Importing, OpenTableError};
 pub use live::{Finding, Verdict, Wanted, try_out};
 pub use operations::{OPERATIONS, Operation};
 
-use crate::broker::ports::{Clock, KeySource, TokenEndpoint, UserPools, Vault};
+use crate::broker::ports::{Clock, KeySource, ShareInForce, TokenEndpoint, UserPools, Vault};
+use crate::domain::share::Share;
 use calls::Calls;
 use cognito::Cognito;
 use dynamodb::RegistryTable;
@@ -150,6 +152,7 @@ pub struct Aws {
     keys: Arc<dyn KeySource>,
     vault: Arc<dyn Vault>,
     calls: Arc<Calls>,
+    share: Arc<ShareInForce>,
 }
 
 impl Aws {
@@ -158,7 +161,8 @@ impl Aws {
         let (tokens_http, keys_http) =
             (http::client(&options, &options.endpoints.token)?, http::client(&options, &options.endpoints.jwks)?);
         let regions = Arc::new(Regions::connect(&options).await);
-        let governor = Governor::new(&options.quotas, options.quota_wait, Arc::clone(&clock));
+        let share = Arc::new(ShareInForce::new(Share::Whole));
+        let governor = Governor::new(&options.quotas, options.quota_wait, Arc::clone(&clock), Arc::clone(&share));
         let calls = Arc::new(Calls::new(governor, Arc::clone(&clock), options.call_timeout));
         Ok(Aws {
             regions: Arc::clone(&regions),
@@ -181,6 +185,7 @@ impl Aws {
             keys: Arc::new(Jwks { http: keys_http }),
             vault: Arc::new(SecretsManager { regions, calls: Arc::clone(&calls), kms_key: options.kms_key }),
             calls,
+            share,
         })
     }
 
@@ -201,6 +206,13 @@ impl Aws {
         let (calls, clock) = (Arc::clone(&self.calls), Arc::clone(&self.clock));
         let names = (name.to_owned(), region.to_owned());
         RegistryTable::new(names, client.clone(), (calls, clock), (self.call_timeout, self.quota_wait))
+    }
+
+    /// Where others use the account's quotas too: from now on no call has its turn, until whoever keeps the share says how
+    /// much of them there is.
+    pub fn share_quotas(&self) -> Arc<ShareInForce> {
+        self.share.set(Share::Nothing);
+        Arc::clone(&self.share)
     }
 
     /// Calls that the quotas have let through and that are not over, key sets apart, which no quota concerns.

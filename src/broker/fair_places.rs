@@ -4,6 +4,10 @@
 //! the next tenant in the round, whichever of its own has waited longest: so a tenant with ten thousand cold clients
 //! delays another's one by a single round, not by ten thousand fetches. Who stops waiting leaves the queue; the whole
 //! queue is bounded.
+//!
+//! Brokers that share an account know nothing of each other's queues, and need not: each has a part of the quota
+//! ([`share`](crate::domain::share)), and each tenant a fair part of that. A tenant that asks all of them gets as many parts, each
+//! of so much less. One that asks a single broker has its part of that one's alone, which nobody elsewhere can take away.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

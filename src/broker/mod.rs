@@ -28,6 +28,7 @@ mod known;
 mod lapsing;
 mod leases;
 mod logins;
+mod members;
 mod onboarding;
 mod orphans;
 mod outcomes;
@@ -73,9 +74,11 @@ pub use verifier::Verifier;
 pub use world::{Ports, Shared, SharedTokens};
 
 use crate::domain::error::Result;
+use crate::domain::share::ShareTerms;
 use background::Background;
 use issuing::Issuing;
 use journals::Journals;
+use members::Rounds;
 use onboarding::Onboarding;
 use pools::Pools;
 use rotator::Rotator;
@@ -142,5 +145,19 @@ impl Broker {
             }
         };
         tokio::join!(adopt, follow, self.journals.clone().work(stop.clone()));
+    }
+
+    /// Keeps this broker among those that share the quotas, where there are others, until `gone` is cancelled; then takes
+    /// it out. That is to be after everything else has ended: from then on no call has its turn.
+    pub async fn keep_membership(&self, gone: CancellationToken) {
+        let Some(shared) = &self.world.shared else { return };
+        let rounds = Rounds {
+            members: shared.members.clone(),
+            share: shared.share.clone(),
+            clock: self.world.clock.clone(),
+            terms: ShareTerms::default(),
+            broker: self.world.broker.clone(),
+        };
+        rounds.keep(gone).await;
     }
 }

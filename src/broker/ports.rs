@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 pub use super::change_sets::{Action, ChangeSet, Shelf, StoredRecord, Write};
 pub use super::faults::{Fault, Peer, PortError, PortResult};
 pub use super::feed::{ChangeFeed, Followed, KEPT as FEED_KEPT, LoggedChange};
+pub use super::members::{Members, ShareInForce};
 pub use super::token_shelf::{SealedToken, SeenItem, ShelfItem, TokenPlace, TokenShelf};
 use crate::domain::audit::NumberedEvent;
 use crate::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};

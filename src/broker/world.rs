@@ -9,7 +9,9 @@ use zeroize::Zeroizing;
 use super::api::Page;
 use super::basis::Basis;
 use super::following::Following;
-use super::ports::{ChangeFeed, Clock, KeySource, Registry, TokenEndpoint, TokenShelf, UserPools, Vault};
+use super::ports::{
+    ChangeFeed, Clock, KeySource, Members, Registry, ShareInForce, TokenEndpoint, TokenShelf, UserPools, Vault,
+};
 use super::records::{Change, Records, Versioned, settle};
 use super::revoked_tokens::RevokedTokens;
 use super::settings::Settings;
@@ -39,6 +41,9 @@ pub struct Ports {
 #[derive(Clone)]
 pub struct Shared {
     pub feed: Arc<dyn ChangeFeed>,
+    pub members: Arc<dyn Members>,
+    /// What the backend keeps to.
+    pub share: Arc<ShareInForce>,
     /// Where they share tokens too.
     pub tokens: Option<SharedTokens>,
 }

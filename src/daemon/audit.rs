@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::StartError;
-use super::backend::aws_options;
+use super::{StartError, aws_options};
 use crate::audit_file::{self, AuditFile};
 use crate::aws::Aws;
 use crate::broker::Broker;

@@ -4,8 +4,8 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::backend::{aws_options, master_key};
-use super::{StartError, sharing};
+use super::backend::master_key;
+use super::{StartError, aws_options, sharing};
 use crate::aws;
 pub use crate::aws::{Finding, Verdict};
 use crate::broker::ports::Clock;

@@ -9,8 +9,7 @@ use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::backend::aws_options;
-use super::{StartError, lock_data_folder};
+use super::{StartError, aws_options, lock_data_folder};
 use crate::aws::{Aws, Importing};
 use crate::broker::ports::{Clock, PortError, PortResult, Registry, Shelf, StoredRecord};
 use crate::config::{Backend, Config, ConfigError};

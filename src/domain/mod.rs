@@ -23,6 +23,7 @@ pub mod revocation;
 pub mod rotation;
 pub mod scope;
 pub mod secret;
+pub mod share;
 pub mod spiffe;
 pub mod tenant;
 pub mod token;

@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sealing", &[]),
     ("broker", &["domain", "sealing"]),
     ("audit_file", &["broker::Audit", "broker::ports", "domain"]),
-    ("aws", &["broker::ports", "domain", "runtime::http", "runtime::wall_clock"]),
+    ("aws", &["broker::ports", "domain", "runtime::http"]),
     ("embedded", &["broker::ports", "domain", "sealing"]),
     ("net", &[]),
     (
@@ -82,6 +82,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws_smithy_http_client", &["aws"]),
     ("cedar_policy", &["permission"]),
     ("miette", &["permission"]),
+    // In aws it is a module of this name.
     ("governor", &["aws", "callers", "runtime"]),
     ("jsonwebtoken", &["callers"]),
     ("reqwest", &["aws", "callers", "runtime"]),

@@ -47,6 +47,7 @@ mod rotation;
 mod rotation_races;
 mod rotation_schedule;
 mod rotation_trouble;
+mod shares;
 mod smoke;
 mod tenants;
 mod tokens;

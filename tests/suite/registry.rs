@@ -7,6 +7,7 @@ mod brokers;
 mod contract;
 mod feed;
 mod following;
+mod members;
 mod migration;
 mod races;
 mod sharing;

@@ -6,6 +6,7 @@
 //! | `event` | number, 20 digits | `body` B; `previous` B, the digest of the event before, where it has one; `time` S |
 //! | `change` | number, 20 digits | `touched` L of S, a shelf's name, a space and a key; `last_event` N; `token` S; `ttl` N |
 //! | `head` | `head` | `change` N and `event` N, the last numbers; `digest` B of the last event; `chain_start` N |
+//! | `member` | a broker's id | `expire_time` S; `read_time` S, where it has read the members; `ttl` N |
 //! | `migration` | `migration` | there while records are being brought in, see [`importing`](super::importing) |
 //! | `token#…` | a digest | no record: see [`tokens`](super::tokens) |
 //!
@@ -21,6 +22,8 @@ use jiff::Timestamp;
 use crate::broker::ports::{LoggedChange, Shelf, StoredRecord};
 use crate::domain::audit::{Head, NumberedEvent};
 use crate::domain::chain::Digest;
+use crate::domain::id::BrokerId;
+use crate::domain::share::Member;
 
 pub type Item = HashMap<String, AttributeValue>;
 
@@ -32,13 +35,15 @@ pub const DUE_SHELF: &str = "due_shelf";
 pub const DUE_INDEX: &str = "due";
 pub const VERSION: &str = "version";
 pub const CHANGE: &str = "change";
-/// By this attribute DynamoDB lets lines of the change feed and shared tokens expire.
+pub const EXPIRE_TIME: &str = "expire_time";
+/// By this attribute DynamoDB lets lines of the change feed, members and shared tokens expire.
 pub const TTL: &str = "ttl";
 
 pub const EVENTS: &str = "event";
 pub const CHANGES: &str = "change";
 pub const HEAD: &str = "head";
 pub const MIGRATION: &str = "migration";
+pub const MEMBERS: &str = "member";
 
 /// An item that is none of ours. Says what, not what it holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -195,6 +200,29 @@ pub fn head_of(item: &Item) -> Result<TableHead, Unreadable> {
     })
 }
 
+/// `ttl` is in seconds since 1970.
+pub fn member_item(member: &Member, ttl: i64) -> Item {
+    let attributes = [(EXPIRE_TIME, text(text_of(member.expire_time))), (TTL, AttributeValue::N(ttl.to_string()))];
+    let mut item = item(key(MEMBERS, member.broker.as_str()), attributes);
+    if let Some(time) = member.read_time {
+        item.insert("read_time".to_owned(), text(text_of(time)));
+    }
+    item
+}
+
+pub fn member_of(item: &Item) -> Result<Member, Unreadable> {
+    const WHAT: Unreadable = Unreadable("member");
+    let read_time = match item.get("read_time") {
+        Some(_) => Some(time_at(item, "read_time").ok_or(WHAT)?),
+        None => None,
+    };
+    Ok(Member {
+        broker: BrokerId::parse("broker", text_at(item, SK).ok_or(WHAT)?).map_err(|_| WHAT)?,
+        expire_time: time_at(item, EXPIRE_TIME).ok_or(WHAT)?,
+        read_time,
+    })
+}
+
 pub fn text_at<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
@@ -259,6 +287,15 @@ mod tests {
             assert_eq!(item[SK], text(format!("0000000000000000000{}", numbered.sequence)));
             assert_eq!(event_of(&item), Ok(numbered));
             assert_eq!(head_of(&head_item(&head)), Ok(head.clone()));
+        }
+        for read_time in [None, due_time] {
+            let broker = BrokerId::parse("broker", &"0a".repeat(16)).expect("valid");
+            let member = Member { broker, expire_time: Timestamp::UNIX_EPOCH, read_time };
+            let mut item = member_item(&member, 7);
+            assert_eq!((&item[PK], &item[TTL]), (&text(MEMBERS), &AttributeValue::N("7".to_owned())));
+            assert_eq!(member_of(&item), Ok(member));
+            item.insert("read_time".to_owned(), text("soon"));
+            assert_eq!(member_of(&item), Err(Unreadable("member")));
         }
         let touched = vec![(Shelf::Owner, "a b c".to_owned()), (Shelf::RevokedToken, "j".to_owned())];
         let change = LoggedChange { number: 12, touched, last_event: 5 };

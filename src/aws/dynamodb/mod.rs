@@ -1,6 +1,6 @@
 //! The registry in DynamoDB, which several brokers can share, the feed of its changes, and the tokens that they share.
 //!
-//! One table holds everything; [`items`] says how. A change set is one transaction, in which every record carries the
+//! One table holds everything, who else lives included; [`items`] says how. A change set is one transaction, in which every record carries the
 //! version that it must still have, and the head of the table numbers the change and chains its events. So a commit is
 //! all or nothing, events have no gaps, and no two brokers take a number twice. Nothing here knows what a record says.
 //!
@@ -14,6 +14,7 @@
 mod checking;
 mod importing;
 mod items;
+mod members;
 mod opening;
 pub(super) mod probing;
 mod pruning;
@@ -32,8 +33,10 @@ use jiff::Timestamp;
 pub use importing::Importing;
 pub use opening::OpenTableError;
 
-use crate::broker::ports::{ChangeFeed, ChangeSet, LoggedChange, PortResult, Registry, Shelf, StoredRecord};
+use crate::broker::ports::{ChangeFeed, ChangeSet, LoggedChange, Members, PortResult, Registry, Shelf, StoredRecord};
 use crate::domain::audit::NumberedEvent;
+use crate::domain::id::BrokerId;
+use crate::domain::share::Member;
 use recent::Recent;
 use table::{Table, asking};
 use writing::Writer;
@@ -105,5 +108,20 @@ impl ChangeFeed for DynamoDb {
 
     async fn changes(&self, after: u64, limit: usize) -> PortResult<Vec<LoggedChange>> {
         reading::changes(&self.table, after, limit).await
+    }
+}
+
+#[async_trait]
+impl Members for DynamoDb {
+    async fn beat(&self, member: &Member) -> PortResult<()> {
+        members::beat(&self.table, member).await
+    }
+
+    async fn members(&self) -> PortResult<Vec<Member>> {
+        members::all(&self.table).await
+    }
+
+    async fn leave(&self, broker: &BrokerId) -> PortResult<()> {
+        members::leave(&self.table, broker).await
     }
 }

@@ -135,6 +135,9 @@ pub struct Working {
     broker: Arc<Broker>,
     stop: CancellationToken,
     tracker: TaskTracker,
+    leaving: CancellationToken,
+    killed: CancellationToken,
+    membership: TaskTracker,
 }
 
 impl std::ops::Deref for Working {
@@ -156,12 +159,22 @@ impl Working {
         let mut settings = settings();
         edit(&mut settings);
         let broker = Arc::new(Broker::open(ports, settings, Background::here(tracker.clone())).await?);
-        Ok(Working { broker, stop: CancellationToken::new(), tracker })
+        let [stop, leaving, killed] = std::array::from_fn(|_| CancellationToken::new());
+        Ok(Working { broker, stop, tracker, leaving, killed, membership: TaskTracker::new() })
     }
 
     pub fn work(&self) {
         let (broker, stop) = (self.broker.clone(), self.stop.clone());
         self.tracker.spawn(async move { broker.work(stop).await });
+        let (broker, leaving, killed) = (self.broker.clone(), self.leaving.clone(), self.killed.clone());
+        let membership = async move { broker.keep_membership(leaving).await };
+        self.membership.spawn(async move { killed.run_until_cancelled(membership).await });
+    }
+
+    /// It says nothing any more, to nobody, but does not take itself out. What it has under way for callers goes on.
+    pub fn kill(self) {
+        self.killed.cancel();
+        self.stop.cancel();
     }
 
     /// Returns when nothing of it is under way.
@@ -169,6 +182,9 @@ impl Working {
         self.stop.cancel();
         self.tracker.close();
         self.tracker.wait().await;
+        self.leaving.cancel();
+        self.membership.close();
+        self.membership.wait().await;
     }
 
     pub async fn put_orders_api(&self) {

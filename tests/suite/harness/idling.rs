@@ -1,4 +1,4 @@
-//! A broker on the AWS backend whose clock moves when, and only when, nothing is under way.
+//! Brokers on the AWS backend whose clock moves when, and only when, nothing is under way.
 //!
 //! Everything but SQLite and the fake runs on one thread, whose runtime says when it has nothing left to run. If then no
 //! call to AWS and none to the registry is out, whoever is not done waits for the clock, or for somebody who does: so
@@ -6,19 +6,21 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use keyward::aws::{Aws, Options};
-use keyward::broker::Ports;
 use keyward::broker::ports::{ChangeSet, Clock as _, PortResult, Registry, Shelf, StoredRecord};
 use keyward::broker::settings::Settings;
+use keyward::broker::{Ports, Shared};
 use keyward::domain::audit::NumberedEvent;
 use keyward::embedded::open_registry;
 use keyward::runtime::clock::ManualClock;
 
 use super::brokers::Working;
+use super::members::{Members, NoFeed};
 use super::start_time;
 use crate::fake::Fake;
 
@@ -36,7 +38,7 @@ pub struct Idling {
 /// What has to be nothing before the clock may move.
 struct Pump {
     clock: ManualClock,
-    aws: OnceLock<Aws>,
+    aws: Mutex<Vec<Aws>>,
     registry: Arc<AtomicUsize>,
     is_on: AtomicBool,
 }
@@ -44,8 +46,9 @@ struct Pump {
 impl Pump {
     /// The runtime has nothing left to run.
     fn idle(&self) {
-        let Some(aws) = self.aws.get().filter(|_| self.is_on.load(Ordering::SeqCst)) else { return };
-        if aws.calls_under_way() > 0 || self.registry.load(Ordering::SeqCst) > 0 {
+        let calls =
+            self.aws.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Aws::calls_under_way).sum::<usize>();
+        if !self.is_on.load(Ordering::SeqCst) || calls > 0 || self.registry.load(Ordering::SeqCst) > 0 {
             return;
         }
         if let Some(next) = self.clock.next_wake() {
@@ -59,7 +62,7 @@ impl Pump {
 /// Runs a test on such a runtime.
 pub fn idling<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Idling) -> F + Send + 'static) {
     let clock = ManualClock::new(start_time());
-    let (aws, registry, is_on) = (OnceLock::new(), Arc::default(), AtomicBool::new(false));
+    let (aws, registry, is_on) = (Mutex::default(), Arc::default(), AtomicBool::new(false));
     let pump = Arc::new(Pump { clock: clock.clone(), aws, registry, is_on });
     let idle = pump.clone();
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -79,20 +82,41 @@ pub fn idling<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Idling)
 impl Idling {
     /// A broker at work. From now on the clock moves.
     pub async fn broker(&self, tune: impl FnOnce(&mut Options), edit: impl FnOnce(&mut Settings)) -> Working {
+        let ports = self.ports(tune, None).await;
+        self.at_work(ports, edit).await
+    }
+
+    /// A broker at work that shares the account's quotas with others, in whose eyes it is what it is in `members`.
+    pub async fn sharing(&self, members: Arc<Members>, edit: impl FnOnce(&mut Settings)) -> (Working, Ports) {
+        // Real time, which a slow machine may need more of.
+        let patient = |options: &mut Options| {
+            (options.connect_timeout, options.call_timeout) = (Duration::from_secs(60), Duration::from_secs(60));
+        };
+        let ports = self.ports(patient, Some(members)).await;
+        (self.at_work(ports.clone(), edit).await, ports)
+    }
+
+    async fn ports(&self, tune: impl FnOnce(&mut Options), members: Option<Arc<Members>>) -> Ports {
         let mut options = self.fake.options();
         tune(&mut options);
         let aws = Aws::connect(options, Arc::new(self.clock.clone())).await.expect("connected");
         let registry = open_registry(self.folder.path()).await.expect("the registry");
+        let shared =
+            members.map(|members| Shared { feed: Arc::new(NoFeed), members, share: aws.share_quotas(), tokens: None });
         let ports = Ports {
             user_pools: aws.user_pools(),
             token_endpoint: aws.token_endpoint(),
             key_source: aws.key_source(),
-            shared: None,
+            shared,
             vault: aws.vault(),
             registry: Arc::new(Counted { registry, under_way: self.pump.registry.clone() }),
             clock: Arc::new(self.clock.clone()),
         };
-        assert!(self.pump.aws.set(aws).is_ok(), "one broker to a clock");
+        self.pump.aws.lock().unwrap_or_else(PoisonError::into_inner).push(aws);
+        ports
+    }
+
+    async fn at_work(&self, ports: Ports, edit: impl FnOnce(&mut Settings)) -> Working {
         let broker = Working::open_with(ports, edit).await.expect("a broker");
         broker.work();
         self.pump.is_on.store(true, Ordering::SeqCst);

@@ -14,6 +14,7 @@ pub mod forge;
 mod gate;
 pub mod http2;
 pub mod idling;
+pub mod members;
 mod mutation;
 pub mod on_aws;
 mod outage;

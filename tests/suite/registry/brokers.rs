@@ -52,6 +52,7 @@ async fn start(config: &Path) -> Binary {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_goes_on_where_another_has_stopped_on_another_machine() {
     let (_folder, path) = folder();
+    let text = |value: &str| aws_sdk_dynamodb::types::AttributeValue::S(value.to_owned());
     let fake = Fake::start(Arc::new(SystemClock)).await;
     let between = Between::before(Peer::ministack().await).await;
     let configs = ["one", "other"].map(|name| configure(&path, name, &fake, &between));
@@ -67,6 +68,12 @@ async fn a_broker_goes_on_where_another_has_stopped_on_another_machine() {
     let last = last_event(&channel).await;
     broker.kill();
     assert!(!path.join("one/keyward.db").exists(), "records are in the data folder");
+    // Or the next would wait for half a minute until its membership has lapsed.
+    let dead = between.sdk().query().table_name(TABLE).key_condition_expression("pk = :pk");
+    let dead = dead.expression_attribute_values(":pk", text("member")).send().await.expect("read").items().to_vec();
+    assert_eq!(dead.len(), 1);
+    let dead = between.sdk().delete_item().table_name(TABLE).key("pk", text("member")).key("sk", dead[0]["sk"].clone());
+    dead.send().await.expect("taken out");
 
     let broker = start(&configs[1]).await;
     let channel = broker.channel().await;
@@ -78,8 +85,10 @@ async fn a_broker_goes_on_where_another_has_stopped_on_another_machine() {
     let noted = said.lines().last().expect("the end").to_owned();
     broker.signal("TERM");
     assert!(tokio::task::spawn_blocking(|| broker.wait().0.success()).await.expect("ended"));
+    let left = between.sdk().query().table_name(TABLE).key_condition_expression("pk = :pk");
+    let left = left.expression_attribute_values(":pk", text("member")).send().await.expect("read");
+    assert_eq!(left.count(), 0, "it takes itself out");
 
-    let text = |value: &str| aws_sdk_dynamodb::types::AttributeValue::S(value.to_owned());
     let second = between.sdk().delete_item().table_name(TABLE).key("pk", text("event"));
     second.key("sk", text("00000000000000000002")).send().await.expect("tampered with");
     let (code, said) = run(command(&["audit", "verify", "--expect", &noted], &configs[0])).await;

@@ -8,8 +8,11 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use keyward::aws::{Aws, DynamoDb};
-use keyward::broker::ports::{ChangeFeed, Clock, Fault, LoggedChange, Peer as Side, PortError, PortResult};
+use keyward::broker::ports::{
+    ChangeFeed, Clock, Fault, LoggedChange, Peer as Side, PortError, PortResult, ShareInForce,
+};
 use keyward::broker::{Ports, Shared};
+use keyward::domain::share::Share;
 use keyward::proto::revoke_tokens_request::Target;
 use keyward::proto::verify_token_response::Verdict;
 use keyward::proto::{self, RejectionReason};
@@ -87,8 +90,9 @@ impl Pair {
         let (is_cut, asked) = (AtomicBool::new(false), Mutex::new(start_time()));
         let line = Arc::new(Line { feed: other.clone(), is_cut, asked, clock: clock.clone() });
         let on = async |registry: Arc<DynamoDb>, feed: Arc<dyn ChangeFeed>| {
-            let through =
-                |ports: Ports| Ports { registry, shared: Some(Shared { feed, tokens: None }), ..over_aws(&aws, ports) };
+            let (members, share) = (registry.clone(), Arc::new(ShareInForce::new(Share::Whole)));
+            let shared = Shared { feed, members, share, tokens: None };
+            let through = |ports: Ports| Ports { registry, shared: Some(shared), ..over_aws(&aws, ports) };
             Daemon::start_through(clock.clone(), |config| config.registry.table = Some(TABLE.to_owned()), through).await
         };
         let one = on(one.clone(), one).await;

@@ -1,6 +1,7 @@
 //! Tokens that several brokers share through a table: one fetch for all of them, whoever comes first, whoever dies; and no
 //! table that costs anybody a token.
 
+mod contract;
 mod fleet;
 mod sealed;
 mod trouble;
@@ -37,7 +38,7 @@ async fn one_token_for_three(peer: Peer) {
     let opener = async {
         fleet.fetches.wait_for(1).await;
         // Both others have seen that it is being fetched, and wait.
-        fleet.bench.clock.wait_for_sleepers(2).await;
+        fleet.wait_for_pauses(2).await;
         gate.open();
     };
     let (tokens, ()) = fleet.flowing(async { tokio::join!(callers, opener) }).await;
@@ -65,16 +66,21 @@ async fn a_start_of_all_brokers_fetches_nothing_that_is_fresh_and_one_successor_
 async fn all_start(peer: Peer) {
     let fleet = Fleet::before(peer).await;
     let brokers: [_; 3] = fleet.brokers().await;
+    let calls = || ["GetItem", "PutItem"].map(|operation| fleet.between.calls_of(operation));
+    calls();
     let old = fleet.flowing(token(&brokers[0], CHECKOUT)).await;
     stop(brokers).await;
+    assert_eq!(calls(), [1, 2], "a look, the lease, the token");
 
     // At 70 % of its hour it may begin to age.
     fleet.bench.clock.set(start_time() + SignedDuration::from_secs(2_500));
     let brokers: [_; 3] = fleet.brokers().await;
+    calls();
     for token in fleet.flowing(join_all(brokers.iter().map(|broker| token(broker, CHECKOUT)))).await {
         assert_eq!((token.expose(), token.issue_time), (old.expose(), old.issue_time));
         assert_eq!((token.expire_time, &token.scopes), (old.expire_time, &old.scopes));
     }
+    assert_eq!(calls(), [3, 0], "a look each");
     assert_eq!(fleet.fetches.count(), 1);
 
     // All see it age; one fetches, behind the callers.

@@ -1,21 +1,27 @@
 //! Brokers that share their tokens in a table, one token endpoint that counts, and a clock that all of them have.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
-use keyward::broker::ports::{ChangeFeed, Clock as _, TokenShelf};
+use jiff::Timestamp;
+use keyward::broker::ports::{ChangeFeed, Clock, ShareInForce, TokenShelf};
 use keyward::broker::{Ports, Shared, SharedTokens, TokenKey};
 use keyward::domain::scope::ScopeSet;
+use keyward::domain::share::Share;
 use keyward::domain::tenant::Isolation;
 use keyward::domain::token::AccessToken;
+use keyward::runtime::clock::ManualClock;
 use keyward::sealing::MasterKey;
 
 use super::super::between::Between;
 use super::super::tables::{self, Layout, TABLE};
 use crate::harness::brokers::{Bench, Working, client_name};
 use crate::harness::ports::{Fetches, in_time};
+use crate::harness::rotations::eventually;
 use crate::peers::Peer;
 
 pub const CHECKOUT: &str = "tenants/acme/clients/checkout";
@@ -30,6 +36,37 @@ pub struct Fleet {
     pub bench: Bench,
     pub between: Between,
     pub fetches: Arc<Fetches>,
+    waits: Arc<Waits>,
+}
+
+/// The bench's clock, which also knows what is slept for: a short pause between two looks, or the end of a call's time.
+struct Waits {
+    clock: Arc<ManualClock>,
+    pauses: AtomicUsize,
+    calls: AtomicUsize,
+}
+
+/// One that is counted for as long as it lasts.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Clock for Waits {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    async fn sleep_until(&self, time: Timestamp) {
+        let count = if time <= self.now() + PAUSE { &self.pauses } else { &self.calls };
+        count.fetch_add(1, Ordering::SeqCst);
+        let _counted = Counted(count);
+        self.clock.sleep_until(time).await;
+    }
 }
 
 impl Fleet {
@@ -44,7 +81,9 @@ impl Fleet {
         alone.stop().await;
         let between = Between::before(peer).await;
         tables::make(&between.sdk(), TABLE, Layout::default()).await;
-        Fleet { bench, between, fetches: Arc::default() }
+        let (pauses, calls) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let waits = Arc::new(Waits { clock: bench.clock.clone(), pauses, calls });
+        Fleet { bench, between, fetches: Arc::default(), waits }
     }
 
     pub async fn broker(&self) -> Working {
@@ -53,15 +92,15 @@ impl Fleet {
 
     /// With another key than the others, or another patience with the token endpoint.
     pub async fn broker_with(&self, key: u8, fetch_timeout: Duration) -> Working {
-        let table = self.between.aws_at(self.bench.clock.clone()).await.open_registry(TABLE).await;
+        let table = self.between.aws_at(self.waits.clone()).await.open_registry(TABLE).await;
         let table = Arc::new(table.expect("the table"));
         let master = base64::engine::general_purpose::STANDARD.encode([key; 32]);
         let master = MasterKey::from_base64(&master).expect("a key");
         let shelf: Arc<dyn TokenShelf> = table.clone();
         let key = Arc::new(TokenKey::derive(&master, TABLE).expect("a key"));
-        let feed: Arc<dyn ChangeFeed> = table;
-        let shared = Shared { feed, tokens: Some(SharedTokens { shelf, key }) };
-        let ports = Ports { shared: Some(shared), ..self.bench.ports() };
+        let (feed, share): (Arc<dyn ChangeFeed>, _) = (table.clone(), Arc::new(ShareInForce::new(Share::Whole)));
+        let shared = Shared { feed, members: table, share, tokens: Some(SharedTokens { shelf, key }) };
+        let ports = Ports { shared: Some(shared), clock: self.waits.clone(), ..self.bench.ports() };
         let edit = |settings: &mut keyward::broker::settings::Settings| settings.tokens.fetch_timeout = fetch_timeout;
         Working::open_with(self.fetches.over(ports), edit).await.expect("a broker")
     }
@@ -74,7 +113,14 @@ impl Fleet {
         brokers.try_into().unwrap_or_else(|_| panic!("{N} of them"))
     }
 
-    /// Moves the clock past every short wait until something comes of `work`.
+    /// Returns once so many brokers have seen that another one is fetching, and pause. While the clock is moved.
+    pub async fn wait_for_pauses(&self, count: usize) {
+        let all = || async { self.waits.pauses.load(Ordering::SeqCst) == count };
+        eventually("all have seen that it is being fetched", all).await;
+    }
+
+    /// Moves the clock past every pause until something comes of `work`. Not while the table is being asked, or a slow
+    /// machine would seem to be a table that does not answer.
     pub async fn flowing<T>(&self, work: impl Future<Output = T>) -> T {
         let clock = &self.bench.clock;
         let mut looks = tokio::time::interval(Duration::from_millis(2));
@@ -85,7 +131,8 @@ impl Fleet {
                     biased;
                     done = &mut work => return done,
                     _ = looks.tick() => {
-                        if let Some(next) = clock.next_wake().filter(|next| *next <= clock.now() + PAUSE) {
+                        let is_asked = self.waits.calls.load(Ordering::SeqCst) > 0;
+                        if let Some(next) = clock.next_wake().filter(|next| !is_asked && *next <= clock.now() + PAUSE) {
                             clock.set(next);
                         }
                     }

@@ -86,14 +86,15 @@ async fn who_waited_for_a_fetch_that_failed_fetches_at_once_and_waits_for_nobody
     };
     let opener = async {
         fleet.fetches.wait_for(1).await;
-        fleet.bench.clock.wait_for_sleepers(2).await;
+        fleet.wait_for_pauses(2).await;
         first.open();
         fleet.fetches.wait_for(3).await;
         fleet.fetches.recover();
         second.open();
         third.open();
     };
-    let (failed, (), ()) = fleet.flowing(async { tokio::join!(fails, others, opener) }).await;
+    let all = Box::pin(async { tokio::join!(fails, others, opener) });
+    let (failed, (), ()) = fleet.flowing(all).await;
     assert!(failed.is_err());
     let waited = fleet.bench.clock.now().duration_since(start_time());
     assert!(waited < SignedDuration::from_secs(30), "they waited for {waited}");
