@@ -288,6 +288,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
         let (region, _) = id.split_once('_')?;
         Some((UserPoolId::parse("aws.adopted_pools", id).ok()?, region.to_owned()))
     });
+    let terms = LeaseTerms { duration: config.journal.lease, clock_difference: config.journal.clock_difference };
     Settings {
         app_clients_per_shared_pool: config.pools.app_clients_per_shared_pool,
         shared_pools_with_room: config.pools.shared_pools_with_room,
@@ -320,7 +321,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             first_retry: config.journal.first_retry,
             max_retry: config.journal.max_retry,
             // A file has one broker.
-            lease: config.registry.table.is_some().then(LeaseTerms::default),
+            lease: config.registry.table.is_some().then_some(terms),
         },
         feed: FeedSettings {
             interval: config.registry.feed_interval,

@@ -1,8 +1,9 @@
 //! Public keys of issuers, parsed once, kept by issuer and `kid`.
 //!
 //! An unknown `kid` asks the issuer again, but not more often than a floor between fetches allows, so that made-up
-//! `kid`s cost an issuer nothing. A failed fetch leaves the keys as they are. A successful one replaces them: a key
-//! that the issuer has withdrawn verifies nothing any more.
+//! `kid`s cost an issuer nothing. A failed fetch leaves the keys as they are; where there are none yet, and nobody can tell
+//! anything, the next one comes as soon as callers are told to ask again. A successful one replaces them: a key that the
+//! issuer has withdrawn verifies nothing any more.
 //!
 //! A key is for RS256 and nothing else, whatever a token says of itself.
 
@@ -30,6 +31,8 @@ const MAX_ISSUERS: u64 = 20_000;
 const MAX_KEYS: usize = 16;
 /// RSA moduli shorter than this are refused, in bytes (2,048 bits; RFC 7518, section 3.3).
 const MIN_MODULUS_BYTES: usize = 256;
+/// From a failed fetch of keys that were never read to the next, and what callers are told to wait.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
 
 pub struct Keys {
     world: Arc<World>,
@@ -58,10 +61,11 @@ impl Keys {
         let known = self.known.get(&pool.issuer);
         if let Some(known) = &known {
             let age = |since: Timestamp| Duration::try_from(now.duration_since(since)).unwrap_or_default();
-            let may_ask = age(known.tried_time) >= settings.key_refetch_floor;
+            let floor = known.fetched_time.map_or(FIRST_RETRY, |_| settings.key_refetch_floor);
+            let may_ask = age(known.tried_time) >= floor;
             // Then somebody has to look again.
             let is_old = known.fetched_time.map_or(now, |time| time + settings.key_max_age);
-            basis.until(is_old.max(known.tried_time + settings.key_refetch_floor));
+            basis.until(is_old.max(known.tried_time + floor));
             if known.keys.contains_key(kid) {
                 if may_ask && known.fetched_time.is_some_and(|time| age(time) >= settings.key_max_age) {
                     drop(self.fetch(pool, Some(known.clone())));
@@ -113,7 +117,7 @@ impl IssuerKeys {
             Some(_) => Ok(self.clone()),
             None => {
                 let message = "the issuer's keys cannot be read";
-                Err(Error::unavailable(Reason::KeysUnavailable, message, Duration::from_secs(1)))
+                Err(Error::unavailable(Reason::KeysUnavailable, message, FIRST_RETRY))
             }
         }
     }

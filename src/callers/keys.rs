@@ -1,8 +1,8 @@
 //! The public keys of one issuer of callers' tokens, parsed once, kept by `kid`, read anew behind the callers' backs.
 //!
 //! The rules are those of `broker::keys`: an unknown `kid` has the keys read again, but no sooner than a floor allows; a
-//! failed reading leaves the keys as they are; a successful one replaces them, and a key that is gone verifies nothing any
-//! more. What differs is that a key says itself which algorithm it is for.
+//! failed reading leaves the keys as they are, and where there are none yet it is soon repeated; a successful one replaces
+//! them, and a key that is gone verifies nothing any more. What differs is that a key says itself which algorithm it is for.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -30,6 +30,8 @@ const MAX_KEYS: usize = 64;
 const MIN_MODULUS_BYTES: usize = 256;
 /// Longer ones cost more than any caller is worth (8,192 bits).
 const MAX_MODULUS_BYTES: usize = 1_024;
+/// From a failed reading of keys that were never read to the next, and what callers are told to wait.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
 
 /// One public key, for one algorithm.
 pub(super) struct Key {
@@ -113,7 +115,8 @@ impl KeySet {
     }
 
     fn may_read(&self, known: &Known) -> bool {
-        self.age(known.tried_time) >= self.ages.refetch_floor
+        let floor = known.read_time.map_or(FIRST_RETRY, |_| self.ages.refetch_floor);
+        self.age(known.tried_time) >= floor
     }
 
     /// Has keys that are too old read anew, without waiting for it.
@@ -151,7 +154,7 @@ impl Known {
             Some(_) => Ok(self),
             None => {
                 let message = "the keys of the caller's issuer cannot be read";
-                Err(Error::unavailable(Reason::KeysUnavailable, message, Duration::from_secs(1)))
+                Err(Error::unavailable(Reason::KeysUnavailable, message, FIRST_RETRY))
             }
         }
     }

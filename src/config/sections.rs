@@ -229,7 +229,7 @@ pub struct Verification {
     pub leeway: Duration,
     /// How many verified signatures are held in memory: 1 to 10,000,000.
     pub max_cached: u64,
-    /// The shortest time between two reads of one issuer's keys: 1 s to 1 h.
+    /// The shortest time between two reads of one issuer's keys: 1 s to 1 h. While none has succeeded yet it is a second.
     #[serde(with = "humantime_serde")]
     pub key_refetch_floor: Duration,
     /// How old an issuer's keys may get before they are read anew: 1 min to 1 d.
@@ -283,11 +283,26 @@ pub struct Journal {
     /// The longest such wait: `first_retry` to 1 d.
     #[serde(with = "humantime_serde")]
     pub max_retry: Duration,
+    /// How long others leave a piece of work alone after a broker that shares the registry with them has said that it is at
+    /// work on it: three times `clock_difference` to 10 min. It is renewed while the work goes on, so this is what a crash
+    /// delays others by. Without `registry.table` nobody asks for it.
+    #[serde(with = "humantime_serde")]
+    pub lease: Duration,
+    /// The most that two brokers' clocks may differ by: 10 ms to 1 min. The same for all of them, as `lease` should be.
+    #[serde(with = "humantime_serde")]
+    pub clock_difference: Duration,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Journal { concurrency: 8, poll_interval: 30 * SECOND, first_retry: SECOND, max_retry: 15 * MINUTE }
+        Journal {
+            concurrency: 8,
+            poll_interval: 30 * SECOND,
+            first_retry: SECOND,
+            max_retry: 15 * MINUTE,
+            lease: 30 * SECOND,
+            clock_difference: 5 * SECOND,
+        }
     }
 }
 

@@ -113,6 +113,18 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
         .lasting(MILLI * 100, HOUR),
         Setting::new("journal.max_retry", period(journal.max_retry), "The longest such wait, not below first_retry")
             .lasting(journal.first_retry.min(DAY), DAY),
+        Setting::new(
+            "journal.lease",
+            period(journal.lease),
+            "How long a broker that is not heard of keeps others from its work",
+        )
+        .lasting(3 * journal.clock_difference.clamp(MILLI * 10, MINUTE), MINUTE * 10),
+        Setting::new(
+            "journal.clock_difference",
+            period(journal.clock_difference),
+            "How far brokers' clocks may differ",
+        )
+        .lasting(MILLI * 10, MINUTE),
         Setting::new("secrets.reveal", Value::Flag(secrets.reveal), "Whether RevealClientSecret answers"),
         Setting::new("secrets.prefix", text(&secrets.prefix), "What secrets' names begin with")
             .of("1 to 64 characters of [A-Za-z0-9_.-], with single slashes between them", is_prefix),

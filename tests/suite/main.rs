@@ -20,6 +20,8 @@ mod contract;
 mod crash;
 mod deployed;
 mod fake;
+#[path = "fake/tests/mod.rs"]
+mod fake_tests;
 mod fleet;
 mod front;
 mod harness;

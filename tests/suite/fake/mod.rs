@@ -15,7 +15,6 @@ mod quotas;
 mod resource_servers;
 mod secrets;
 pub mod signing;
-mod tests;
 mod tokens;
 mod user_pools;
 mod versions;

@@ -1,6 +1,6 @@
 //! ministack: Cognito with its token endpoint and key sets, and Secrets Manager, in one program.
 //!
-//! As it was seen to behave (`fake::tests::agreement` holds each of these):
+//! As it was seen to behave (`fake/tests/agreement.rs` holds each of these):
 //! - right: pools, domains and resource servers with their errors, except where said; the token endpoint with Basic,
 //!   its refusals of a wrong secret, a scope and a grant; the key set; the issuer as on AWS; compare-and-swap of
 //!   labels, with `AWSPREVIOUS` following `AWSCURRENT`; reading, deleting and restoring a secret.

@@ -1,6 +1,6 @@
 //! moto: of use for Secrets Manager, and for app clients that are made with a secret of one's own.
 //!
-//! As it was seen to behave (`fake::tests::agreement` holds each of these):
+//! As it was seen to behave (`fake/tests/agreement.rs` holds each of these):
 //! - right: `CreateSecret` with its request token; compare-and-swap of labels, with `AWSPREVIOUS` following
 //!   `AWSCURRENT`; `AWSPENDING` on one version only; the deletion window; a `ClientSecret` of one's own at creation.
 //! - wrong at Secrets Manager: `PutSecretValue` overwrites a version that is there, so its request token protects

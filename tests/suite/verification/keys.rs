@@ -1,8 +1,11 @@
 //! The issuers' keys: when they are read, and what becomes of tokens when they cannot be, or are withdrawn.
 
+use std::time::Duration;
+
 use keyward::proto;
 use keyward::proto::RejectionReason;
 use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use super::{court, reason, sign, verified};
 use crate::harness::forge::{SigningKey, TEST_KEY, claims, with};
@@ -109,18 +112,21 @@ async fn without_keys_nobody_can_tell_until_they_can_be_read() {
     let stage = court().await;
     stage.keys.fail(true);
     let token = good(&stage);
-    for (second, reads) in [(0, 1), (FLOOR - 1, 1), (FLOOR, 2)] {
+    // As soon as whoever was told to come back does, and no sooner.
+    for (second, reads) in [(0, 1), (0, 1), (1, 2), (1, 2), (2, 3)] {
         stage.at_second(second);
         let request = proto::VerifyTokenRequest { token: token.clone(), ..Default::default() };
         let status = stage.daemon.verification().verify_token(request).await.expect_err("nobody can tell");
         let error = details(&status);
         assert_eq!((error.code, error.reason.as_str()), (Code::Unavailable, "KEYS_UNAVAILABLE"));
-        assert!(error.retry, "it does not say when to come back");
+        let wait = status.get_error_details().retry_info().and_then(|info| info.retry_delay);
+        assert_eq!(wait, Some(Duration::from_secs(1)));
         assert_eq!(stage.keys.reads(), reads, "at second {second}");
     }
     stage.keys.fail(false);
-    stage.at_second(2 * FLOOR);
+    stage.at_second(3);
     verified(&stage, &token).await;
+    assert_eq!(stage.keys.reads(), 4);
     stage.daemon.stop().await;
 }
 

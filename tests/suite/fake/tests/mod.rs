@@ -17,8 +17,8 @@ use aws_sdk_cognitoidentityprovider::types::{OAuthFlowType, ResourceServerScopeT
 use keyward::runtime::clock::ManualClock;
 use serde_json::Value;
 
-use super::signing::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
-use super::{Fake, REGION};
+use crate::fake::signing::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+use crate::fake::{Fake, REGION};
 use crate::harness::start_time;
 use crate::peers::Sdk;
 
