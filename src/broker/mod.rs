@@ -74,6 +74,7 @@ pub use verifier::Verifier;
 pub use world::{Ports, Shared, SharedTokens};
 
 use crate::domain::error::Result;
+use crate::domain::id::BrokerId;
 use crate::domain::share::ShareTerms;
 use background::Background;
 use issuing::Issuing;
