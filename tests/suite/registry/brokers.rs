@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use keyward::aws::OPERATIONS;
 use keyward::proto::Isolation;
 use keyward::runtime::clock::SystemClock;
@@ -52,7 +53,6 @@ async fn start(config: &Path) -> Binary {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_goes_on_where_another_has_stopped_on_another_machine() {
     let (_folder, path) = folder();
-    let text = |value: &str| aws_sdk_dynamodb::types::AttributeValue::S(value.to_owned());
     let fake = Fake::start(Arc::new(SystemClock)).await;
     let between = Between::before(Peer::ministack().await).await;
     let configs = ["one", "other"].map(|name| configure(&path, name, &fake, &between));
@@ -141,6 +141,10 @@ async fn brokers_with_one_key_have_one_token_and_a_start_of_all_fetches_no_other
         }
     }
     assert_eq!(between.complaints(), Vec::<String>::new());
+}
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
 }
 
 /// The ids of the brokers that are in the table.
