@@ -12,6 +12,10 @@ use crate::world::{CALL_TIMEOUT, Kind};
 /// (`tokens.retry_after_failure`).
 const GRACE: Duration = CALL_TIMEOUT.saturating_add(Duration::from_secs(2));
 
+/// How long a new broker may have no share of the quotas: its predecessor, which was killed, is counted until its
+/// membership has lapsed, and then the others have to have seen that (`domain/share.rs`).
+const SHARELESS: Duration = Duration::from_secs(45);
+
 /// What a broker may answer when this was done to it.
 fn reasons(kind: Kind) -> &'static [&'static str] {
     match kind {
@@ -21,7 +25,7 @@ fn reasons(kind: Kind) -> &'static [&'static str] {
         }
         Kind::Table => &["REGISTRY_UNAVAILABLE"],
         Kind::Aws => &["UPSTREAM_UNAVAILABLE", "VAULT_UNAVAILABLE", "KEYS_UNAVAILABLE"],
-        Kind::Killed => &[],
+        Kind::Killed | Kind::Started => &[],
     }
 }
 
@@ -65,6 +69,12 @@ fn judge_one(record: &Record) -> bool {
     let troubles = record.site.troubles(record.begin, record.end, GRACE);
     match &record.outcome {
         Outcome::Done => true,
+        Outcome::Told { code: Code::ResourceExhausted, reason, retry: true, .. }
+            if reason == "THROTTLED"
+                && record.site.troubles(record.begin, record.end, SHARELESS).contains(&Kind::Started) =>
+        {
+            true
+        }
         Outcome::Told { code: Code::Unavailable | Code::ResourceExhausted, reason, retry, .. } => {
             *retry && troubles.iter().any(|kind| reasons(*kind).contains(&reason.as_str()))
         }

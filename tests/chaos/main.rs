@@ -56,8 +56,9 @@ use tokio_util::sync::CancellationToken;
 use crate::load::{Load, Method, Record, SCOPE_SETS};
 use crate::world::{Kind, World};
 
-/// Clients that are rotated while brokers come and go. The full number is 500: `KEYWARD_CHAOS_CLIENTS=500`.
-const CLIENTS: usize = 100;
+/// Clients that are rotated while brokers come and go: as many as the emulator carries in one round of the script. The full
+/// number is 500, which takes some minutes: `KEYWARD_CHAOS_CLIENTS=500`.
+const CLIENTS: usize = 80;
 /// Tokens and verdicts that are asked for each second.
 const CALLS_PER_SECOND: u32 = 100;
 /// How often a token of a client and scope set is fetched in its lifetime: once, since brokers share them.

@@ -63,6 +63,8 @@ pub struct Site {
 pub enum Kind {
     /// SIGKILL, until the next process answers.
     Killed,
+    /// A new process, for one moment.
+    Started,
     /// SIGSTOP, until SIGCONT.
     Stopped,
     /// Its line to DynamoDB is cut.
@@ -172,6 +174,8 @@ impl Site {
         *lock(&self.channel) = Some(connect(&binary.address).await);
         *lock(&self.process) = Some(binary);
         self.over(Kind::Killed);
+        self.begins(Kind::Started);
+        self.over(Kind::Started);
         self.is_healthy.store(true, Ordering::SeqCst);
     }
 
