@@ -4,6 +4,9 @@
 //! what is behind them is the strict fake of Cognito and Secrets Manager, in this process, and an emulator's DynamoDB, each
 //! reached through a line that can be cut. Callers see the brokers as through a load balancer, and write down what becomes
 //! of every call.
+//!
+//! `KEYWARD_CHAOS_SEED` plays the acts of another run in the same order, `KEYWARD_CHAOS_LOGS` names a folder for the brokers'
+//! logs, `KEYWARD_CHAOS_CLIENTS` and `KEYWARD_CHAOS_REVOCATIONS` ask for more than a test of two minutes has time for.
 
 mod away;
 mod dice;
@@ -58,7 +61,7 @@ use crate::world::{Kind, World};
 
 /// Clients that are rotated while brokers come and go: as many as the emulator carries in one round of the script. The full
 /// number is 500, which takes some minutes: `KEYWARD_CHAOS_CLIENTS=500`.
-const CLIENTS: usize = 80;
+const CLIENTS: usize = 100;
 /// Tokens and verdicts that are asked for each second.
 const CALLS_PER_SECOND: u32 = 100;
 /// How often a token of a client and scope set is fetched in its lifetime: once, since brokers share them.

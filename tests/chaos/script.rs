@@ -34,7 +34,8 @@ const MAX_ROUNDS: usize = 12;
 /// What the emulator carries beside the load: with 11 a second it answers after seconds.
 const ROTATIONS_PER_SECOND: u32 = 3;
 
-/// Plays rounds while every client is rotated, one after the other: at least one. Answers with how many it took.
+/// Plays rounds while rotations are begun, of one client after the other: at least one. Answers with how many those were
+/// when the last rotation has been answered.
 pub async fn play(load: &Arc<Load>) -> usize {
     let rotating = tokio::spawn(rotate_all(load.clone()));
     let mut rounds = 0;
@@ -43,11 +44,15 @@ pub async fn play(load: &Arc<Load>) -> usize {
         assert!(rounds <= MAX_ROUNDS, "rotations do not come to an end");
         play_round(&load.sites, &load.dice).await;
     }
-    rotating.await.expect("every client was rotated");
+    let mut under_way = rotating.await.expect("they were begun");
+    while let Some(ended) = under_way.join_next().await {
+        ended.expect("it was rotated");
+    }
     rounds
 }
 
-async fn rotate_all(load: Arc<Load>) {
+/// Begins the rotations. Answers with those that are under way.
+async fn rotate_all(load: Arc<Load>) -> JoinSet<()> {
     let mut pace = tokio::time::interval(Duration::from_secs(1) / ROTATIONS_PER_SECOND);
     let mut under_way = JoinSet::new();
     for client in 0..load.clients.len() {
@@ -55,9 +60,7 @@ async fn rotate_all(load: Arc<Load>) {
         let load = load.clone();
         under_way.spawn(async move { load.rotate(client).await });
     }
-    while let Some(ended) = under_way.join_next().await {
-        ended.expect("it was rotated");
-    }
+    under_way
 }
 
 /// Every broker is killed once; one is stopped for longer than a lease; one is cut off from DynamoDB and one from AWS, each
