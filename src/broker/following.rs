@@ -28,6 +28,17 @@ use crate::domain::revocation::TokenId;
 /// Changes that are read in one go.
 const AT_ONCE: usize = 500;
 
+/// How late a broker is to hear of what others change, and how late it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hearing {
+    /// Since the last read began that succeeded.
+    pub silence: Duration,
+    /// The longest silence after which it says that a token is good.
+    pub verdicts_for: Duration,
+    /// The longest after which it hands out a token that it holds.
+    pub tokens_for: Duration,
+}
+
 /// Where a broker is in the feed.
 pub struct Following {
     feed: Arc<dyn ChangeFeed>,
@@ -57,6 +68,12 @@ impl Following {
     /// Whether a verdict of before may be given again.
     pub fn is_current(&self, now: Timestamp) -> bool {
         self.silence(now) <= self.settings.verdicts_for
+    }
+
+    /// How this broker hears of what others change.
+    pub fn hearing(&self, now: Timestamp) -> Hearing {
+        let FeedSettings { verdicts_for, tokens_for, .. } = self.settings;
+        Hearing { silence: self.silence(now), verdicts_for, tokens_for }
     }
 
     /// For how long nothing was heard. A clock that was set back says nothing about that: it counts as silence.

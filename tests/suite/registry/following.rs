@@ -12,6 +12,7 @@ use keyward::broker::ports::{
     ChangeFeed, Clock, Fault, LoggedChange, Peer as Side, PortError, PortResult, ShareInForce,
 };
 use keyward::broker::{Ports, Shared};
+use keyward::config::Config;
 use keyward::domain::share::Share;
 use keyward::proto::revoke_tokens_request::Target;
 use keyward::proto::verify_token_response::Verdict;
@@ -24,7 +25,7 @@ use super::tables::TABLE;
 use crate::fake::Fake;
 use crate::harness::flowing::Flowing;
 use crate::harness::on_aws::over_aws;
-use crate::harness::{Daemon, claims, details, mask, start_time};
+use crate::harness::{Daemon, claims, details, mask, metrics, start_time};
 use crate::peers::Peer;
 use crate::permission::until;
 
@@ -93,7 +94,11 @@ impl Pair {
             let (members, share) = (registry.clone(), Arc::new(ShareInForce::new(Share::Whole)));
             let shared = Shared { feed, members, share, tokens: None };
             let through = |ports: Ports| Ports { registry, shared: Some(shared), ..over_aws(&aws, ports) };
-            Daemon::start_through(clock.clone(), |config| config.registry.table = Some(TABLE.to_owned()), through).await
+            let edit = |config: &mut Config| {
+                config.registry.table = Some(TABLE.to_owned());
+                config.status.listen = Some("127.0.0.1:0".parse().expect("an address"));
+            };
+            Daemon::start_through(clock.clone(), edit, through).await
         };
         let one = on(one.clone(), one).await;
         let other = on(other, line.clone()).await;
@@ -117,6 +122,13 @@ impl Pair {
         })
         .await;
     }
+}
+
+/// Its silence, and the longest after which it still calls a token good, in seconds.
+async fn silence(daemon: &Daemon) -> (f64, f64) {
+    let metrics = metrics(daemon.status_address().expect("it serves its metrics")).await;
+    let value = |series| metrics.value(series).expect(series);
+    (value("keyward_feed_silence_seconds"), value("keyward_revocation_delay_limit_seconds"))
 }
 
 async fn get(daemon: &Daemon) -> Result<String, tonic::Status> {
@@ -209,6 +221,7 @@ async fn a_broker_that_hears_nothing_says_so_after_the_time_it_states() {
     pair.clock.advance(INTERVAL + MILLISECOND);
     let unavailable = (Code::Unavailable, "REGISTRY_UNAVAILABLE".to_owned());
     assert_eq!(verify(&pair.other, &token).await, Err(unavailable.clone()));
+    assert_eq!(silence(&pair.other).await, (5.001, 5.0));
     assert_eq!(verify(&pair.other, "a.b.c").await, Ok(Err(RejectionReason::Malformed)), "that it can tell");
     assert_eq!(get(&pair.other).await.expect("held"), token);
     assert_eq!(verify(&pair.one, &token).await, Ok(Ok(())), "the other broker hears");
