@@ -80,7 +80,8 @@ impl Shelf {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRecord {
     pub key: String,
-    /// From 1, one more with every change.
+    /// One more with every change. The first is above that of every record which this registry has ever deleted, so that a
+    /// key has no version twice: whoever expects one never meets another record that was made in between.
     pub version: u64,
     /// JSON.
     pub body: Vec<u8>,
