@@ -309,8 +309,7 @@ async fn a_broker_that_hears_nothing_takes_nobodys_secret_after_the_time_it_stat
 
     pair.clock.advance(Duration::from_secs(5) - INTERVAL);
     // Waiting under quotas moves the clock as well.
-    let rotate =
-        proto::RotateClientSecretRequest { name: ORDERS.to_owned(), immediate: true, ..Default::default() };
+    let rotate = proto::RotateClientSecretRequest { name: ORDERS.to_owned(), immediate: true, ..Default::default() };
     assert_eq!(check(secret).await, Ok(true), "for so long it may not have heard");
     pair.one.clients().rotate_client_secret(rotate).await.expect("rotated");
     pair.clock.advance(INTERVAL + MILLISECOND);
