@@ -4,8 +4,8 @@
 //! revocation or a suspension that another broker has answered is felt here within one interval and one read.
 //!
 //! A broker that cannot read the feed does not know what it does not know. It goes on for a stated time, counted by its own
-//! clock from when the last read that succeeded began: so long it says "verified" of what it holds in memory, and for
-//! another, longer one it hands out the tokens that it holds. After that it answers UNAVAILABLE and says why. It never
+//! clock from when the last read that succeeded began: so long it says "verified" of what it holds in memory and knows
+//! clients by their secrets, and for another, longer one it hands out the tokens that it holds. After that it answers UNAVAILABLE and says why. It never
 //! counts a read before all of it was taken to heart, and where lines of the feed are gone it forgets everything. A clock
 //! that was set back, or a process that was stopped, makes it wait for the next read.
 

@@ -42,6 +42,7 @@ mod revoked_tokens;
 mod rotations;
 mod rotator;
 mod sharing;
+mod shelf_rest;
 mod shelves;
 mod standings;
 mod sweeping;

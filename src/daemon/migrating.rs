@@ -110,7 +110,7 @@ impl Migration {
         }
         let counted = self.walk(Missing::IsAFault).await?;
         if !is_whole {
-            self.target.finish(self.end.head, self.end.chain_start).await?;
+            self.target.finish(self.end.head, self.end.chain_start, self.end.deleted_version).await?;
         }
         if self.target.head().await? != Some(self.end.head) {
             return Err(self.lacks("the end of the log".to_owned()));

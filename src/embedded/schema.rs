@@ -16,7 +16,7 @@ use crate::sealing::MasterKey;
 const APPLICATION_ID: i32 = 0x4B57_5244;
 
 /// The schema of version `n` is that of version `n - 1` after `MIGRATIONS[n - 1]`. Never change one that was released.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 const VERSION_1: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -99,6 +99,14 @@ const VERSION_2: &str = "
 /// Every write to the vault looks for secrets whose recovery window is over.
 const VERSION_3: &str = "
     CREATE INDEX secrets_deletion ON secrets (deletion_time) WHERE deletion_time IS NOT NULL;
+";
+
+/// Versions of records do not come back. Of what was deleted before this nobody knows the version: it was hardly above
+/// both the highest that is there and the number of events.
+const VERSION_4: &str = "
+    -- The highest version of a record that was ever deleted.
+    ALTER TABLE last_event ADD COLUMN deleted_version INTEGER NOT NULL DEFAULT 0;
+    UPDATE last_event SET deleted_version = max(sequence, (SELECT coalesce(max(version), 0) FROM records));
 ";
 
 /// Makes the file ours, or finds that it is, and brings its schema up to date. Gives the keys that open it.
