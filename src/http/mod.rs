@@ -22,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
@@ -52,7 +52,7 @@ pub async fn serve(listener: TcpListener, broker: Arc<Broker>, stop: Cancellatio
                         drop(place);
                     });
                 }
-                Err(_) => sleep(PAUSE).await,
+                Err(_) => sleep_until(Instant::now() + PAUSE).await,
             }
         }
     };
