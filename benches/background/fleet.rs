@@ -33,14 +33,35 @@ pub const SCOPES: [&str; 5] = [
 const SETS: usize = 10;
 const TOKENS: usize = CLIENTS * SETS;
 const VALIDITY: Duration = Duration::from_secs(300);
-const REVOCATIONS: usize = 30_000;
+const REVOCATIONS: usize = 60_000;
 
 pub struct Fleet {
     folder: tempfile::TempDir,
+    bystander: Bystander,
     server: Server,
     channel: Channel,
     /// When the last of all tokens had been fetched.
     fetched: std::cell::Cell<Option<Instant>>,
+}
+
+/// A daemon of its own that has the clients whose tokens are asked for, and nothing else to do.
+struct Bystander {
+    folder: tempfile::TempDir,
+    server: Server,
+}
+
+impl Bystander {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = daemon(folder.path());
+        let channel = connect(&server.address).await;
+        put_api(&channel).await;
+        create_tenant(&channel, "asked", proto::Isolation::AppClient).await;
+        at_once(ASKED, async |number| create_client(&channel, "asked", number, 12 * VALIDITY).await).await;
+        at_once(ASKED, async |number| drop(token(&channel, "asked", number, 0, Duration::ZERO).await)).await;
+        write_asked(folder.path());
+        Bystander { folder, server }
+    }
 }
 
 impl Fleet {
@@ -63,15 +84,14 @@ impl Fleet {
         drop(server);
         let server = daemon(folder.path());
         let channel = connect(&server.address).await;
-        Fleet { folder, server, channel, fetched: Default::default() }
+        Fleet { folder, bystander: Bystander::start().await, server, channel, fetched: Default::default() }
     }
 
     /// Fetches all tokens, and says what they take: the first of each client with what is known of the client, the others
     /// alone.
     pub async fn memory(&self) -> Vec<Figure> {
         at_once(ASKED, async |number| drop(self.token("asked", number, 0, Duration::ZERO).await)).await;
-        let messages = (0..ASKED).map(|number| request("asked", number, 0, Duration::ZERO).encode_to_vec());
-        write_messages(&self.messages(), messages);
+        write_asked(self.folder.path());
         // What the daemon needs to work at all is there after a fifth of the fleet.
         for set in 0..SETS {
             at_once(WARM, async |number| drop(self.token("fleet", number, set, Duration::ZERO).await)).await;
@@ -100,7 +120,7 @@ impl Fleet {
     }
 
     pub async fn rotations_and_revocations(&self) -> Vec<Figure> {
-        let pace = self.pace();
+        let (pace, bystander) = self.paces();
         let rotate = async |number| {
             let name = client_name("fleet", number);
             let request = proto::RotateClientSecretRequest { name, ..Default::default() };
@@ -109,7 +129,7 @@ impl Fleet {
             assert_eq!(state, proto::RotationState::Overlap);
         };
         let work = Work { name: "rotations of a fleet of 10,000", pieces: CLIENTS, piece: rotate };
-        let mut figures = compare(&self.server, &pace, work).await;
+        let mut figures = compare(&self.server, &pace, &bystander, work).await;
         let revoke = async |number: usize| {
             use proto::revoke_tokens_request::Target;
             let target = match number % 10 {
@@ -120,7 +140,7 @@ impl Fleet {
             ClientServiceClient::new(self.channel.clone()).revoke_tokens(request).await.expect("revoked");
         };
         let work = Work { name: "revocations in a storm", pieces: REVOCATIONS, piece: revoke };
-        figures.extend(compare(&self.server, &pace, work).await);
+        figures.extend(compare(&self.server, &pace, &bystander, work).await);
         figures
     }
 
@@ -132,21 +152,42 @@ impl Fleet {
             drop(self.token("fleet", number % CLIENTS, number / CLIENTS, VALIDITY / 2).await);
         };
         let work = Work { name: "refreshes of 100,000 tokens", pieces: TOKENS, piece: refresh };
-        compare(&self.server, &self.pace(), work).await
+        let (pace, bystander) = self.paces();
+        compare(&self.server, &pace, &bystander, work).await
     }
 
     async fn token(&self, tenant: &str, number: usize, set: usize, min_remaining: Duration) -> proto::AccessToken {
-        let request = request(tenant, number, set, min_remaining);
-        TokenServiceClient::new(self.channel.clone()).get_token(request).await.expect("a token").into_inner()
+        token(&self.channel, tenant, number, set, min_remaining).await
     }
 
-    fn messages(&self) -> PathBuf {
-        self.folder.path().join("messages")
+    /// How hits are asked for, here and at the bystander.
+    fn paces(&self) -> (Pace, Pace) {
+        (pace(&self.server, self.folder.path()), pace(&self.bystander.server, self.bystander.folder.path()))
     }
+}
 
-    fn pace(&self) -> Pace {
-        Pace { address: self.server.address.clone(), messages: self.messages(), calls_per_tick: 5, seconds: 3.0 }
-    }
+async fn token(
+    channel: &Channel,
+    tenant: &str,
+    number: usize,
+    set: usize,
+    min_remaining: Duration,
+) -> proto::AccessToken {
+    let request = request(tenant, number, set, min_remaining);
+    TokenServiceClient::new(channel.clone()).get_token(request).await.expect("a token").into_inner()
+}
+
+fn pace(server: &Server, folder: &Path) -> Pace {
+    Pace { address: server.address.clone(), messages: messages(folder), calls_per_tick: 5, seconds: 3.0 }
+}
+
+fn write_asked(folder: &Path) {
+    let asked = (0..ASKED).map(|number| request("asked", number, 0, Duration::ZERO).encode_to_vec());
+    write_messages(&messages(folder), asked);
+}
+
+fn messages(folder: &Path) -> PathBuf {
+    folder.join("messages")
 }
 
 /// Does as many things as that, some at one time.

@@ -1,4 +1,8 @@
 //! Windows of time in which hits are timed, quiet ones in turn with others in which something goes on.
+//!
+//! Whoever causes the work, and what the embedded backend does in Cognito's place, take part of the same processors. So hits
+//! are timed at a bystander too, another daemon that does nothing else, while the first one works: what its hits
+//! take more than in quiet windows is the machine's share, and what the working daemon's take more than that is its own.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,17 +22,22 @@ pub struct Work<'a, F> {
     pub piece: F,
 }
 
-/// Does all of the work in windows, each after a quiet one, and compares what hits took.
-pub async fn compare<F>(server: &Server, pace: &Pace, work: Work<'_, F>) -> Vec<Figure>
+/// Does all of the work in windows, each after a quiet one, and compares what hits took: at the daemon that does the work, and
+/// in turn with that at the bystander.
+pub async fn compare<F>(server: &Server, pace: &Pace, bystander: &Pace, work: Work<'_, F>) -> Vec<Figure>
 where
     F: AsyncFn(usize),
 {
-    let (mut quiet, mut busy) = (Vec::new(), Vec::new());
+    let (mut quiet, mut busy, mut beside) = (Vec::new(), Vec::new(), Vec::new());
     let done = AtomicUsize::new(0);
     let mut seconds = 0.0;
-    while done.load(Ordering::Relaxed) < work.pieces {
+    for window in 0.. {
+        if done.load(Ordering::Relaxed) >= work.pieces {
+            break;
+        }
         until_idle(server).await;
         quiet.extend(steady::ask(pace).await);
+        let (asked, took) = if window % 2 == 0 { (pace, &mut busy) } else { (bystander, &mut beside) };
         let is_over = AtomicBool::new(false);
         let one_after_the_other = async || {
             while !is_over.load(Ordering::Relaxed) {
@@ -40,7 +49,7 @@ where
             }
         };
         let window = async {
-            busy.extend(steady::ask(pace).await);
+            took.extend(steady::ask(asked).await);
             is_over.store(true, Ordering::Relaxed);
         };
         tokio::join!(window, futures::future::join_all((0..AT_ONCE).map(|_| one_after_the_other())));
@@ -48,7 +57,7 @@ where
     }
     let rate = work.pieces as f64 / seconds;
     println!("\n{}: {} in about {seconds:.0} s, {rate:.0} a second", work.name, work.pieces);
-    for (name, took) in [("quiet", &mut quiet), ("meanwhile", &mut busy)] {
+    for (name, took) in [("quiet", &mut quiet), ("meanwhile", &mut busy), ("bystander", &mut beside)] {
         took.sort_unstable();
         let at = |share| quantile(took, share);
         println!(
@@ -61,9 +70,13 @@ where
             at(1.0)
         );
     }
-    let ratio = quantile(&busy, 0.99) / quantile(&quiet, 0.99);
-    let what = format!("p99 of hits while {} go on ÷ quiet p99", work.name);
-    vec![Figure::new(what, ratio, "").at_most(1.2)]
+    let [quiet, busy, beside] = [quiet, busy, beside].map(|took| quantile(&took, 0.99));
+    let name = work.name;
+    vec![
+        Figure::new(format!("p99 of hits while {name} go on ÷ quiet p99"), busy / quiet, "").at_most(1.2),
+        Figure::new(format!("the same at a bystander, while {name} go on"), beside / quiet, ""),
+        Figure::new(format!("p99 of hits while {name} go on ÷ the bystander's"), busy / beside, ""),
+    ]
 }
 
 /// Of what is sorted.
