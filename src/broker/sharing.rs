@@ -160,9 +160,11 @@ impl Tokens {
             let now = self.world.now();
             let lease = seen.as_ref().and_then(|seen| seen.item.lease.clone());
             let under_way = lease.clone().filter(|lease| !lease.is_given_up());
-            let has_failed = awaited.is_some() && under_way.is_none();
-            if has_failed || now >= deadline {
-                return Turn::Fetch(None);
+            if awaited.is_some() && under_way.is_none() {
+                return without_lease(wanted.client, "the fetch of another broker that was waited for has failed");
+            }
+            if now >= deadline {
+                return without_lease(wanted.client, "the fetches of others take too long");
             }
             awaited = under_way.map(|lease| match awaited.take() {
                 Some((known, since)) if known.is_same(&lease) => (lease, since),
@@ -171,10 +173,17 @@ impl Tokens {
             // Whoever has watched a lease for as long as it lasts need not ask by whose clock it has lapsed.
             let end = awaited.as_ref().map(|(lease, since)| turns.0.lapse_time(lease).min(*since + turns.0.duration));
             let is_over = end.is_some_and(|end| now >= end);
-            let before = lease.map(|lease| if is_over { lease.given_up() } else { lease });
-            if let Some(lease) = turns.0.take(before.as_ref(), &self.world.broker, now) {
-                match self.take(shared, wanted, seen, lease, &turns).await {
-                    Ok(taken) => return Turn::Fetch(Some(taken)),
+            let before = lease.as_ref().map(|lease| if is_over { lease.given_up() } else { lease.clone() });
+            if let Some(own) = turns.0.take(before.as_ref(), &self.world.broker, now) {
+                match self.take(shared, wanted, seen, own, &turns).await {
+                    Ok(taken) => {
+                        if let Some(lapsed) = lease.filter(|lease| !lease.is_given_up()) {
+                            let Lease { holder, expire_time, .. } = lapsed;
+                            let client = &wanted.client.name;
+                            tracing::info!(%client, %holder, %expire_time, "a lease on a fetch that was not given up is taken over");
+                        }
+                        return Turn::Fetch(Some(taken));
+                    }
                     Err(error) if error.is(Fault::Conflict) => {}
                     Err(error) => return self.without_shelf(wanted.client, &error),
                 }
@@ -324,6 +333,11 @@ fn opened(
         token.scopes = wanted.scopes.clone();
     }
     Some(known.filter(|known| known.expose() == token.expose()).unwrap_or_else(|| Arc::new(token)))
+}
+
+fn without_lease(client: &Client, why: &'static str) -> Turn {
+    tracing::info!(client = %client.name, why, "a token is fetched without a lease");
+    Turn::Fetch(None)
 }
 
 impl Unshared {

@@ -1,4 +1,4 @@
-//! One contract for every registry: what `broker::ports::Registry` says, played to SQLite and to DynamoDB on two programs of
+//! One contract for every registry: what `broker::ports::Registry` says, played to SQLite and to DynamoDB on three programs of
 //! others, each as two registries over one store. And what DynamoDB alone has: the change feed, and answers that are lost.
 
 mod answers;
@@ -78,6 +78,11 @@ async fn dynamodb_keeps_the_contract_of_the_registry_on_ministack() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dynamodb_keeps_the_contract_of_the_registry_on_moto() {
     contract::play(Store::dynamodb(Peer::moto().await).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dynamodb_keeps_the_contract_of_the_registry_on_dynoxide() {
+    contract::play(Store::dynamodb(Peer::dynoxide().await).await).await;
 }
 
 #[tokio::test]
