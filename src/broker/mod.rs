@@ -15,6 +15,7 @@ mod basis;
 mod catalog;
 mod change_sets;
 mod clients;
+mod data_keys;
 mod due;
 mod examining;
 mod fair_places;
@@ -48,6 +49,7 @@ mod sweeping;
 mod targets;
 mod tenants;
 mod token_key;
+mod token_keys;
 mod token_shelf;
 mod tokens;
 mod verifier;
@@ -69,6 +71,7 @@ pub use revocations::Revocations;
 pub use rotations::Rotations;
 pub use tenants::Tenants;
 pub use token_key::TokenKey;
+pub use token_keys::TokenKeys;
 pub use tokens::Tokens;
 pub use verifier::Verifier;
 pub use world::{Ports, Shared, SharedTokens};
@@ -145,7 +148,12 @@ impl Broker {
                 following.follow(&self.world, *last, stop.clone()).await;
             }
         };
-        tokio::join!(adopt, follow, self.journals.clone().work(stop.clone()));
+        let keys = async {
+            if let Some(tokens) = self.world.shared.as_ref().and_then(|shared| shared.tokens.as_ref()) {
+                tokens.keys.follow(&*self.world.clock, stop.clone()).await;
+            }
+        };
+        tokio::join!(adopt, follow, keys, self.journals.clone().work(stop.clone()));
     }
 
     /// This broker's id among those that share the quotas, where there are others.
