@@ -9,7 +9,8 @@
 //! The shelf saves fetches and must never cost a token: when it fails or does not answer in [`PATIENCE`], when the fetch that
 //! was waited for has failed, and when the wait was [`limit`](Turns::limit) long, the broker fetches by itself, without a
 //! lease. Two brokers that fetch at one time do no harm. What could not be put there is put there when the shelf answers
-//! again. One that does not answer again and again is left alone for a while: see [`shelf_rest`](super::shelf_rest).
+//! again. One that does not answer again and again is left alone for a while: see [`shelf_rest`](super::shelf_rest). The same
+//! holds while there is no key (see [`token_keys`](super::token_keys)).
 //!
 //! A token of the shelf is believed as far as it opens, by the key, for this client, stamp, app client and scopes; and it
 //! is used only if it is not revoked now. One that ages is used where the fetch of its successor fails: a broker that has
@@ -23,7 +24,7 @@ use jiff::Timestamp;
 
 use super::held::Stamp;
 use super::ports::{Fault, Peer, PortError, PortResult, SeenItem, ShelfItem, TokenPlace};
-use super::token_key::Purpose;
+use super::token_key::{Purpose, TokenKey};
 use super::tokens::Tokens;
 use super::world::SharedTokens;
 use crate::domain::client::Client;
@@ -145,12 +146,13 @@ impl Tokens {
         let mut awaited: Option<(Lease, Timestamp)> = None;
         let mut pause = FIRST_PAUSE;
         loop {
+            let Some(key) = shared.keys.current() else { return Turn::Fetch(None) };
             let seen = match self.in_time(shared.shelf.look(&wanted.purpose.place)).await {
                 Ok(seen) => seen,
                 Err(error) => return self.without_shelf(wanted.client, &error),
             };
             self.share_late(shared);
-            *spare = opened(shared, wanted, seen.as_ref(), spare.take());
+            *spare = opened(&key, wanted, seen.as_ref(), spare.take());
             if let Some(token) = spare
                 && token.freshness(self.world.now(), &wanted.client.uid) == Freshness::Fresh
                 && self.is_good(token, wanted.min_remaining).await
@@ -238,13 +240,15 @@ impl Tokens {
         token: &AccessToken,
         mut taken: Option<Taken>,
     ) -> PortResult<()> {
-        let broken = |_| PortError::new(Peer::Registry, Fault::Broken, "share a token", "it cannot be sealed");
+        let failed = |fault, detail| PortError::new(Peer::Registry, fault, "share a token", detail);
+        let broken = |_| failed(Fault::Broken, "it cannot be sealed");
+        let key = shared.keys.current().ok_or_else(|| failed(Fault::Unavailable, "there is no key yet"))?;
         for _ in 0..ATTEMPTS {
             let (version, lease) = match taken.take() {
                 Some(taken) => (Some(taken.seen.version), Some(taken.lease.given_up())),
                 None => {
                     let seen = self.in_time(shared.shelf.look(&purpose.place)).await?;
-                    let there = seen.as_ref().and_then(|seen| shared.key.open(purpose, seen.item.sealed.as_ref()?));
+                    let there = seen.as_ref().and_then(|seen| key.open(purpose, seen.item.sealed.as_ref()?));
                     if there.is_some_and(|there| there.expire_time >= token.expire_time) {
                         return Ok(());
                     }
@@ -252,7 +256,7 @@ impl Tokens {
                     seen.map_or((None, None), |seen| (Some(seen.version), seen.item.lease))
                 }
             };
-            let sealed = Some(shared.key.seal(purpose, token).map_err(broken)?);
+            let sealed = Some(key.seal(purpose, token).map_err(broken)?);
             let item = ShelfItem { sealed, lease, keep_until: token.expire_time };
             match self.in_time(shared.shelf.put(&purpose.place, version, &item)).await {
                 Err(error) if error.is(Fault::Conflict) => {}
@@ -316,13 +320,13 @@ impl Tokens {
 /// The token that is there, if it opens and has all scopes. `known` is the one of the last look, which is most often the
 /// same.
 fn opened(
-    shared: &SharedTokens,
+    key: &TokenKey,
     wanted: &Wanted<'_>,
     seen: Option<&SeenItem>,
     known: Option<Arc<AccessToken>>,
 ) -> Option<Arc<AccessToken>> {
-    let sealed = seen?.item.sealed.as_ref().filter(|sealed| sealed.key_id == shared.key.id())?;
-    let Some(mut token) = shared.key.open(&wanted.purpose, sealed) else {
+    let sealed = seen?.item.sealed.as_ref().filter(|sealed| sealed.key_id == key.id())?;
+    let Some(mut token) = key.open(&wanted.purpose, sealed) else {
         tracing::warn!(client = %wanted.client.name, "a shared token does not open and is not used");
         return None;
     };

@@ -18,7 +18,7 @@ use super::revoked_tokens::RevokedTokens;
 use super::settings::Settings;
 use super::shelves::{REQUEST_MEMORY, SeenRequest, request_key, tenant_prefix};
 use super::targets::Targets;
-use super::token_key::TokenKey;
+use super::token_keys::TokenKeys;
 use crate::domain::audit::{Call, Event};
 use crate::domain::client::{Client, Marked};
 use crate::domain::error::{Error, Reason, Result};
@@ -50,11 +50,11 @@ pub struct Shared {
     pub tokens: Option<SharedTokens>,
 }
 
-/// Where tokens are shared, and the key without which they are not read.
+/// Where tokens are shared, and the key without which they are neither put there nor read.
 #[derive(Clone)]
 pub struct SharedTokens {
     pub shelf: Arc<dyn TokenShelf>,
-    pub key: Arc<TokenKey>,
+    pub keys: Arc<TokenKeys>,
 }
 
 pub struct World {

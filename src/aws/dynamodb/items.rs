@@ -9,6 +9,7 @@
 //! | `member` | a broker's id | `expire_time` S; `read_time` S, where it has read the members; `ttl` N |
 //! | `migration` | `migration` | there while records are being brought in, see [`importing`](super::importing) |
 //! | `token#…` | a digest | no record: see [`tokens`](super::tokens) |
+//! | `token-key` | table and KMS key | no record: see [`data_key`](super::data_key) |
 //!
 //! DynamoDB orders sort keys by their UTF-8 bytes; numbers are padded so that theirs is the order of counting, times have a
 //! fixed width. Never rename an attribute. An item that does not read back is [`Unreadable`], not skipped.

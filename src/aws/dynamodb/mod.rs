@@ -12,6 +12,7 @@
 //! The head is one item: DynamoDB writes it some 500 times a second at the most, whatever the number of brokers.
 
 mod checking;
+pub(super) mod data_key;
 mod importing;
 mod items;
 mod members;
