@@ -117,6 +117,7 @@ impl Transaction {
                 this.push(written(put), Whose::Event);
             }
             this.last_events.push(this.head.log.sequence);
+            this.head.form = this.head.form.max(set.newest_form());
         }
         if touched.is_empty() && this.head == *before {
             return Ok(this);
@@ -204,9 +205,9 @@ fn item_of(table: &str, write: &Write) -> TransactWriteItem {
             let delete = delete.condition_expression(condition).set_expression_attribute_values(values);
             TransactWriteItem::builder().set_delete(delete.build().ok()).build()
         }
-        Action::Put { body, due_time } => {
-            let version = write.expected.unwrap_or(0) + 1;
-            let record = StoredRecord { key: write.key.clone(), version, body: body.clone(), due_time: *due_time };
+        Action::Put { body, form, due_time } => {
+            let (key, version, body) = (write.key.clone(), write.expected.unwrap_or(0) + 1, body.clone());
+            let record = StoredRecord { key, version, body, form: *form, due_time: *due_time };
             let put = put(table, items::record_item(write.shelf, &record));
             written(put.condition_expression(condition).set_expression_attribute_values(values))
         }

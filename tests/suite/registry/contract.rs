@@ -3,12 +3,14 @@
 use jiff::SignedDuration;
 use keyward::broker::ports::{Action, ChangeSet, Fault, Registry, Shelf, StoredRecord, Write};
 use keyward::domain::chain::Walk;
+use keyward::domain::form::Form;
 
 use super::{START, Store, at, changes, event, put, races, write};
 
 pub async fn play(store: Store) {
     let registry = &*store.one;
     versions(registry).await;
+    forms(registry).await;
     wrong_expectations(registry).await;
     limits(registry).await;
     scans(registry).await;
@@ -52,6 +54,22 @@ async fn versions(registry: &dyn Registry) {
     commit(registry, vec![put("v", None, "")]).await;
     let again = get(registry, "v").await.expect("there");
     assert_eq!((again.version, again.body.len()), (1, 0), "made anew, and empty");
+}
+
+/// A form is kept with its record, whichever it is.
+async fn forms(registry: &dyn Registry) {
+    let form = |number| Form::new(number).expect("a form");
+    let on = |expected, form, due_time| {
+        let action = Action::Put { body: b"{}".to_vec(), form, due_time };
+        Write { shelf: Shelf::Issuer, ..write("form", expected, action) }
+    };
+    for (number, version) in [(1, None), (7, Some(1)), (u64::from(u32::MAX), Some(2)), (1, Some(3))] {
+        commit(registry, vec![on(version, form(number), Some(at(START)))]).await;
+        let read = registry.get(Shelf::Issuer, "form").await.expect("read").expect("there");
+        assert_eq!(read.form, form(number));
+        assert_eq!(registry.scan(Shelf::Issuer, "", None, 9).await.expect("read"), std::slice::from_ref(&read));
+        assert_eq!(registry.due(Shelf::Issuer, 9).await.expect("read"), [read]);
+    }
 }
 
 async fn wrong_expectations(registry: &dyn Registry) {
@@ -140,7 +158,7 @@ async fn scans(registry: &dyn Registry) {
 
 async fn due(registry: &dyn Registry) {
     let on = |key: &str, expected, due_time| {
-        let action = Action::Put { body: Vec::new(), due_time };
+        let action = Action::Put { body: Vec::new(), form: Form::FIRST, due_time };
         Write { shelf: Shelf::Journal, ..write(key, expected, action) }
     };
     let (nanosecond, base) = (SignedDuration::from_nanos(1), at(START));
