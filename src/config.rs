@@ -22,7 +22,7 @@ pub use aws::{Aws, AwsEndpoints, AwsQuotas, TokenSource};
 pub use callers::{CallerGrant, Callers, CallersAws, SpiffeDomain, TokenIssuer};
 pub use error::ConfigError;
 use error::Document;
-pub use net::{Demand, Limits, Listen, MinVersion, Tls};
+pub use net::{Demand, Limits, Listen, MinVersion, Status, Tls};
 pub use permission::Permission;
 pub use sections::{
     Audit, Backend, Embedded, Grpc, Journal, Log, MasterKeySource, Pools, Registry, Rotation, Secrets, Shutdown,
@@ -63,6 +63,7 @@ pub struct Config {
     pub audit: Audit,
     pub grpc: Grpc,
     pub limits: Limits,
+    pub status: Status,
     pub shutdown: Shutdown,
     pub log: Log,
 }
@@ -88,6 +89,7 @@ impl Default for Config {
             audit: Audit::default(),
             grpc: Grpc::default(),
             limits: Limits::default(),
+            status: Status::default(),
             shutdown: Shutdown::default(),
             log: Log::default(),
         }

@@ -15,6 +15,7 @@ mod serving;
 mod sharing;
 
 use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,7 @@ use crate::domain::id::{BrokerId, UserPoolId};
 use crate::domain::lease::LeaseTerms;
 use crate::embedded::{MasterKeyError, OpenError};
 use crate::grpc::{self, Front, Limits};
+use crate::http;
 use crate::net::{Address, Cores, Serving, TlsError};
 use crate::permission::{Origin, Permissions, PolicyError};
 use crate::runtime::behind::Behind;
@@ -87,6 +89,8 @@ pub enum StartError {
     AuditFile { file: PathBuf, source: std::io::Error },
     #[error("listen: cannot listen on {address}: {source}")]
     Listen { address: Address, source: std::io::Error },
+    #[error("status.listen: cannot listen on {address}: {source}")]
+    Status { address: SocketAddr, source: std::io::Error },
     #[error("the system gives no more threads: {0}")]
     Threads(std::io::Error),
     #[error("tls: {0}")]
@@ -98,6 +102,7 @@ pub enum StartError {
 /// A daemon that listens.
 pub struct Running {
     addresses: Vec<Address>,
+    status_address: Option<SocketAddr>,
     readiness: Readiness,
     health: HealthReporter,
     /// Ends the long streams and the taking of new calls.
@@ -168,6 +173,8 @@ pub async fn start_for(
 
     let listeners = serving::bind(&config).await?;
     let addresses = serving::addresses(&listeners);
+    let status = serving::bind_status(&config).await?;
+    let status_address = status.as_ref().and_then(|listener| listener.local_addr().ok());
 
     let health = HealthReporter::new();
     announce(&health, ServingStatus::NotServing).await;
@@ -199,6 +206,9 @@ pub async fn start_for(
         let (broker, leaving) = (broker.clone(), leaving.clone());
         async move { broker.keep_membership(leaving).await }
     });
+    if let Some(listener) = status {
+        background.spawn(http::serve(listener, broker.clone(), stopping.clone()));
+    }
     background.spawn({
         let stopping = stopping.clone();
         async move { broker.work(stopping).await }
@@ -208,6 +218,7 @@ pub async fn start_for(
     announce(&health, ServingStatus::Serving).await;
     Ok(Running {
         addresses,
+        status_address,
         readiness,
         health,
         draining,
@@ -232,6 +243,11 @@ impl Running {
     /// The first of [`addresses`](Self::addresses).
     pub fn local_addr(&self) -> &Address {
         &self.addresses[0]
+    }
+
+    /// Where it serves its metrics, with the real port.
+    pub fn status_address(&self) -> Option<SocketAddr> {
+        self.status_address
     }
 
     /// Ready once health answers SERVING.

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod domain;
 pub mod embedded;
 pub mod grpc;
+pub mod http;
 pub mod net;
 pub mod permission;
 pub mod proto;

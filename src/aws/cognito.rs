@@ -22,7 +22,7 @@ pub(super) const PAGE: i32 = 60;
 pub(super) struct Cognito {
     pub regions: Arc<Regions>,
     pub calls: Arc<Calls>,
-    pub names: Names,
+    pub names: Arc<Names>,
     pub token_source: TokenSource,
 }
 

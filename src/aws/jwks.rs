@@ -1,4 +1,6 @@
-//! An issuer's public keys (RFC 7517), from where the pool's record says they are.
+//! An issuer's public keys (RFC 7517), from where it publishes them, or where this process was told that they are.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use reqwest::StatusCode;
@@ -8,6 +10,7 @@ use serde_json::Value;
 use super::calls::logged;
 use super::faults::Asking;
 use super::http;
+use super::names::Names;
 use crate::broker::ports::{Fault, KeySource, Peer, PortResult, PublicKey};
 use crate::domain::pool::MadePool;
 
@@ -16,6 +19,7 @@ const MAX_BODY: usize = 256 * 1024;
 
 pub(super) struct Jwks {
     pub http: reqwest::Client,
+    pub names: Arc<Names>,
 }
 
 #[derive(Deserialize)]
@@ -43,15 +47,16 @@ impl KeySource for Jwks {
 impl Jwks {
     async fn fetch(&self, pool: &MadePool) -> PortResult<Vec<PublicKey>> {
         let asking = Asking { peer: Peer::KeySource, doing: "fetch an issuer's keys" };
-        let request = self.http.get(&pool.jwks_uri).header("accept", "application/json");
+        let uri = self.names.jwks_uri(pool);
+        let request = self.http.get(&uri).header("accept", "application/json");
         let response = request.send().await.map_err(|error| http::no_answer(asking, &error))?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => {
-                return Err(asking.error(Fault::NotFound, format_args!("{} is not there", pool.jwks_uri)));
+                return Err(asking.error(Fault::NotFound, format_args!("{uri} is not there")));
             }
             status => {
-                let detail = format!("{} answered HTTP {}", pool.jwks_uri, status.as_u16());
+                let detail = format!("{uri} answered HTTP {}", status.as_u16());
                 return Err(asking.error(http::fault_of(status), detail));
             }
         }

@@ -164,6 +164,7 @@ impl Aws {
         let share = Arc::new(ShareInForce::new(Share::Whole));
         let governor = Governor::new(&options.quotas, options.quota_wait, Arc::clone(&clock), Arc::clone(&share));
         let calls = Arc::new(Calls::new(governor, Arc::clone(&clock), options.call_timeout));
+        let names = Arc::new(Names::new(&options.name_prefix, &options.endpoints));
         Ok(Aws {
             regions: Arc::clone(&regions),
             clock: Arc::clone(&clock),
@@ -172,17 +173,18 @@ impl Aws {
             pools: Arc::new(Cognito {
                 regions: Arc::clone(&regions),
                 calls: Arc::clone(&calls),
-                names: Names::new(&options.name_prefix, &options.endpoints),
+                names: Arc::clone(&names),
                 token_source: options.token_source,
             }),
             tokens: Arc::new(OAuth {
                 source: options.token_source,
                 http: tokens_http,
+                names: Arc::clone(&names),
                 regions: Arc::clone(&regions),
                 calls: Arc::clone(&calls),
                 clock,
             }),
-            keys: Arc::new(Jwks { http: keys_http }),
+            keys: Arc::new(Jwks { http: keys_http, names }),
             vault: Arc::new(SecretsManager { regions, calls: Arc::clone(&calls), kms_key: options.kms_key }),
             calls,
             share,

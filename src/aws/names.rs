@@ -1,8 +1,12 @@
 //! What things are called: pools and their domains at Cognito, issuers, token endpoints and key sets by Region.
 //!
-//! The one place where such names are built; everybody else takes them from [`MadePool`]. Partitions are those whose
+//! The one place where such names are built; everybody else takes them from [`MadePool`], which says what everybody may
+//! use. Where this process was told to ask elsewhere is filled in when it asks, and not written down: other brokers on the
+//! same records may be told otherwise. Partitions are those whose
 //! names are public: the commercial Regions, GovCloud, China. Of the European Sovereign Cloud only the API's domain is
 //! known, so a token endpoint there must be configured, or tokens come from `GetClientToken`. Elsewhere nothing is guessed.
+
+use std::borrow::Cow;
 
 use super::Endpoints;
 use crate::domain::id::{Issuer, PoolId, UserPoolId};
@@ -71,42 +75,75 @@ impl Names {
         need: Need,
     ) -> Result<MadePool, String> {
         let issuer = issuer(region, &user_pool, issuer_type)?;
-        let token_endpoint = match self.token_endpoint(region, &user_pool, domain) {
-            Err(_) if need == Need::NoDomain => String::new(),
-            outcome => outcome?,
+        let jwks_uri = own_jwks_uri(&issuer);
+        let mut pool = MadePool {
+            user_pool,
+            region: region.to_owned(),
+            issuer,
+            domain: domain.name().to_owned(),
+            token_endpoint: String::new(),
+            jwks_uri,
         };
-        let jwks_uri = match self.endpoints.jwks.as_str() {
-            "" => format!("{issuer}/.well-known/jwks.json"),
-            template => template.replace("{region}", region).replace("{user_pool}", user_pool.as_str()),
-        };
-        Ok(MadePool { user_pool, region: region.to_owned(), issuer, token_endpoint, jwks_uri })
+        // Where nobody knows Cognito's own name of it, the one that was configured is all that anybody can be told.
+        pool.token_endpoint =
+            match (own_token_endpoint(region, &pool.user_pool, domain), self.told_token_endpoint(&pool)) {
+                (Ok(own), _) => own,
+                (Err(_), Some(told)) => told,
+                (Err(_), None) if need == Need::NoDomain => String::new(),
+                (Err(why), None) => return Err(why),
+            };
+        Ok(pool)
     }
 
-    fn token_endpoint(&self, region: &str, user_pool: &UserPoolId, domain: Domain<'_>) -> Result<String, String> {
-        let name = match domain {
-            Domain::Prefix(name) | Domain::Custom(name) => Some(name),
-            Domain::Absent => None,
-        };
-        let template = self.endpoints.token.as_str();
-        let no_domain = || format!("the user pool {user_pool} has no domain, so it has no token endpoint");
-        if !template.is_empty() {
-            let known = template.replace("{region}", region).replace("{user_pool}", user_pool.as_str());
-            return match name {
-                Some(name) => Ok(known.replace("{domain}", name)),
-                None if known.contains("{domain}") => Err(no_domain()),
-                None => Ok(known),
-            };
+    /// Where this process asks for tokens of the pool's app clients: where it was told to, or where everybody does.
+    pub fn token_endpoint<'a>(&self, pool: &'a MadePool) -> Cow<'a, str> {
+        self.told_token_endpoint(pool).map_or(Cow::Borrowed(pool.token_endpoint.as_str()), Cow::Owned)
+    }
+
+    /// Where this process reads the issuer's keys. A record of before may have what another process was told.
+    pub fn jwks_uri(&self, pool: &MadePool) -> String {
+        match self.endpoints.jwks.as_str() {
+            "" => own_jwks_uri(&pool.issuer),
+            template => filled(template, pool),
         }
-        match domain {
-            Domain::Custom(host) => Ok(format!("https://{host}/oauth2/token")),
-            Domain::Prefix(prefix) => {
-                let (middle, end) = partition(region)?.domains.ok_or_else(|| {
-                    format!("where domains of {region} are is not known: set aws.endpoints.token or aws.token_source")
-                })?;
-                Ok(format!("https://{prefix}.{middle}.{region}.{end}/oauth2/token"))
-            }
-            Domain::Absent => Err(no_domain()),
+    }
+
+    /// `None` where nothing was configured, or what was needs a domain that is not known.
+    fn told_token_endpoint(&self, pool: &MadePool) -> Option<String> {
+        let template = Some(self.endpoints.token.as_str()).filter(|template| !template.is_empty())?;
+        let lacks_domain = pool.domain.is_empty() && template.contains("{domain}");
+        (!lacks_domain).then(|| filled(template, pool))
+    }
+}
+
+impl<'a> Domain<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Domain::Prefix(name) | Domain::Custom(name) => name,
+            Domain::Absent => "",
         }
+    }
+}
+
+fn filled(template: &str, pool: &MadePool) -> String {
+    let filled = template.replace("{region}", &pool.region).replace("{user_pool}", pool.user_pool.as_str());
+    filled.replace("{domain}", &pool.domain)
+}
+
+fn own_jwks_uri(issuer: &Issuer) -> String {
+    format!("{issuer}/.well-known/jwks.json")
+}
+
+fn own_token_endpoint(region: &str, user_pool: &UserPoolId, domain: Domain<'_>) -> Result<String, String> {
+    match domain {
+        Domain::Custom(host) => Ok(format!("https://{host}/oauth2/token")),
+        Domain::Prefix(prefix) => {
+            let (middle, end) = partition(region)?.domains.ok_or_else(|| {
+                format!("where domains of {region} are is not known: set aws.endpoints.token or aws.token_source")
+            })?;
+            Ok(format!("https://{prefix}.{middle}.{region}.{end}/oauth2/token"))
+        }
+        Domain::Absent => Err(format!("the user pool {user_pool} has no domain, so it has no token endpoint")),
     }
 }
 

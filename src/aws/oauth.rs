@@ -18,6 +18,7 @@ use super::TokenSource;
 use super::calls::Calls;
 use super::faults::Asking;
 use super::http;
+use super::names::Names;
 use super::regions::Regions;
 use super::token_answer::{Answer, token_of};
 use crate::broker::ports::{Clock, Fault, Peer, PortError, PortResult, TokenEndpoint};
@@ -34,6 +35,7 @@ const ASKING: Asking = Asking { peer: Peer::TokenEndpoint, doing: "fetch a token
 pub(super) struct OAuth {
     pub source: TokenSource,
     pub http: reqwest::Client,
+    pub names: Arc<Names>,
     pub regions: Arc<Regions>,
     pub calls: Arc<Calls>,
     pub clock: Arc<dyn Clock>,
@@ -70,7 +72,7 @@ impl OAuth {
         let form = format!("grant_type=client_credentials&scope={}", *form_encoded(&scopes.to_string()));
         let request = self
             .http
-            .post(&pool.token_endpoint)
+            .post(&*self.names.token_endpoint(pool))
             .header(AUTHORIZATION, basic(client, secret)?)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header("accept", "application/json")

@@ -28,6 +28,8 @@ pub enum Shelf {
     /// By `jti`.
     RevokedToken,
     Journal,
+    /// By journal: that its lease lasts longer than it says itself.
+    Renewal,
     /// By caller and request id.
     Request,
     /// Single records of the broker itself.
@@ -35,7 +37,7 @@ pub enum Shelf {
 }
 
 impl Shelf {
-    pub const ALL: [Shelf; 14] = [
+    pub const ALL: [Shelf; 15] = [
         Shelf::Tenant,
         Shelf::Client,
         Shelf::Credential,
@@ -48,6 +50,7 @@ impl Shelf {
         Shelf::Revocation,
         Shelf::RevokedToken,
         Shelf::Journal,
+        Shelf::Renewal,
         Shelf::Request,
         Shelf::Setting,
     ];
@@ -67,6 +70,7 @@ impl Shelf {
             Shelf::Revocation => "revocation",
             Shelf::RevokedToken => "revoked-token",
             Shelf::Journal => "journal",
+            Shelf::Renewal => "renewal",
             Shelf::Request => "request",
             Shelf::Setting => "setting",
         }
@@ -81,7 +85,8 @@ impl Shelf {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRecord {
     pub key: String,
-    /// From 1, one more with every change.
+    /// One more with every change. The first is above that of every record which this registry has ever deleted, so that a
+    /// key has no version twice: whoever expects one never meets another record that was made in between.
     pub version: u64,
     /// JSON, in this form. A registry keeps it, whatever it is.
     pub body: Vec<u8>,

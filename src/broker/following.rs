@@ -4,8 +4,8 @@
 //! revocation or a suspension that another broker has answered is felt here within one interval and one read.
 //!
 //! A broker that cannot read the feed does not know what it does not know. It goes on for a stated time, counted by its own
-//! clock from when the last read that succeeded began: so long it says "verified" of what it holds in memory, and for
-//! another, longer one it hands out the tokens that it holds. After that it answers UNAVAILABLE and says why. It never
+//! clock from when the last read that succeeded began: so long it says "verified" of what it holds in memory and knows
+//! clients by their secrets, and for another, longer one it hands out the tokens that it holds. After that it answers UNAVAILABLE and says why. It never
 //! counts a read before all of it was taken to heart, and where lines of the feed are gone it forgets everything. A clock
 //! that was set back, or a process that was stopped, makes it wait for the next read.
 
@@ -26,6 +26,17 @@ use crate::domain::revocation::TokenId;
 
 /// Changes that are read in one go.
 const AT_ONCE: usize = 500;
+
+/// How late a broker is to hear of what others change, and how late it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hearing {
+    /// Since the last read began that succeeded.
+    pub silence: Duration,
+    /// The longest silence after which it says that a token is good.
+    pub verdicts_for: Duration,
+    /// The longest after which it hands out a token that it holds.
+    pub tokens_for: Duration,
+}
 
 /// Where a broker is in the feed.
 pub struct Following {
@@ -56,6 +67,12 @@ impl Following {
     /// Whether a verdict of before may be given again.
     pub fn is_current(&self, now: Timestamp) -> bool {
         self.silence(now) <= self.settings.verdicts_for
+    }
+
+    /// How this broker hears of what others change.
+    pub fn hearing(&self, now: Timestamp) -> Hearing {
+        let FeedSettings { verdicts_for, tokens_for, .. } = self.settings;
+        Hearing { silence: self.silence(now), verdicts_for, tokens_for }
     }
 
     /// For how long nothing was heard. A clock that was set back says nothing about that: it counts as silence.

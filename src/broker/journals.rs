@@ -88,7 +88,11 @@ impl Journals {
                 Ok(Some(journal)) => {
                     // If it is gone at the next look, another broker has struck it out.
                     overtaken_as = held.as_ref().map(|_| cause.clone()).or(overtaken_as);
-                    self.step(&journal).await
+                    tokio::select! {
+                        biased;
+                        is_over = self.step(&journal) => is_over,
+                        never = self.renew_meanwhile(task, held.as_ref()) => match never {},
+                    }
                 }
                 Err(error) => Err(error),
             };
@@ -209,7 +213,7 @@ impl Journals {
                 continue;
             }
             // It was asked for again while somebody else is at work on it.
-            if let Some(time) = self.held_elsewhere(&journal, now) {
+            if let Some(time) = self.held_elsewhere(&journal, now).await? {
                 sooner(time);
                 continue;
             }

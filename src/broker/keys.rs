@@ -1,9 +1,10 @@
 //! Public keys of issuers, parsed once, kept by issuer and `kid`.
 //!
 //! An unknown `kid` asks the issuer again, but not more often than a floor between fetches allows, so that made-up
-//! `kid`s cost an issuer nothing. A failed fetch leaves the keys as they are; where there are none yet, and nobody can tell
-//! anything, the next one comes as soon as callers are told to ask again. A successful one replaces them: a key that the
-//! issuer has withdrawn verifies nothing any more.
+//! `kid`s cost an issuer nothing. A failed fetch leaves the keys as they are. Nobody can tell then whether a `kid` that is
+//! not among them was published meanwhile: whoever asks for it is not told that it is unknown, but to ask again, and the
+//! next fetch comes as soon as they do. A successful one replaces the keys: a key that the issuer has withdrawn verifies
+//! nothing any more.
 //!
 //! A key is for RS256 and nothing else, whatever a token says of itself.
 
@@ -31,8 +32,8 @@ const MAX_ISSUERS: u64 = 20_000;
 const MAX_KEYS: usize = 16;
 /// RSA moduli shorter than this are refused, in bytes (2,048 bits; RFC 7518, section 3.3).
 const MIN_MODULUS_BYTES: usize = 256;
-/// From a failed fetch of keys that were never read to the next, and what callers are told to wait.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// From a failed fetch to the next for a `kid` that is not known, and what callers are told to wait.
+const RETRY: Duration = Duration::from_secs(1);
 
 pub struct Keys {
     world: Arc<World>,
@@ -45,6 +46,8 @@ pub struct IssuerKeys {
     /// When they were fetched, or last tried to be.
     tried_time: Timestamp,
     fetched_time: Option<Timestamp>,
+    /// Whether the last fetch did, so that there may be others by now.
+    has_failed: bool,
 }
 
 impl Keys {
@@ -54,29 +57,30 @@ impl Keys {
 
     /// The issuer's keys with `kid` among them, if the issuer publishes it.
     ///
-    /// Fails with UNAVAILABLE when the issuer's keys have never been read: nobody can tell then.
+    /// Fails with UNAVAILABLE when `kid` is not among them and they could not be read when that was tried last, or never:
+    /// nobody can tell then.
     pub async fn of(self: &Arc<Self>, pool: &MadePool, kid: &str, basis: &mut Basis) -> Result<Arc<IssuerKeys>> {
         self.world.records.note_keys(&pool.issuer, basis);
         let (now, settings) = (self.world.now(), &self.world.settings.verification);
         let known = self.known.get(&pool.issuer);
         if let Some(known) = &known {
             let age = |since: Timestamp| Duration::try_from(now.duration_since(since)).unwrap_or_default();
-            let floor = known.fetched_time.map_or(FIRST_RETRY, |_| settings.key_refetch_floor);
-            let may_ask = age(known.tried_time) >= floor;
+            let floor = settings.key_refetch_floor;
+            let may_ask = |floor: Duration| age(known.tried_time) >= floor;
             // Then somebody has to look again.
             let is_old = known.fetched_time.map_or(now, |time| time + settings.key_max_age);
             basis.until(is_old.max(known.tried_time + floor));
             if known.keys.contains_key(kid) {
-                if may_ask && known.fetched_time.is_some_and(|time| age(time) >= settings.key_max_age) {
+                if may_ask(floor) && known.fetched_time.is_some_and(|time| age(time) >= settings.key_max_age) {
                     drop(self.fetch(pool, Some(known.clone())));
                 }
                 return Ok(known.clone());
             }
-            if !may_ask {
-                return known.usable();
+            if !may_ask(if known.has_failed { RETRY } else { floor }) {
+                return known.or_unavailable(kid);
             }
         }
-        self.fetch(pool, known).await?.usable()
+        self.fetch(pool, known).await?.or_unavailable(kid)
     }
 
     fn fetch(
@@ -90,13 +94,13 @@ impl Keys {
             let keys = match this.world.key_source.keys(&pool).await {
                 Ok(published) => {
                     let keys = published.iter().take(MAX_KEYS).filter_map(parse).collect();
-                    IssuerKeys { keys: Arc::new(keys), tried_time, fetched_time: Some(tried_time) }
+                    IssuerKeys { keys: Arc::new(keys), tried_time, fetched_time: Some(tried_time), has_failed: false }
                 }
                 Err(error) => {
                     tracing::warn!(issuer = %pool.issuer, %error, "an issuer's keys cannot be read");
                     let (keys, fetched_time) =
                         known.map(|known| (known.keys.clone(), known.fetched_time)).unwrap_or_default();
-                    IssuerKeys { keys, tried_time, fetched_time }
+                    IssuerKeys { keys, tried_time, fetched_time, has_failed: true }
                 }
             };
             let keys = Arc::new(keys);
@@ -112,14 +116,13 @@ impl IssuerKeys {
         self.keys.get(kid)
     }
 
-    fn usable(self: &Arc<Self>) -> Result<Arc<IssuerKeys>> {
-        match self.fetched_time {
-            Some(_) => Ok(self.clone()),
-            None => {
-                let message = "the issuer's keys cannot be read";
-                Err(Error::unavailable(Reason::KeysUnavailable, message, FIRST_RETRY))
-            }
+    /// These keys, unless nobody can tell whether `kid` is one of the issuer's.
+    fn or_unavailable(self: &Arc<Self>, kid: &str) -> Result<Arc<IssuerKeys>> {
+        if self.has_failed && !self.keys.contains_key(kid) {
+            let message = "the issuer's keys cannot be read";
+            return Err(Error::unavailable(Reason::KeysUnavailable, message, RETRY));
         }
+        Ok(self.clone())
     }
 }
 

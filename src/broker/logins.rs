@@ -6,9 +6,10 @@
 //! way in. It holds for one version of the client's credential record, so the step of a rotation that takes a secret out
 //! of that record takes it out of here, and a wrong secret costs the vault nothing.
 //!
-//! It must never say yes to a secret that Cognito would refuse, once this broker has recorded that; nor tell by its
-//! answer, or by how long comparing takes, what was wrong. It fails when registry or vault cannot be read: then nobody
-//! knows.
+//! It must never say yes to a secret that Cognito would refuse, once this broker has recorded that, or heard that another
+//! one has; nor tell by its answer, or by how long comparing takes, what was wrong. It fails when registry or vault cannot
+//! be read: then nobody knows. A broker that has not heard of changes for as long as a verdict may go without answers
+//! nobody either: another one may have rotated the secret out, or in.
 
 use std::sync::Arc;
 
@@ -55,7 +56,8 @@ impl Logins {
 
     /// The client whose app client id and secret these are; `None` for everything else, whatever is wrong with it.
     ///
-    /// Fails with UNAVAILABLE when the registry or the vault cannot be read.
+    /// Fails with UNAVAILABLE when the registry or the vault cannot be read, or changes to the registry have not been heard
+    /// of for too long.
     pub async fn check(self: &Arc<Self>, app_client: &str, secret: &str) -> Result<Option<ClientName>> {
         let (Ok(app_client), Ok(secret)) =
             (AppClientId::parse("client_id", app_client), ClientSecret::parse_foreign("client_secret", secret))
@@ -66,6 +68,8 @@ impl Logins {
             Some(Some(login)) if self.is_current(&login).await? => Some(login),
             _ => self.read(&app_client).await?,
         };
+        // Also before a no: that would tell which ids are somebody's.
+        self.world.may_say_verified()?;
         let Some(login) = login else { return Ok(None) };
         let given = hmac::sign(&self.key, secret.expose().as_bytes());
         // Every one of them is compared.

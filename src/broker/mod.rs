@@ -42,6 +42,7 @@ mod revoked_tokens;
 mod rotations;
 mod rotator;
 mod sharing;
+mod shelf_rest;
 mod shelves;
 mod standings;
 mod sweeping;
@@ -63,6 +64,7 @@ pub use audit::Audit;
 pub use basis::Basis;
 pub use catalog::Catalog;
 pub use clients::Clients;
+pub use following::Hearing;
 pub use logins::Logins;
 pub use reconciling::Reconciling;
 pub use revocations::Revocations;
@@ -146,6 +148,11 @@ impl Broker {
             }
         };
         tokio::join!(adopt, follow, self.journals.clone().work(stop.clone()));
+    }
+
+    /// How it hears of what other brokers change; `None` where it alone has the registry.
+    pub fn hearing(&self) -> Option<Hearing> {
+        self.world.following.as_ref().map(|(following, _)| following.hearing(self.world.now()))
     }
 
     /// This broker's id among those that share the quotas, where there are others.

@@ -342,6 +342,12 @@ impl Change {
         self
     }
 
+    /// Fails the whole change if there is such a record.
+    pub fn require_none<T: Record>(mut self, key: String) -> Self {
+        self.write(T::SHELF, key, None, Action::Check);
+        self
+    }
+
     /// Creates the record, or replaces it where `seen` is one.
     pub fn put<T: Record>(mut self, record: &T, seen: Option<u64>) -> Self {
         match serde_json::to_vec(record) {

@@ -52,7 +52,7 @@ impl Rotator {
         };
         let now = self.world.now();
         let Some(step) = plan(now, &scene.credential, &scene.observed).into_iter().next() else {
-            // The journal of a rotation that was started meanwhile may have the same version: versions begin anew.
+            // A rotation that was started meanwhile has changed both.
             let change = Change::housekeeping().require(&scene.credential).delete(journal);
             self.world.records.commit(change).await?;
             return Ok(Progress::Done);

@@ -9,7 +9,7 @@
 //! The shelf saves fetches and must never cost a token: when it fails or does not answer in [`PATIENCE`], when the fetch that
 //! was waited for has failed, and when the wait was [`limit`](Turns::limit) long, the broker fetches by itself, without a
 //! lease. Two brokers that fetch at one time do no harm. What could not be put there is put there when the shelf answers
-//! again.
+//! again. One that does not answer again and again is left alone for a while: see [`shelf_rest`](super::shelf_rest).
 //!
 //! A token of the shelf is believed as far as it opens, by the key, for this client, stamp, app client and scopes; and it
 //! is used only if it is not revoked now. One that ages is used where the fetch of its successor fails: a broker that has
@@ -147,7 +147,7 @@ impl Tokens {
         loop {
             let seen = match self.in_time(shared.shelf.look(&wanted.purpose.place)).await {
                 Ok(seen) => seen,
-                Err(error) => return without_shelf(wanted.client, &error),
+                Err(error) => return self.without_shelf(wanted.client, &error),
             };
             self.share_late(shared);
             *spare = opened(shared, wanted, seen.as_ref(), spare.take());
@@ -176,7 +176,7 @@ impl Tokens {
                 match self.take(shared, wanted, seen, lease, &turns).await {
                     Ok(taken) => return Turn::Fetch(Some(taken)),
                     Err(error) if error.is(Fault::Conflict) => {}
-                    Err(error) => return without_shelf(wanted.client, &error),
+                    Err(error) => return self.without_shelf(wanted.client, &error),
                 }
             }
             let next = [Some(now + pause), end.filter(|end| now < *end), Some(deadline)].into_iter().flatten().min();
@@ -268,11 +268,29 @@ impl Tokens {
         }
     }
 
+    /// Asks the shelf, unless it rests.
     async fn in_time<T>(&self, call: impl Future<Output = PortResult<T>>) -> PortResult<T> {
-        self.within_patience(call).await.unwrap_or_else(|| {
-            let detail = format!("no answer within {PATIENCE:?}");
-            Err(PortError::new(Peer::Registry, Fault::Unavailable, "ask for a shared token", detail))
-        })
+        let failed = |detail| PortError::new(Peer::Registry, Fault::Unavailable, "ask for a shared token", detail);
+        if !self.shelf_rest.is_over(self.world.now()) {
+            return Err(failed("it did not answer before".to_owned()));
+        }
+        let no_answer = || Err(failed(format!("no answer within {PATIENCE:?}")));
+        let answer = self.within_patience(call).await.unwrap_or_else(no_answer);
+        let has_answered = answer.as_ref().err().is_none_or(|error| error.is(Fault::Conflict));
+        if self.shelf_rest.note(has_answered, self.world.now()) {
+            tracing::warn!("shared tokens are not to be had again and again: all but a few go without asking for them");
+        }
+        answer
+    }
+
+    fn without_shelf(&self, client: &Client, error: &PortError) -> Turn {
+        let message = "a token is fetched without asking the other brokers";
+        match self.shelf_rest.is_resting() {
+            // That was said once.
+            true => tracing::debug!(client = %client.name, %error, "{message}"),
+            false => tracing::warn!(client = %client.name, %error, "{message}"),
+        }
+        Turn::Fetch(None)
     }
 
     /// What comes within [`PATIENCE`], by the broker's clock.
@@ -306,11 +324,6 @@ fn opened(
         token.scopes = wanted.scopes.clone();
     }
     Some(known.filter(|known| known.expose() == token.expose()).unwrap_or_else(|| Arc::new(token)))
-}
-
-fn without_shelf(client: &Client, error: &PortError) -> Turn {
-    tracing::warn!(client = %client.name, %error, "a token is fetched without asking the other brokers");
-    Turn::Fetch(None)
 }
 
 impl Unshared {

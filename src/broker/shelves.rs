@@ -11,7 +11,7 @@ use super::records::{IssuerPool, Record};
 use crate::domain::chain::Digest;
 use crate::domain::client::{Client, ClientState, Owner};
 use crate::domain::id::{AppClientId, ClientName, Issuer, RotationName, TenantId};
-use crate::domain::journal::Journal;
+use crate::domain::journal::{Journal, Renewal};
 use crate::domain::pool::Pool;
 use crate::domain::revocation::{Revocation, RevokedToken};
 use crate::domain::rotation::{Credential, Rotation};
@@ -118,6 +118,18 @@ impl Record for RevokedToken {
 
 impl Record for Journal {
     const SHELF: Shelf = Shelf::Journal;
+
+    fn key(&self) -> String {
+        self.task.to_string()
+    }
+
+    fn due_time(&self) -> Option<Timestamp> {
+        Some(self.due_time)
+    }
+}
+
+impl Record for Renewal {
+    const SHELF: Shelf = Shelf::Renewal;
 
     fn key(&self) -> String {
         self.task.to_string()

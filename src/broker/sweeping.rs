@@ -12,7 +12,7 @@ use super::shelves::{CatalogState, SeenRequest, client_key};
 use super::world::World;
 use crate::domain::client::{Client, Owner};
 use crate::domain::error::{Reason, Result};
-use crate::domain::journal::{Journal, Progress};
+use crate::domain::journal::{Journal, Progress, Renewal};
 use crate::domain::pool::Pool;
 use crate::domain::revocation::{Revocation, RevokedToken};
 
@@ -75,6 +75,7 @@ impl Sweeping {
             self.drop_due::<SeenRequest>(now).await?,
             self.drop_due::<Revocation>(now).await?,
             self.drop_due::<RevokedToken>(now).await?,
+            self.drop_due::<Renewal>(now).await?,
             self.forget_app_clients(now).await?,
             Some(self.prune_events(now).await?),
             Some(now + self.world.settings.journal.poll_interval),

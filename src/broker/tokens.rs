@@ -28,6 +28,7 @@ use super::held::{Held, Stamp};
 use super::ports::{Fault, PortError, SecretDocument, Wanted};
 use super::records::{IssuerPool, Versioned};
 use super::sharing::Unshared;
+use super::shelf_rest::ShelfRest;
 use super::shelves::client_key;
 use super::world::World;
 use crate::domain::client::Client;
@@ -44,6 +45,7 @@ pub struct Tokens {
     held: moka::sync::Cache<ClientName, Arc<Held>>,
     fetching: FairPlaces,
     pub(super) unshared: Unshared,
+    pub(super) shelf_rest: ShelfRest,
     pub(super) background: Background,
 }
 
@@ -64,6 +66,7 @@ impl Tokens {
             held: moka::sync::Cache::new(settings.max_cached),
             fetching: FairPlaces::new(settings.max_concurrent_fetches),
             unshared: Unshared::default(),
+            shelf_rest: ShelfRest::default(),
             world,
             background,
         }

@@ -100,7 +100,7 @@ impl World {
         self.clock.now()
     }
 
-    /// Fails with UNAVAILABLE where it may have been missed that a token was revoked.
+    /// Fails with UNAVAILABLE where it may have been missed that a token was revoked, or a secret rotated out.
     pub fn may_say_verified(&self) -> Result<()> {
         self.following.as_ref().map_or(Ok(()), |(following, _)| following.may_say_verified(self.now()))
     }

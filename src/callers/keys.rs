@@ -1,8 +1,9 @@
 //! The public keys of one issuer of callers' tokens, parsed once, kept by `kid`, read anew behind the callers' backs.
 //!
 //! The rules are those of `broker::keys`: an unknown `kid` has the keys read again, but no sooner than a floor allows; a
-//! failed reading leaves the keys as they are, and where there are none yet it is soon repeated; a successful one replaces
-//! them, and a key that is gone verifies nothing any more. What differs is that a key says itself which algorithm it is for.
+//! failed reading leaves the keys as they are, and nobody can tell then of a `kid` that is not among them: it is soon
+//! repeated; a successful one replaces them, and a key that is gone verifies nothing any more. What differs is that a key
+//! says itself which algorithm it is for.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -30,8 +31,8 @@ const MAX_KEYS: usize = 64;
 const MIN_MODULUS_BYTES: usize = 256;
 /// Longer ones cost more than any caller is worth (8,192 bits).
 const MAX_MODULUS_BYTES: usize = 1_024;
-/// From a failed reading of keys that were never read to the next, and what callers are told to wait.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// From a failed reading to the next for a `kid` that is not known, and what callers are told to wait.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// One public key, for one algorithm.
 pub(super) struct Key {
@@ -65,6 +66,8 @@ struct Known {
     /// When they were read, or last tried to be.
     tried_time: Timestamp,
     read_time: Option<Timestamp>,
+    /// Whether the last reading did, so that there may be others by now.
+    has_failed: bool,
 }
 
 impl KeySet {
@@ -82,7 +85,8 @@ impl KeySet {
 
     /// The key of this `kid`, if the issuer publishes it.
     ///
-    /// Fails with UNAVAILABLE (KEYS_UNAVAILABLE) when the keys have never been read: nobody can tell then.
+    /// Fails with UNAVAILABLE (KEYS_UNAVAILABLE) when it is not known and the keys could not be read when that was tried
+    /// last, or never: nobody can tell then.
     pub async fn key(self: &Arc<Self>, kid: &str) -> Result<Option<Arc<Key>>> {
         let known = self.known();
         if let Some(known) = &known {
@@ -90,12 +94,12 @@ impl KeySet {
                 self.refresh(known);
                 return Ok(Some(key.clone()));
             }
-            if !self.may_read(known) {
-                return known.usable().map(|_| None);
+            let floor = self.ages.refetch_floor;
+            if !self.may_read(known, if known.has_failed { RETRY } else { floor }) {
+                return known.find(kid);
             }
         }
-        let known = self.read(known).await?;
-        known.usable().map(|known| known.keys.get(kid).cloned())
+        self.read(known).await?.find(kid)
     }
 
     /// Whether the issuer still publishes this very key. Waits for nothing.
@@ -114,15 +118,14 @@ impl KeySet {
         Duration::try_from(self.clock.now().duration_since(since)).unwrap_or_default()
     }
 
-    fn may_read(&self, known: &Known) -> bool {
-        let floor = known.read_time.map_or(FIRST_RETRY, |_| self.ages.refetch_floor);
+    fn may_read(&self, known: &Known, floor: Duration) -> bool {
         self.age(known.tried_time) >= floor
     }
 
     /// Has keys that are too old read anew, without waiting for it.
     fn refresh(self: &Arc<Self>, known: &Arc<Known>) {
         let is_old = known.read_time.is_some_and(|time| self.age(time) >= self.ages.max_age);
-        if is_old && self.may_read(known) {
+        if is_old && self.may_read(known, self.ages.refetch_floor) {
             drop(self.read(Some(known.clone())));
         }
     }
@@ -134,12 +137,12 @@ impl KeySet {
             let read = this.source.read().await;
             let keys = read.and_then(|set| parse(&set, this.used_for).ok_or("not a key set".to_owned()));
             let known = Arc::new(match keys {
-                Ok(keys) => Known { keys, tried_time, read_time: Some(tried_time) },
+                Ok(keys) => Known { keys, tried_time, read_time: Some(tried_time), has_failed: false },
                 Err(detail) => {
                     tracing::warn!(issuer = %this.owner, detail, "the keys of an issuer of callers cannot be read");
                     let (keys, read_time) =
                         before.map(|known| (known.keys.clone(), known.read_time)).unwrap_or_default();
-                    Known { keys, tried_time, read_time }
+                    Known { keys, tried_time, read_time, has_failed: true }
                 }
             });
             *this.known.write().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
@@ -149,14 +152,14 @@ impl KeySet {
 }
 
 impl Known {
-    fn usable(&self) -> Result<&Known> {
-        match self.read_time {
-            Some(_) => Ok(self),
-            None => {
-                let message = "the keys of the caller's issuer cannot be read";
-                Err(Error::unavailable(Reason::KeysUnavailable, message, FIRST_RETRY))
-            }
+    /// The key of this `kid`, unless nobody can tell whether there is one.
+    fn find(&self, kid: &str) -> Result<Option<Arc<Key>>> {
+        let key = self.keys.get(kid).cloned();
+        if key.is_none() && self.has_failed {
+            let message = "the keys of the caller's issuer cannot be read";
+            return Err(Error::unavailable(Reason::KeysUnavailable, message, RETRY));
         }
+        Ok(key)
     }
 }
 

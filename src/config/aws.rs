@@ -66,7 +66,8 @@ pub enum TokenSource {
 }
 
 /// `[aws.endpoints]`: other places than AWS's own, as for a VPC endpoint or an emulator. Empty for AWS's own. Plain
-/// `http` is allowed here and nowhere else. `{region}`, `{user_pool}` and `{domain}` stand for what they say.
+/// `http` is allowed here and nowhere else. `{region}`, `{user_pool}` and `{domain}` stand for what they say. This process
+/// asks there; what it writes down and tells others are AWS's own, where these are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AwsEndpoints {

@@ -1,5 +1,6 @@
 //! `listen`, `[tls]` and `[limits]`: how connections come in, and the limits of each key.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +32,14 @@ impl<'de> Deserialize<'de> for Listen {
         let read = written.iter().map(|address| address.parse()).collect::<Result<Vec<Address>, _>>();
         read.map(Listen).map_err(serde::de::Error::custom)
     }
+}
+
+/// `[status]`: what the daemon tells of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Status {
+    /// Where metrics are served over plain HTTP, to whoever can reach it. Absent: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// `[tls]`: with it, TCP speaks TLS. A Unix socket never does.
@@ -205,6 +214,15 @@ pub(super) fn listen(Listen(addresses): &Listen) -> Setting {
     };
     Setting::new("listen", value, "Where gRPC is served; port 0 takes a free one")
         .of("an IP address with a port, or unix: with an absolute path, or a list of them", |_| true)
+}
+
+/// Every key of `[status]`.
+pub(super) fn status(status: &Status) -> Vec<Setting> {
+    let value = status.listen.map_or(Value::Unset, text);
+    vec![
+        Setting::new("status.listen", value, "Where /metrics is served over plain HTTP; port 0 takes a free one")
+            .of("an IP address with a port", |_| true),
+    ]
 }
 
 impl Config {

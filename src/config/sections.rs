@@ -107,8 +107,8 @@ pub struct Registry {
     /// How often a broker on a table asks what other brokers have changed: 50 ms to 5 s.
     #[serde(with = "humantime_serde")]
     pub feed_interval: Duration,
-    /// How long after it last heard of changes a broker calls a token good: 1 s to 1 min. The longest that a revocation or
-    /// a suspension takes to be felt at a broker that is cut off from the table.
+    /// How long after it last heard of changes a broker calls a token good and takes a client's secret: 1 s to 1 min. The
+    /// longest that a revocation, a suspension or a rotation takes to be felt at a broker that is cut off from the table.
     #[serde(with = "humantime_serde")]
     pub verdicts_without_feed: Duration,
     /// How long after that it hands out tokens that it holds: `verdicts_without_feed` to 1 d.
@@ -148,7 +148,7 @@ impl Registry {
             Setting::new(
                 "registry.verdicts_without_feed",
                 period(self.verdicts_without_feed),
-                "How long without hearing of changes a token is called good",
+                "How long without hearing of changes a token is called good, and a client known by its secret",
             )
             .lasting(SECOND, MINUTE),
             Setting::new(

@@ -151,6 +151,7 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             .lasting(SECOND, HOUR),
     ]);
     settings.extend(net::limits(&config.limits));
+    settings.extend(net::status(&config.status));
     settings.extend([
         Setting::new(
             "shutdown.drain_deadline",

@@ -110,7 +110,8 @@ impl Migration {
         }
         let counted = self.walk(Missing::IsAFault).await?;
         if !is_whole {
-            self.target.finish(self.end.head, self.end.chain_start, self.end.form).await?;
+            let LogEnd { head, chain_start, deleted_version, form } = self.end;
+            self.target.finish(head, chain_start, deleted_version, form).await?;
         }
         if self.target.head().await? != Some(self.end.head) {
             return Err(self.lacks("the end of the log".to_owned()));

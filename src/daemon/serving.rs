@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -10,6 +11,7 @@ use super::StartError;
 use crate::broker::ports::Clock;
 use crate::config::{Config, Demand, MinVersion};
 use crate::grpc::Hot;
+use crate::http;
 use crate::net::{self, Address, Authorities, ClientCertificates, Cores, Limits, Listener, Serving, Tls, TlsFiles};
 
 /// A certificate that cannot be used is complained of again after so many looks, so that nobody misses it until it is
@@ -23,6 +25,13 @@ pub(super) async fn bind(config: &Config) -> Result<Vec<Listener>, StartError> {
         listeners.push(listener.map_err(|source| StartError::Listen { address: address.clone(), source })?);
     }
     Ok(listeners)
+}
+
+/// `None` where nothing is served there.
+pub(super) async fn bind_status(config: &Config) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = config.status.listen else { return Ok(None) };
+    let bound = http::bind(address).await;
+    bound.map(Some).map_err(|source| StartError::Status { address, source })
 }
 
 /// `None` where there is none.

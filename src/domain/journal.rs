@@ -91,6 +91,17 @@ pub struct Journal {
     pub lease: Option<Lease>,
 }
 
+/// That a journal's lease lasts longer than the journal says. Its holder writes that beside the journal while a step is
+/// under way, since the step writes the journal itself, on the version that it began with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewal {
+    pub task: Task,
+    /// As it is renewed. Counts while the journal has one of the same taking.
+    pub lease: Lease,
+    /// From when on it says nothing to anybody any more.
+    pub due_time: Timestamp,
+}
+
 impl Journal {
     pub fn new(task: Task, cause: &Call, now: Timestamp) -> Self {
         Journal {

@@ -73,6 +73,11 @@ impl LeaseTerms {
         later(now, self.duration - self.duration / 3) >= lease.expire_time
     }
 
+    /// From when on a renewal is due, by the holder's clock.
+    pub fn renewal_time(&self, lease: &Lease) -> Timestamp {
+        lease.expire_time.saturating_sub(self.duration - self.duration / 3).unwrap_or(Timestamp::MIN)
+    }
+
     /// The same lease for longer. Only its holder may ask, while it [may act](LeaseTerms::may_act): after that it has to
     /// be taken again.
     pub fn renew(&self, lease: &Lease, now: Timestamp) -> Lease {
@@ -89,6 +94,14 @@ impl Lease {
     /// Whether its holder has left it, and not lost it.
     pub fn is_given_up(&self) -> bool {
         self.expire_time == Timestamp::UNIX_EPOCH
+    }
+
+    /// With its renewal's end, where `renewed` is of the same taking and the lease was not given up since.
+    #[must_use]
+    pub fn extended_by(&self, renewed: Option<&Lease>) -> Lease {
+        let renewed = renewed.filter(|renewed| renewed.is_same(self) && !self.is_given_up());
+        let expire_time = renewed.map_or(self.expire_time, |renewed| renewed.expire_time.max(self.expire_time));
+        Lease { expire_time, ..self.clone() }
     }
 
     /// As its holder leaves it: anybody may take it at once. Its number stays, for the next to count on from.
@@ -161,11 +174,26 @@ mod tests {
         let lease = taken();
         assert!(!TERMS.is_renewal_due(&lease, at(9)));
         assert!(TERMS.is_renewal_due(&lease, at(10)));
+        assert_eq!(TERMS.renewal_time(&lease), at(10));
         let renewed = TERMS.renew(&lease, at(10));
         assert_eq!(renewed.expire_time, at(40));
         assert!(renewed.is_same(&lease));
         // A clock that was set back takes nothing of it.
         assert_eq!(TERMS.renew(&renewed, at(2)), renewed);
+    }
+
+    #[test]
+    fn a_renewal_counts_for_the_taking_that_it_is_of_and_not_after_it_was_given_up() {
+        let lease = taken();
+        let renewed = TERMS.renew(&lease, at(10));
+        assert_eq!(lease.extended_by(Some(&renewed)), renewed);
+        assert_eq!(renewed.extended_by(Some(&lease)), renewed, "the later end counts");
+        assert_eq!(lease.extended_by(None), lease);
+        let next = TERMS.take(Some(&lease), &broker(1), at(20)).expect("its own");
+        assert_eq!(next.extended_by(Some(&renewed)), next, "another taking");
+        let others = TERMS.take(None, &broker(2), at(0)).expect("nobody's");
+        assert_eq!(others.extended_by(Some(&renewed)), others, "somebody else's");
+        assert_eq!(lease.given_up().extended_by(Some(&renewed)), lease.given_up());
     }
 
     #[test]

@@ -41,6 +41,12 @@ pub struct MadePool {
     /// The Region that it is in, the broker's own included.
     pub region: String,
     pub issuer: Issuer,
+    /// What its OAuth 2.0 domain is called: a prefix, or a host of the operator's own. Empty where it has none, and in
+    /// records from before this was kept.
+    #[serde(default)]
+    pub domain: String,
+    /// Where everybody gets tokens, and the keys of the issuer. A broker may be told to ask elsewhere, through a proxy or an
+    /// endpoint in its own network: that is a matter of that broker, and not written down.
     pub token_endpoint: String,
     pub jwks_uri: String,
 }

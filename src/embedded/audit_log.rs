@@ -44,11 +44,13 @@ pub fn check_audit_log(path: &Path, noted: Option<Noted>) -> Result<CheckedLog, 
     }
 }
 
-/// Where the audit log of a data file ends, and which is the first event that its chain protects.
+/// Where the audit log of a data file ends, which is the first event that its chain protects, and the highest version of a
+/// record that was ever deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogEnd {
     pub head: Head,
     pub chain_start: u64,
+    pub deleted_version: u64,
     /// The newest form in which the file has anything.
     pub form: Form,
 }
@@ -59,10 +61,12 @@ pub fn log_end(path: &Path) -> Result<LogEnd, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = rusqlite::Connection::open_with_flags(path, flags).map_err(sqlite)?;
     schema::recognise(&connection).map_err(|refusal| refusal.of(path))?;
-    let start = connection.query_row("SELECT chain_start FROM last_event", [], |row| row.get(0)).map_err(sqlite)?;
+    let (chain_start, deleted_version) = connection
+        .query_row("SELECT chain_start, deleted_version FROM last_event", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(sqlite)?;
     let form = schema::newest_form(&connection).map_err(|refusal| refusal.of(path))?;
     match head(&connection) {
-        Ok(head) => Ok(LogEnd { head, chain_start: start, form }),
+        Ok(head) => Ok(LogEnd { head, chain_start, deleted_version, form }),
         Err(Failure::Sqlite(source)) => Err(sqlite(source)),
         Err(Failure::Told(..)) => Err(OpenError::Foreign { file: path.to_owned() }),
     }

@@ -25,15 +25,15 @@ use crate::domain::token::AccessToken;
 pub(super) struct EmbeddedIssuer {
     keys: KeyRing,
     distance: Distance,
-    /// As many sign at one time as there are processors. More threads would sign no faster, keep others from the
-    /// processors, and each leave memory behind that is hardly used.
+    /// One less than there are processors sign at one time, so that one is left for those who answer calls. More threads
+    /// would each leave memory behind that is hardly used, too.
     signing: Arc<Semaphore>,
 }
 
 impl EmbeddedIssuer {
     pub fn new(keys: KeyRing, distance: Distance) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        EmbeddedIssuer { keys, distance, signing: Arc::new(Semaphore::new(processors)) }
+        EmbeddedIssuer { keys, distance, signing: Arc::new(Semaphore::new(processors.saturating_sub(1).max(1))) }
     }
 }
 

@@ -319,6 +319,7 @@ fn find_by(tx: &Transaction<'_>, column: &'static str, id: &str) -> Result<Optio
     Ok(Some(MadePool {
         user_pool: UserPoolId::parse("user_pool", &user_pool).map_err(broken)?,
         region,
+        domain: String::new(),
         token_endpoint: format!("{issuer}/oauth2/token"),
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         issuer: Issuer::parse("issuer", &issuer).map_err(broken)?,

@@ -134,7 +134,8 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), Failure> {
     match &write.action {
         Action::Check => {}
         Action::Put { body, form, due_time } => {
-            let sql = "INSERT INTO records (shelf, key, version, body, form, due) VALUES (?1, ?2, 1, ?3, ?4, ?5)
+            let sql = "INSERT INTO records (shelf, key, version, body, form, due)
+                       VALUES (?1, ?2, (SELECT deleted_version + 1 FROM last_event), ?3, ?4, ?5)
                        ON CONFLICT DO UPDATE SET version = version + 1, body = excluded.body, form = excluded.form,
                                                  due = excluded.due";
             let (form, due) = (form.number(), due_time.map(text_of));
@@ -142,6 +143,8 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), Failure> {
         }
         Action::Delete => {
             tx.prepare_cached("DELETE FROM records WHERE shelf = ?1 AND key = ?2")?.execute(place)?;
+            let sql = "UPDATE last_event SET deleted_version = max(deleted_version, ?1)";
+            tx.prepare_cached(sql)?.execute(params![found.unwrap_or(0)])?;
         }
     }
     Ok(())

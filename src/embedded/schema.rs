@@ -18,7 +18,7 @@ use crate::sealing::MasterKey;
 const APPLICATION_ID: i32 = 0x4B57_5244;
 
 /// The schema of version `n` is that of version `n - 1` after `MIGRATIONS[n - 1]`. Never change one that was released.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 const VERSION_1: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -103,8 +103,16 @@ const VERSION_3: &str = "
     CREATE INDEX secrets_deletion ON secrets (deletion_time) WHERE deletion_time IS NOT NULL;
 ";
 
-/// Records and events say in which form they are (`domain::form`). Those that are there are in the first.
+/// Versions of records do not come back. Of what was deleted before this nobody knows the version: it was hardly above
+/// both the highest that is there and the number of events.
 const VERSION_4: &str = "
+    -- The highest version of a record that was ever deleted.
+    ALTER TABLE last_event ADD COLUMN deleted_version INTEGER NOT NULL DEFAULT 0;
+    UPDATE last_event SET deleted_version = max(sequence, (SELECT coalesce(max(version), 0) FROM records));
+";
+
+/// Records and events say in which form they are (`domain::form`). Those that are there are in the first.
+const VERSION_5: &str = "
     ALTER TABLE records ADD COLUMN form INTEGER NOT NULL DEFAULT 1;
     ALTER TABLE events ADD COLUMN form INTEGER NOT NULL DEFAULT 1;
     -- The newest in which anything was ever written.

@@ -7,7 +7,7 @@
 //! | a question whose answer was given before and still holds, of a caller who was proven before | with the same bytes (`ready.rs`), once it has a place and was counted |
 //! | any other question in one plain message | by the code of every call: caller, permission, handler, audit event. Not by what costs more than the answer: the choice among services, a stream of messages, a span and a timer before anybody has to wait |
 //! | a message whose rest is on its way | the same, if it comes within 10 ms |
-//! | anything else | the long way, as it came, and there it is complained of |
+//! | anything else | the long way, as it came, on other threads (`aside.rs`), and there it is complained of |
 //!
 //! It must never answer what the long way would not, which `tests/suite/hot.rs` holds, and never give an answer that somebody has
 //! been told is out of date, which `tests/suite/ready.rs` holds.
@@ -32,6 +32,7 @@ use tracing::{Instrument as _, Span};
 
 use super::answer::{End, span_of};
 use super::answered::Answer;
+use super::aside::Aside;
 use super::caller::{CALL_ID_HEADER, authorization, call_id, call_id_value};
 use super::deadline::{self, at_once};
 use super::decode::token;
@@ -63,6 +64,7 @@ struct Inner<S> {
     shed: Shed,
     ready: ReadyAnswers,
     others: S,
+    aside: Aside,
 }
 
 /// What answers the calls that go the long way.
@@ -71,7 +73,7 @@ pub trait Others<In: Incoming>:
         Request<Replayed<In>>,
         Response = Response<<Self as Others<In>>::Out>,
         Error: Error + Send + Sync,
-        Future: Send,
+        Future: Send + 'static,
     > + Clone
     + Send
     + Sync
@@ -82,7 +84,7 @@ pub trait Others<In: Incoming>:
 
 impl<In: Incoming, Out, S> Others<In> for S
 where
-    S: Service<Request<Replayed<In>>, Response = Response<Out>, Error: Error + Send + Sync, Future: Send>
+    S: Service<Request<Replayed<In>>, Response = Response<Out>, Error: Error + Send + Sync, Future: Send + 'static>
         + Clone
         + Send
         + Sync
@@ -104,9 +106,10 @@ impl<S: Clone> Clone for Hot<S> {
 }
 
 impl<S> Hot<S> {
-    /// `others` has `shed` among its layers: they share their places.
+    /// `others` has `shed` among its layers: they share their places. To be called on the runtime that their calls are
+    /// answered on.
     pub(super) fn new(front: Arc<Front>, shed: Shed, others: S) -> Self {
-        Hot(Arc::new(Inner { front, shed, ready: ReadyAnswers::new(), others }))
+        Hot(Arc::new(Inner { front, shed, ready: ReadyAnswers::new(), others, aside: Aside::here() }))
     }
 }
 
@@ -270,8 +273,11 @@ impl<S> Inner<S> {
         let mut request = Request::from_parts(parts, body);
         request.extensions_mut().insert(connection);
         let mut others = self.others.clone();
-        poll_fn(|cx| others.poll_ready(cx)).await?;
-        Ok(others.call(request).await?.map(Answer::Other))
+        let answered = self.aside.run(async move {
+            poll_fn(|cx| others.poll_ready(cx)).await?;
+            others.call(request).await
+        });
+        Ok(answered.await?.map(Answer::Other))
     }
 
     async fn get(&self, asking: &Asking, request: GetTokenRequest) -> Made {

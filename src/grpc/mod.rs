@@ -8,6 +8,7 @@
 
 mod answer;
 mod answered;
+mod aside;
 mod audit;
 mod bodies;
 mod caller;

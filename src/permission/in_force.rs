@@ -20,6 +20,7 @@ pub struct InForce {
     policies: PolicySet,
     decisions: Decisions,
     reads_labels: bool,
+    reads_context: bool,
 }
 
 /// A decision with its reasons.
@@ -64,8 +65,8 @@ impl InForce {
         // Nothing reads a label but by these two, nor the call but by `context`: see the grammar of Cedar. Where the words
         // are in a comment, a little more is looked up than would be needed.
         let mentions = |words: &[&str]| documents.iter().any(|d| words.iter().any(|word| d.text.contains(word)));
-        let reads_labels = mentions(&["hasTag", "getTag"]);
-        Ok(InForce { vocabulary, policies, decisions: Decisions::new(mentions(&["context"])), reads_labels })
+        let (reads_labels, reads_context) = (mentions(&["hasTag", "getTag"]), mentions(&["context"]));
+        Ok(InForce { vocabulary, policies, decisions: Decisions::new(reads_context), reads_labels, reads_context })
     }
 
     /// How many policies there are.
@@ -98,7 +99,7 @@ impl InForce {
 
     /// The decision, made anew, and what made it.
     pub fn explain(&self, ask: &Ask<'_>, known: &Known) -> Explanation {
-        let (request, entities) = match self.vocabulary.put(ask, known) {
+        let (request, entities) = match self.vocabulary.put(ask, known, self.reads_context) {
             Ok(put) => put,
             // Fails closed: what cannot be asked is not permitted.
             Err(fault) => {

@@ -5,6 +5,7 @@ mod before;
 mod feed;
 mod fields;
 mod fleet;
+mod items;
 mod next;
 mod recording;
 mod refused;

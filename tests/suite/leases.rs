@@ -12,7 +12,7 @@ use keyward::broker::Ports;
 use keyward::broker::api::RotationRequest;
 use keyward::broker::ports::{Clock as _, PortResult, Shelf};
 use keyward::domain::client::ClientState;
-use keyward::domain::journal::Journal;
+use keyward::domain::journal::{Journal, Renewal};
 use keyward::domain::lease::LeaseTerms;
 use keyward::domain::rotation::{Rotation, RotationState, Trigger};
 use keyward::domain::tenant::Isolation;
@@ -177,6 +177,103 @@ async fn a_lease_is_renewed_between_steps_and_given_up_at_the_end_of_a_run() {
 }
 
 #[tokio::test]
+async fn a_lease_is_renewed_under_a_step_that_takes_longer_and_lapses_when_its_holder_is_gone() {
+    let bench = with_client().await;
+    let first = Sharing::open(&bench, 0).await;
+    let second = Sharing::open(&bench, 5).await;
+    first.watch.hold("add_secret", Moment::Before);
+
+    let (caller, name) = (call(), client_name(CLIENT));
+    let rotated = first.broker.rotations.rotate(&caller, &name, request(false), false);
+    let meanwhile = async {
+        first.watch.reached.notified().await;
+        for second in [10, 20, 30, 40] {
+            is_renewed(&bench, &first, start_time() + SignedDuration::from_secs(second)).await;
+        }
+        let held = journal(&bench).await;
+        assert_eq!(held.lease.map(|lease| lease.expire_time), Some(start_time() + SignedDuration::from_secs(30)));
+
+        // By the journal alone it would have lapsed.
+        second.broker.work();
+        second.clock.set(start_time() + SignedDuration::from_secs(45));
+        let lapse_time = start_time() + SignedDuration::from_secs(40) + LAPSE;
+        eventually("it has looked and waits for the renewed lease to lapse", || async {
+            second.clock.next_wake() == Some(lapse_time)
+        })
+        .await;
+        assert_eq!(second.watch.changes(), Vec::<&str>::new());
+
+        second.clock.set(lapse_time);
+        eventually("the other one carries it on", || async { newest(&bench).await.state == RotationState::Overlap })
+            .await;
+        assert_eq!(renewals(&bench).await, []);
+        // The first one's own clock has stood still, and so it thinks that it is at work; its next write is refused.
+        first.watch.forget();
+        first.watch.release.notify_one();
+    };
+    let (rotated, ()) = tokio::join!(rotated, meanwhile);
+    assert_eq!(rotated.expect("whoever waits is answered").rotation.state, RotationState::Overlap);
+    settle(&bench, &second).await;
+    first.broker.stop().await;
+    second.broker.stop().await;
+    bench.check(&[CLIENT]).await;
+}
+
+#[tokio::test]
+async fn a_step_whose_lease_was_renewed_ends_as_any_other_and_leaves_nothing() {
+    let bench = with_client().await;
+    let first = Sharing::open(&bench, 0).await;
+    first.watch.hold("add_secret", Moment::After);
+    let (caller, name) = (call(), client_name(CLIENT));
+    let rotated = first.broker.rotations.rotate(&caller, &name, request(false), false);
+    let meanwhile = async {
+        first.watch.reached.notified().await;
+        let before = first.watch.count("add_secret");
+        for second in [10, 20, 30] {
+            is_renewed(&bench, &first, start_time() + SignedDuration::from_secs(second)).await;
+        }
+        first.watch.release.notify_one();
+        before
+    };
+    let (rotated, before) = tokio::join!(rotated, meanwhile);
+    assert_eq!(rotated.expect("rotated").rotation.state, RotationState::Overlap);
+    assert_eq!(first.watch.count("add_secret"), before, "the step had to be made again");
+    let left = journal(&bench).await.lease.expect("given up");
+    assert!(left.is_given_up());
+    // What is over is dropped.
+    first.broker.work();
+    first.clock.set(start_time() + SignedDuration::from_secs(30) + LAPSE);
+    eventually("the renewal is dropped", || async { renewals(&bench).await.is_empty() }).await;
+    first.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_lease_is_not_renewed_for_ever() {
+    let bench = with_client().await;
+    let first = Sharing::open(&bench, 0).await;
+    first.watch.hold("add_secret", Moment::Before);
+    let (caller, name) = (call(), client_name(CLIENT));
+    let rotated = first.broker.rotations.rotate(&caller, &name, request(false), false);
+    let meanwhile = async {
+        first.watch.reached.notified().await;
+        let end = start_time() + SignedDuration::from_mins(15);
+        let mut now = start_time();
+        while now + SignedDuration::from_secs(10) < end {
+            now += SignedDuration::from_secs(10);
+            is_renewed(&bench, &first, now).await;
+        }
+        first.clock.set(end);
+        eventually("nobody waits to renew it", || async { first.clock.next_wake().is_none() }).await;
+        let last = renewals(&bench).await;
+        assert_eq!(last[0].lease.expire_time, now + SignedDuration::from_secs(30));
+        first.watch.release.notify_one();
+    };
+    let (rotated, ()) = tokio::join!(rotated, meanwhile);
+    assert_eq!(rotated.expect("rotated").rotation.state, RotationState::Overlap);
+    first.broker.stop().await;
+}
+
+#[tokio::test]
 async fn a_lease_costs_one_write_a_run_and_nothing_where_there_is_one_broker() {
     let mut writes = Vec::new();
     for terms in [None, Some(LeaseTerms::default())] {
@@ -230,6 +327,21 @@ async fn journal(bench: &Bench) -> Journal {
     let journals = bench.backend.journals().await;
     let [journal] = journals.as_slice() else { panic!("not one: {journals:?}") };
     journal.clone()
+}
+
+async fn renewals(bench: &Bench) -> Vec<Renewal> {
+    bench.backend.records(Shelf::Renewal).await
+}
+
+/// Moves the clock of a broker in mid-step to `now`, at which a renewal is due, and returns when it is made.
+async fn is_renewed(bench: &Bench, sharing: &Sharing, now: Timestamp) {
+    eventually("it waits to renew", || async { sharing.clock.next_wake() == Some(now) }).await;
+    sharing.clock.set(now);
+    let until = now + SignedDuration::from_secs(30);
+    eventually("the lease is renewed", || async {
+        renewals(bench).await.iter().any(|renewal| renewal.lease.expire_time == until)
+    })
+    .await;
 }
 
 async fn newest(bench: &Bench) -> Rotation {

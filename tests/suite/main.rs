@@ -50,6 +50,7 @@ mod rotation_schedule;
 mod rotation_trouble;
 mod shares;
 mod smoke;
+mod status;
 mod tenants;
 mod tokens;
 mod verification;

@@ -76,10 +76,11 @@ impl Importing {
         self.put_all(written.map_err(broken(asking))?.into_iter().map(sized)).await
     }
 
-    /// Writes the head and takes the marker away; `form` is the newest of all that was brought. The change feed begins here: its first number is that of this change,
-    /// which has no line, so a reader forgets everything.
-    pub async fn finish(&self, log: Head, chain_start: u64, form: Form) -> PortResult<()> {
-        let head = items::head_item(&TableHead { change: 1, log, chain_start, form });
+    /// Writes the head and takes the marker away; `form` is the newest of all that was brought. The change feed begins here:
+    /// its first number is that of this change, which has no line, so a reader forgets everything. Versions go on above
+    /// `deleted_version`.
+    pub async fn finish(&self, log: Head, chain_start: u64, deleted_version: u64, form: Form) -> PortResult<()> {
+        let head = items::head_item(&TableHead { change: 1, log, chain_start, deleted_version, form });
         let table = &self.table.name;
         let put = put(table, head).condition_expression(is_absent());
         self.send(vec![written(put), deleted(table, items::key(items::MIGRATION, items::MIGRATION))]).await

@@ -5,7 +5,7 @@
 //! | `r#<shelf>` | a record's key | `version` N, `form` N, `body` B; with a due time `due` S and `due_shelf` S, the keys of the index `due` |
 //! | `event` | number, 20 digits | `form` N, `body` B; `previous` B, the digest of the event before, where it has one; `time` S |
 //! | `change` | number, 20 digits | `touched` L of S, a shelf's name, a space and a key; `last_event` N; `token` S; `ttl` N |
-//! | `head` | `head` | `change` N and `event` N, the last numbers; `digest` B of the last event; `chain_start` N; `form` N, the newest of any record or event ever written |
+//! | `head` | `head` | `change` N and `event` N, the last numbers; `digest` B of the last event; `chain_start` N; `deleted_version` N; `form` N, the newest of any record or event ever written |
 //! | `member` | a broker's id | `expire_time` S; `read_time` S, where it has read the members; `reads` N, the newest form that it reads; `ttl` N |
 //! | `migration` | `migration` | there while records are being brought in, see [`importing`](super::importing) |
 //! | `token#…` | a digest | no record: see [`tokens`](super::tokens) |
@@ -42,6 +42,7 @@ pub const DUE_INDEX: &str = "due";
 pub const VERSION: &str = "version";
 pub const CHANGE: &str = "change";
 pub const FORM: &str = "form";
+const DELETED_VERSION: &str = "deleted_version";
 pub const EXPIRE_TIME: &str = "expire_time";
 const READS: &str = "reads";
 /// By this attribute DynamoDB lets lines of the change feed, members and shared tokens expire.
@@ -66,13 +67,16 @@ pub struct TableHead {
     pub log: Head,
     /// The first event that the chain protects.
     pub chain_start: u64,
+    /// The highest version of a record that was ever deleted.
+    pub deleted_version: u64,
     /// The newest form in which anything was ever written.
     pub form: Form,
 }
 
 impl Default for TableHead {
     fn default() -> Self {
-        TableHead { change: 0, log: Head { sequence: 0, digest: None }, chain_start: 1, form: Form::FIRST }
+        let log = Head { sequence: 0, digest: None };
+        TableHead { change: 0, log, chain_start: 1, deleted_version: 0, form: Form::FIRST }
     }
 }
 
@@ -198,6 +202,7 @@ pub fn head_item(head: &TableHead) -> Item {
         (CHANGE, number(head.change)),
         ("event", number(head.log.sequence)),
         ("chain_start", number(head.chain_start)),
+        (DELETED_VERSION, number(head.deleted_version)),
         (FORM, form(head.form)),
     ];
     let mut item = item(key(HEAD, HEAD), attributes);
@@ -210,12 +215,14 @@ pub fn head_item(head: &TableHead) -> Item {
 pub fn head_of(item: &Item) -> Result<TableHead, Unreadable> {
     const WHAT: Unreadable = Unreadable("head");
     let log = Head { sequence: number_at(item, "event").ok_or(WHAT)?, digest: digest_at(item, "digest").ok_or(WHAT)? };
-    Ok(TableHead {
-        change: number_at(item, CHANGE).ok_or(WHAT)?,
-        log,
-        chain_start: number_at(item, "chain_start").ok_or(WHAT)?,
-        form: form_at(item, FORM).ok_or(WHAT)?,
-    })
+    let change = number_at(item, CHANGE).ok_or(WHAT)?;
+    let deleted_version = match item.get(DELETED_VERSION) {
+        Some(_) => number_at(item, DELETED_VERSION).ok_or(WHAT)?,
+        // Of a Keyward that did not keep it. Each change has raised a version by one at the most.
+        None => change,
+    };
+    let (chain_start, form) = (number_at(item, "chain_start").ok_or(WHAT)?, form_at(item, FORM).ok_or(WHAT)?);
+    Ok(TableHead { change, log, chain_start, deleted_version, form })
 }
 
 /// `ttl` is in seconds since 1970.
@@ -312,8 +319,11 @@ mod tests {
             assert_eq!(record_of(&item), Ok(record));
         }
         let form = Form::new(3).expect("a form");
-        let mut head = TableHead { change: 9, chain_start: 3, form, ..TableHead::default() };
+        let mut head = TableHead { change: 9, chain_start: 3, deleted_version: 4, form, ..TableHead::default() };
         assert_eq!(head_of(&head_item(&head)), Ok(head.clone()));
+        let mut older = head_item(&head);
+        older.remove(DELETED_VERSION);
+        assert_eq!(head_of(&older), Ok(TableHead { deleted_version: 9, ..head.clone() }), "none was above that");
         for _ in 0..2 {
             let numbered = head.log.append(event());
             let item = event_item(&numbered).expect("written");
@@ -352,7 +362,7 @@ mod tests {
         }
         let mut head = TableHead::default();
         head.log.append(event());
-        for name in [CHANGE, "event", "chain_start", "digest", FORM] {
+        for name in [CHANGE, "event", "chain_start", "digest", DELETED_VERSION, FORM] {
             let mut item = head_item(&head);
             item.insert(name.to_owned(), AttributeValue::B(Blob::new("short")));
             assert_eq!(head_of(&item), Err(Unreadable("head")), "{name}");

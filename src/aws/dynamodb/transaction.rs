@@ -109,7 +109,10 @@ impl Transaction {
                     None => "expected none".to_owned(),
                 };
                 let whose = Whose::Sets(vec![place], format!("{} {}: {said}", write.shelf.name(), write.key));
-                this.push(item_of(table, write), whose);
+                this.push(item_of(table, write, this.head.deleted_version + 1), whose);
+                if let (Action::Delete, Some(version)) = (&write.action, write.expected) {
+                    this.head.deleted_version = this.head.deleted_version.max(version);
+                }
             }
             for event in &set.events {
                 let numbered = this.head.log.append(event.clone());
@@ -187,7 +190,8 @@ pub fn told_head(told: Option<&Item>) -> Option<TableHead> {
     told.and_then(|item| head_of(item).ok())
 }
 
-fn item_of(table: &str, write: &Write) -> TransactWriteItem {
+/// `first` is the version of a record that is made.
+fn item_of(table: &str, write: &Write, first: u64) -> TransactWriteItem {
     let (condition, version) = match write.expected {
         None => (is_absent(), None),
         Some(version) => ("version = :version".to_owned(), Some(items::number(version))),
@@ -206,8 +210,9 @@ fn item_of(table: &str, write: &Write) -> TransactWriteItem {
             TransactWriteItem::builder().set_delete(delete.build().ok()).build()
         }
         Action::Put { body, form, due_time } => {
-            let (key, version, body) = (write.key.clone(), write.expected.unwrap_or(0) + 1, body.clone());
-            let record = StoredRecord { key, version, body, form: *form, due_time: *due_time };
+            let version = write.expected.map_or(first, |version| version + 1);
+            let (key, body, form, due_time) = (write.key.clone(), body.clone(), *form, *due_time);
+            let record = StoredRecord { key, version, body, form, due_time };
             let put = put(table, items::record_item(write.shelf, &record));
             written(put.condition_expression(condition).set_expression_attribute_values(values))
         }

@@ -104,10 +104,47 @@ fn configured_endpoints_stand_in_but_never_for_the_issuer() {
         jwks: "http://127.0.0.1:4566/{region}/{user_pool}/jwks.json".into(),
         ..Endpoints::default()
     };
-    let pool = made(&endpoints, "eu-west-1", IssuerType::Original, Domain::Absent, Need::Domain).expect("a pool");
-    assert_eq!(pool.token_endpoint, "http://127.0.0.1:4566/oauth2/token");
-    assert_eq!(pool.jwks_uri, "http://127.0.0.1:4566/eu-west-1/eu-west-1_AbCdEf123/jwks.json");
-    assert_eq!(pool.issuer.as_str(), "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbCdEf123");
+    let names = Names::new("keyward", &endpoints);
+    let own = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbCdEf123";
+    for (domain, known) in [
+        (Domain::Prefix("keyward-x"), "https://keyward-x.auth.eu-west-1.amazoncognito.com/oauth2/token"),
+        // There is nothing else to tell anybody.
+        (Domain::Absent, "http://127.0.0.1:4566/oauth2/token"),
+    ] {
+        let pool = made(&endpoints, "eu-west-1", IssuerType::Original, domain, Need::Domain).expect("a pool");
+        assert_eq!(names.token_endpoint(&pool), "http://127.0.0.1:4566/oauth2/token");
+        assert_eq!(names.jwks_uri(&pool), "http://127.0.0.1:4566/eu-west-1/eu-west-1_AbCdEf123/jwks.json");
+        assert_eq!(pool.issuer.as_str(), own);
+        assert_eq!((pool.token_endpoint.as_str(), pool.jwks_uri), (known, format!("{own}/.well-known/jwks.json")));
+    }
+}
+
+#[test]
+fn what_one_process_was_told_is_not_for_another() {
+    let told = |host: &str| Endpoints {
+        token: format!("http://{host}/{{domain}}/token"),
+        jwks: format!("http://{host}/jwks"),
+        ..Endpoints::default()
+    };
+    let prefix = Domain::Prefix("keyward-x");
+    let pool = made(&told("one"), "eu-west-1", IssuerType::Original, prefix, Need::Domain).expect("a pool");
+    let (other, nobody) = (Names::new("keyward", &told("other")), Names::new("keyward", &Endpoints::default()));
+    assert_eq!(other.token_endpoint(&pool), "http://other/keyward-x/token");
+    assert_eq!(other.jwks_uri(&pool), "http://other/jwks");
+    assert_eq!(nobody.token_endpoint(&pool), "https://keyward-x.auth.eu-west-1.amazoncognito.com/oauth2/token");
+    assert_eq!(nobody.jwks_uri(&pool), pool.jwks_uri);
+
+    // As records were: with what their maker was told, and without the domain.
+    let older = format!(
+        r#"{{"user_pool":"eu-west-1_AbCdEf123","region":"eu-west-1","issuer":"{}",
+            "token_endpoint":"http://one/keyward-x/token","jwks_uri":"http://one/jwks"}}"#,
+        pool.issuer
+    );
+    let older: MadePool = serde_json::from_str(&older).expect("read");
+    assert_eq!(other.token_endpoint(&older), "http://one/keyward-x/token", "the domain is not known");
+    let plain = Endpoints { token: "http://other/token".into(), ..Endpoints::default() };
+    assert_eq!(Names::new("keyward", &plain).token_endpoint(&older), "http://other/token");
+    assert_eq!(nobody.jwks_uri(&older), pool.jwks_uri);
 }
 
 #[test]

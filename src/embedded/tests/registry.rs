@@ -64,7 +64,13 @@ async fn a_record_counts_its_changes() {
     commit(&world, vec![write("a", Some(2), Action::Delete)]).await.expect("deleted");
     assert_eq!(get(&world, "a").await, None);
     commit(&world, vec![put("a", None, "3")]).await.expect("created again");
-    assert_eq!(get(&world, "a").await.expect("there").version, 1);
+    assert_eq!(get(&world, "a").await.expect("there").version, 3, "a version came back");
+    commit(&world, vec![put("b", None, "1")]).await.expect("created");
+    assert_eq!(get(&world, "b").await.expect("there").version, 3);
+    let world = world.reopened().await;
+    commit(&world, vec![write("b", Some(3), Action::Delete)]).await.expect("deleted");
+    commit(&world, vec![put("b", None, "2")]).await.expect("created again");
+    assert_eq!(get(&world, "b").await.expect("there").version, 4);
 }
 
 #[tokio::test]

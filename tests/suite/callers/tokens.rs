@@ -325,12 +325,15 @@ async fn keys_are_found_by_discovery_read_seldom_and_kept_when_they_cannot_be_re
     assert_refused(bearer(&daemon.channel, &strange).await, INVALID, "the token's issuer publishes no key");
     assert_eq!(documents.count(), 6);
 
-    // A failed reading keeps the keys.
+    // A failed reading keeps the keys, and of others nobody can tell: the next comes when callers are told to ask again.
     documents.put_answer("/keys", 500, Vec::new(), Vec::new());
-    clock.advance(Duration::from_secs(30));
-    assert_refused(bearer(&daemon.channel, &strange).await, INVALID, "the token's issuer publishes no key");
-    assert_eq!(documents.count(), 8);
-    bearer(&daemon.channel, &token).await.expect("by the keys of before");
+    for (seconds, count) in [(30, 8), (0, 8), (1, 10)] {
+        clock.advance(Duration::from_secs(seconds));
+        let told = details(&bearer(&daemon.channel, &strange).await.expect_err("nobody can tell"));
+        assert_eq!((told.code, told.reason.as_str(), told.retry), (Code::Unavailable, "KEYS_UNAVAILABLE", true));
+        assert_eq!(documents.count(), count);
+        bearer(&daemon.channel, &token).await.expect("by the keys of before");
+    }
 
     // One that succeeds replaces them, and what a key that is gone has signed is remembered no more.
     let mut fewer = issuer.key_set();

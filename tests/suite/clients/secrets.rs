@@ -74,6 +74,7 @@ async fn a_revealed_secret_authenticates_and_its_event_comes_first() {
         user_pool: UserPoolId::parse("id", &pool.user_pool_id).expect("an id"),
         region: pool.region.clone(),
         issuer: Issuer::parse("issuer", &pool.issuer).expect("an issuer"),
+        domain: String::new(),
         token_endpoint: pool.token_endpoint.clone(),
         jwks_uri: pool.jwks_uri.clone(),
     };

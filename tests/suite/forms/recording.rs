@@ -1,8 +1,9 @@
-//! Has a program of any release write a data file, and keeps that as a fixture. To be run once for each release, when asked
-//! for: the program is killed while a client is rotated and a tenant is deleted, so that both are under way in the file.
+//! Has a program of any release write a data file, and fill a table, and keeps both as fixtures. To be run once for each
+//! release, when asked for: the program is killed while a client is rotated and a tenant is deleted, so that both are under
+//! way in what it leaves.
 //!
 //! ```sh
-//! KEYWARD_RECORDED=<the release's program> KEYWARD_RECORD_TO=tests/suite/forms/<date>.sql \
+//! KEYWARD_RECORDED=<the release's program> KEYWARD_RECORD_TO=tests/suite/forms/<date> \
 //!     cargo test --test suite -- --ignored forms::recording
 //! ```
 
@@ -10,16 +11,24 @@ use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use keyward::proto;
 use keyward::proto::client_service_client::ClientServiceClient;
 use keyward::proto::tenant_service_client::TenantServiceClient;
+use keyward::runtime::clock::SystemClock;
 use rusqlite::Connection;
 use tonic::transport::Channel;
 
+use super::items;
+use crate::fake::{Fake, REGION, signing};
 use crate::harness::rotations::{eventually, list_rotations, rotate, try_rotate};
 use crate::harness::{Binary, claims, create_client, create_tenant, folder, put_orders_api, token, verify};
+use crate::peers::Peer;
+use crate::registry::between::Between;
+use crate::registry::tables::{self, Layout, TABLE};
 
 /// The master key of every fixture, which keeps no secret of anybody.
 pub fn write_master_key(file: &Path) {
@@ -46,9 +55,7 @@ pub fn create_acme() -> proto::CreateTenantRequest {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "writes a fixture of another release's program"]
-async fn a_release_writes_what_it_stores() {
-    let (program, to) = (std::env::var("KEYWARD_RECORDED"), std::env::var("KEYWARD_RECORD_TO"));
-    let (program, to) = (program.expect("the program"), to.expect("the fixture"));
+async fn a_release_writes_a_data_file() {
     let (_folder, path) = folder();
     let (key, data, config) = (path.join("master.key"), path.join("data"), path.join("keyward.toml"));
     write_master_key(&key);
@@ -57,17 +64,60 @@ async fn a_release_writes_what_it_stores() {
          [embedded]\nmaster_key_file = {key:?}\nlatency = \"100ms\"\n"
     );
     std::fs::write(&config, text).expect("written");
-    let mut command = Command::new(program);
-    command.arg("serve").arg("--config").arg(&config).env_remove("RUST_LOG");
-    let broker = tokio::task::spawn_blocking(move || Binary::start(&mut command)).await.expect("started");
+    let broker = start(&config).await;
     let revoked = play(&broker.channel().await).await;
     broker.kill();
-
     let dump = dump(&Connection::open(data.join("keyward.db")).expect("opened"));
-    for part in revoked.split('.') {
-        assert!(!dump.contains(part), "a part of a token is in it");
+    keep("sql", &dump, &revoked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes a fixture of another release's program"]
+async fn a_release_fills_a_table() {
+    let (_folder, path) = folder();
+    let fake = Fake::start(Arc::new(SystemClock)).await;
+    let between = Between::before(Peer::ministack().await).await;
+    tables::make(&between.sdk(), TABLE, Layout::default()).await;
+    // Far enough away to be killed in the midst of something.
+    between.distance(Duration::from_millis(50));
+    let (aws, jwks) = (fake.endpoint(), format!("{}/{{user_pool}}/.well-known/jwks.json", fake.endpoint()));
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\ncallers.trust_loopback = true\nbackend = \"aws\"\ndata_dir = {:?}\n\
+         registry.table = {TABLE:?}\n[aws]\nregion = {REGION:?}\n[aws.endpoints]\ncognito = {aws:?}\n\
+         secrets_manager = {aws:?}\ndynamodb = {:?}\ntoken = \"{aws}/oauth2/token\"\njwks = {jwks:?}\n",
+        path.join("data"),
+        between.endpoint()
+    );
+    let config = path.join("keyward.toml");
+    std::fs::write(&config, text).expect("written");
+    let broker = start(&config).await;
+    let revoked = play(&broker.channel().await).await;
+    broker.kill();
+    let mut lines = Vec::new();
+    let mut pages = between.sdk().scan().table_name(TABLE).into_paginator().items().send();
+    while let Some(item) = pages.next().await {
+        lines.push(items::line(&item.expect("read")));
     }
-    std::fs::write(to, dump).expect("written");
+    // Whoever lived then.
+    lines.retain(|line| !line.contains("{\"S\":\"member\"}"));
+    lines.sort();
+    keep("items", &(lines.join("\n") + "\n"), &revoked);
+}
+
+async fn start(config: &Path) -> Binary {
+    let mut command = Command::new(std::env::var("KEYWARD_RECORDED").expect("the program"));
+    command.arg("serve").arg("--config").arg(config).env_remove("RUST_LOG");
+    command.env("AWS_ACCESS_KEY_ID", signing::ACCESS_KEY_ID);
+    command.env("AWS_SECRET_ACCESS_KEY", signing::SECRET_ACCESS_KEY);
+    tokio::task::spawn_blocking(move || Binary::start(&mut command)).await.expect("started")
+}
+
+fn keep(kind: &str, fixture: &str, revoked: &str) {
+    for part in revoked.split('.') {
+        assert!(!fixture.contains(part), "a part of a token is in it");
+    }
+    let to = std::env::var("KEYWARD_RECORD_TO").expect("the fixture");
+    std::fs::write(format!("{to}.{kind}"), fixture).expect("written");
 }
 
 /// A token that was revoked.

@@ -72,7 +72,7 @@ async fn what_is_brought_into_a_table_keeps_its_form_and_the_table_tells() {
     let records = [record("a", Form::FIRST), record("b", second())];
     target.begin(start_time()).await.expect("begun");
     target.bring(Shelf::Tenant, &records).await.expect("brought");
-    target.finish(Head { sequence: 0, digest: None }, 1, second()).await.expect("finished");
+    target.finish(Head { sequence: 0, digest: None }, 1, 0, second()).await.expect("finished");
     assert_eq!(target.records(Shelf::Tenant, None, 9).await.expect("read"), records);
     let refused = between.open(TABLE).await.map(drop).expect_err("refused").to_string();
     assert!(refused.contains(SAID), "{refused}");

@@ -15,6 +15,7 @@ mod gate;
 pub mod http2;
 pub mod idling;
 pub mod members;
+mod metrics;
 mod mutation;
 pub mod on_aws;
 mod outage;
@@ -28,6 +29,7 @@ mod state;
 pub mod tolls;
 mod tools;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,6 +59,7 @@ pub use binary::Binary;
 pub use calls::{SCOPES, connect, create_client, create_tenant, folder, put_orders_api, token, verify};
 pub use errors::{ErrorDetails, details};
 pub use gate::Gate;
+pub use metrics::metrics;
 pub use mutation::{Answer, Mutation};
 pub use outage::{INNER_DETAIL, Outage};
 pub use raw::{ask_with_bytes, methods, send_bytes};
@@ -145,6 +148,11 @@ impl Daemon {
 
     pub fn address(&self) -> String {
         self.running.local_addr().to_string()
+    }
+
+    /// Where its metrics are, if it serves them.
+    pub fn status_address(&self) -> Option<SocketAddr> {
+        self.running.status_address()
     }
 
     pub fn data_dir(&self) -> &Path {

@@ -9,7 +9,7 @@ use super::{START, Store, at, changes, event, put, races, write};
 
 pub async fn play(store: Store) {
     let registry = &*store.one;
-    versions(registry).await;
+    versions(registry, &*store.other).await;
     forms(registry).await;
     wrong_expectations(registry).await;
     limits(registry).await;
@@ -40,7 +40,11 @@ async fn sequences(registry: &dyn Registry) -> Vec<u64> {
     registry.events(0, 1_000).await.expect("read").iter().map(|numbered| numbered.sequence).collect()
 }
 
-async fn versions(registry: &dyn Registry) {
+async fn version(registry: &dyn Registry, key: &str) -> u64 {
+    get(registry, key).await.expect("there").version
+}
+
+async fn versions(registry: &dyn Registry, other: &dyn Registry) {
     assert_eq!(get(registry, "v").await, None);
     assert_eq!(registry.get(Shelf::Tenant, "").await.expect("read"), None);
     commit(registry, vec![put("v", None, "1")]).await;
@@ -53,7 +57,27 @@ async fn versions(registry: &dyn Registry) {
     commit(registry, vec![write("v", None, Action::Delete)]).await;
     commit(registry, vec![put("v", None, "")]).await;
     let again = get(registry, "v").await.expect("there");
-    assert_eq!((again.version, again.body.len()), (1, 0), "made anew, and empty");
+    assert_eq!((again.version, again.body.len()), (3, 0), "made anew, and empty");
+    commit(registry, vec![put("w", None, "")]).await;
+    assert_eq!(version(registry, "w").await, 3, "its own are above those of all that were deleted");
+
+    // Whoever has seen a version finds out, whatever became of the key since and through whom.
+    let (mut seen, mut brokers) = (vec![1, 2, 3], [registry, other].into_iter().cycle());
+    for _ in 0..3 {
+        let mut broker = || brokers.next().expect("without end");
+        let last = *seen.last().expect("some");
+        commit(broker(), vec![put("v", Some(last), "x")]).await;
+        commit(broker(), vec![write("v", Some(last + 1), Action::Delete)]).await;
+        let (wrong, broker) = (put("v", Some(last + 1), "late"), broker());
+        refused(broker, changes(vec![wrong.clone()], Vec::new()), Fault::Conflict).await;
+        // What makes it anew may come with what deletes another.
+        let with = [put("v", None, "y"), write("w", Some(version(broker, "w").await), Action::Delete)];
+        commit(broker, with.into()).await;
+        commit(broker, vec![put("w", None, "")]).await;
+        refused(broker, changes(vec![wrong], Vec::new()), Fault::Conflict).await;
+        seen.extend([last + 1, version(broker, "v").await]);
+    }
+    assert!(seen.is_sorted_by(|one, next| one < next), "{seen:?}");
 }
 
 /// A form is kept with its record, whichever it is.
@@ -63,9 +87,11 @@ async fn forms(registry: &dyn Registry) {
         let action = Action::Put { body: b"{}".to_vec(), form, due_time };
         Write { shelf: Shelf::Issuer, ..write("form", expected, action) }
     };
-    for (number, version) in [(1, None), (7, Some(1)), (u64::from(u32::MAX), Some(2)), (1, Some(3))] {
+    let mut version = None;
+    for number in [1, 7, u64::from(u32::MAX), 1] {
         commit(registry, vec![on(version, form(number), Some(at(START)))]).await;
         let read = registry.get(Shelf::Issuer, "form").await.expect("read").expect("there");
+        version = Some(read.version);
         assert_eq!(read.form, form(number));
         assert_eq!(registry.scan(Shelf::Issuer, "", None, 9).await.expect("read"), std::slice::from_ref(&read));
         assert_eq!(registry.due(Shelf::Issuer, 9).await.expect("read"), [read]);
@@ -74,30 +100,32 @@ async fn forms(registry: &dyn Registry) {
 
 async fn wrong_expectations(registry: &dyn Registry) {
     commit(registry, vec![put("a", None, "1"), put("b", None, "1")]).await;
+    let first = version(registry, "a").await;
     let wrong = [
         put("a", None, "x"),
-        put("a", Some(2), "x"),
-        put("none", Some(1), "x"),
-        write("a", Some(2), Action::Check),
-        write("none", Some(1), Action::Check),
+        put("a", Some(first + 1), "x"),
+        put("a", Some(first - 1), "x"),
+        put("none", Some(first), "x"),
+        write("a", Some(first + 1), Action::Check),
+        write("none", Some(first), Action::Check),
         write("a", None, Action::Check),
         write("a", None, Action::Delete),
-        write("none", Some(1), Action::Delete),
+        write("none", Some(first), Action::Delete),
     ];
     for wrong in wrong {
         let said = format!("{wrong:?}");
-        let writes = vec![put("b", Some(1), "x"), put("new", None, "x"), wrong.clone()];
+        let writes = vec![put("b", Some(first), "x"), put("new", None, "x"), wrong.clone()];
         refused(registry, changes(writes, vec![event(START, "lost")]), Fault::Conflict).await;
         refused(registry, changes(vec![wrong], Vec::new()), Fault::Conflict).await;
         assert_eq!(get(registry, "a").await.expect("there").body, b"1", "{said}");
-        assert_eq!(get(registry, "b").await.expect("there").version, 1, "{said}");
+        assert_eq!(version(registry, "b").await, first, "{said}");
         assert_eq!(get(registry, "new").await, None, "{said}");
         assert_eq!(registry.last_event().await.expect("read"), 0, "{said}");
     }
-    let right = vec![write("a", Some(1), Action::Check), write("none", None, Action::Check), put("b", Some(1), "2")];
-    commit(registry, right).await;
-    commit(registry, vec![write("a", Some(1), Action::Check)]).await;
-    assert_eq!(get(registry, "a").await.expect("there").version, 1, "a check changed the record");
+    let check = || write("a", Some(first), Action::Check);
+    commit(registry, vec![check(), write("none", None, Action::Check), put("b", Some(first), "2")]).await;
+    commit(registry, vec![check()]).await;
+    assert_eq!(version(registry, "a").await, first, "a check changed the record");
     assert_eq!(commit(registry, Vec::new()).await, 0, "nothing at all");
 }
 
@@ -120,7 +148,7 @@ async fn limits(registry: &dyn Registry) {
     // More than one page of DynamoDB, which is 1 MB.
     let found = registry.scan(Shelf::Tenant, "large", None, 100).await.expect("read");
     assert_eq!(found.len(), 7);
-    let gone = (0..7).map(|i| write(&format!("large{i}"), Some(1), Action::Delete)).collect();
+    let gone = found.iter().map(|record| write(&record.key, Some(record.version), Action::Delete)).collect();
     commit(registry, gone).await;
 }
 
@@ -171,6 +199,7 @@ async fn due(registry: &dyn Registry) {
         on("never", None, None),
     ];
     commit(registry, writes).await;
+    let first = registry.get(Shelf::Journal, "old").await.expect("read").expect("there").version;
     let due = async |limit: usize| {
         let found = registry.due(Shelf::Journal, limit).await.expect("read");
         found.into_iter().map(|record| (record.key, record.due_time)).collect::<Vec<_>>()
@@ -180,10 +209,10 @@ async fn due(registry: &dyn Registry) {
     assert_eq!(due(10).await[4].1, Some(base + nanosecond), "not all of the time was kept");
     assert_eq!(due(2).await.len(), 2);
     assert!(registry.due(Shelf::Rotation, 10).await.expect("read").is_empty());
-    commit(registry, vec![on("old", Some(1), None), on("early", Some(1), Some(base + nanosecond * 2))]).await;
+    commit(registry, vec![on("old", Some(first), None), on("early", Some(first), Some(base + nanosecond * 2))]).await;
     let keys: Vec<_> = due(3).await.into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, ["exact", "exact-too", "late"]);
-    let gone = Write { shelf: Shelf::Journal, ..write("exact", Some(1), Action::Delete) };
+    let gone = Write { shelf: Shelf::Journal, ..write("exact", Some(first), Action::Delete) };
     commit(registry, vec![gone]).await;
     assert_eq!(due(1).await[0].0, "exact-too");
 }

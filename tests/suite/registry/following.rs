@@ -9,9 +9,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use keyward::aws::{Aws, DynamoDb};
 use keyward::broker::ports::{
-    ChangeFeed, Clock, Fault, LoggedChange, Peer as Side, PortError, PortResult, ShareInForce,
+    ChangeFeed, Clock, Fault, LoggedChange, Peer as Side, PortError, PortResult, ShareInForce, Wanted,
 };
 use keyward::broker::{Ports, Shared};
+use keyward::config::Config;
+use keyward::domain::error::Reason;
+use keyward::domain::id::SecretName;
 use keyward::domain::share::Share;
 use keyward::proto::revoke_tokens_request::Target;
 use keyward::proto::verify_token_response::Verdict;
@@ -22,9 +25,10 @@ use tonic::Code;
 use super::between::Between;
 use super::tables::TABLE;
 use crate::fake::Fake;
+use crate::harness::brokers::Working;
 use crate::harness::flowing::Flowing;
 use crate::harness::on_aws::over_aws;
-use crate::harness::{Daemon, claims, details, mask, start_time};
+use crate::harness::{Daemon, claims, details, mask, metrics, start_time};
 use crate::peers::Peer;
 use crate::permission::until;
 
@@ -44,6 +48,10 @@ struct Line {
 }
 
 impl Line {
+    fn to(feed: Arc<DynamoDb>, clock: Arc<ManualClock>) -> Arc<Line> {
+        Arc::new(Line { feed, is_cut: AtomicBool::new(false), asked: Mutex::new(start_time()), clock })
+    }
+
     fn cut(&self, is_cut: bool) {
         self.is_cut.store(is_cut, Ordering::SeqCst);
     }
@@ -68,6 +76,10 @@ impl ChangeFeed for Line {
     }
 }
 
+fn sharing(registry: &Arc<DynamoDb>, feed: Arc<dyn ChangeFeed>) -> Shared {
+    Shared { feed, members: registry.clone(), share: Arc::new(ShareInForce::new(Share::Whole)), tokens: None }
+}
+
 /// Two daemons.
 struct Pair {
     one: Daemon,
@@ -75,6 +87,7 @@ struct Pair {
     clock: Arc<ManualClock>,
     line: Arc<Line>,
     between: Between,
+    aws: Aws,
     _fake: Fake,
 }
 
@@ -87,20 +100,49 @@ impl Pair {
         let flowing: Arc<dyn Clock> = Arc::new(Flowing::new((*clock).clone()));
         let aws = Aws::connect(fake.options(), flowing).await.expect("connected");
         let (one, other) = (Arc::new(one), Arc::new(other));
-        let (is_cut, asked) = (AtomicBool::new(false), Mutex::new(start_time()));
-        let line = Arc::new(Line { feed: other.clone(), is_cut, asked, clock: clock.clone() });
+        let line = Line::to(other.clone(), clock.clone());
         let on = async |registry: Arc<DynamoDb>, feed: Arc<dyn ChangeFeed>| {
-            let (members, share) = (registry.clone(), Arc::new(ShareInForce::new(Share::Whole)));
-            let shared = Shared { feed, members, share, tokens: None };
+            let shared = sharing(&registry, feed);
             let through = |ports: Ports| Ports { registry, shared: Some(shared), ..over_aws(&aws, ports) };
-            Daemon::start_through(clock.clone(), |config| config.registry.table = Some(TABLE.to_owned()), through).await
+            let edit = |config: &mut Config| {
+                config.registry.table = Some(TABLE.to_owned());
+                config.status.listen = Some("127.0.0.1:0".parse().expect("an address"));
+            };
+            Daemon::start_through(clock.clone(), edit, through).await
         };
         let one = on(one.clone(), one).await;
         let other = on(other, line.clone()).await;
         one.put_orders_api().await;
         one.create_tenant("acme").await;
         one.create_client("acme", "orders").await;
-        Pair { one, other, clock, line, between, _fake: fake }
+        Pair { one, other, clock, line, between, aws, _fake: fake }
+    }
+
+    /// A third one without a daemon around it, and its line.
+    async fn broker(&self) -> (Working, Arc<Line>) {
+        let registry = Arc::new(self.between.open(TABLE).await.expect("opened"));
+        let line = Line::to(registry.clone(), self.clock.clone());
+        let ports = Ports {
+            user_pools: self.aws.user_pools(),
+            token_endpoint: self.aws.token_endpoint(),
+            key_source: self.aws.key_source(),
+            vault: self.aws.vault(),
+            shared: Some(sharing(&registry, line.clone())),
+            registry,
+            clock: self.clock.clone(),
+        };
+        let broker = Working::open(ports).await.expect("a broker");
+        broker.work();
+        (broker, line)
+    }
+
+    /// Returns when everything that was changed so far has been taken to heart behind this line.
+    async fn until_heard(&self, line: &Line) {
+        // Whoever looks a second time has taken the first to heart.
+        for _ in 0..2 {
+            self.clock.advance(INTERVAL);
+            until(async || *line.asked.lock().expect("alone") == self.clock.now()).await;
+        }
     }
 
     async fn stop(self) {
@@ -117,6 +159,13 @@ impl Pair {
         })
         .await;
     }
+}
+
+/// Its silence, and the longest after which it still calls a token good, in seconds.
+async fn silence(daemon: &Daemon) -> (f64, f64) {
+    let metrics = metrics(daemon.status_address().expect("it serves its metrics")).await;
+    let value = |series| metrics.value(series).expect(series);
+    (value("keyward_feed_silence_seconds"), value("keyward_revocation_delay_limit_seconds"))
 }
 
 async fn get(daemon: &Daemon) -> Result<String, tonic::Status> {
@@ -197,11 +246,7 @@ async fn what_one_broker_changes_the_other_feels() {
 async fn a_broker_that_hears_nothing_says_so_after_the_time_it_states() {
     let pair = Pair::start().await;
     let token = get(&pair.other).await.expect("a token");
-    // Whoever looks a second time has taken the first to heart.
-    for _ in 0..2 {
-        pair.clock.advance(INTERVAL);
-        until(async || *pair.line.asked.lock().expect("alone") == pair.clock.now()).await;
-    }
+    pair.until_heard(&pair.line).await;
     pair.line.cut(true);
 
     pair.clock.advance(Duration::from_secs(5) - INTERVAL);
@@ -209,6 +254,7 @@ async fn a_broker_that_hears_nothing_says_so_after_the_time_it_states() {
     pair.clock.advance(INTERVAL + MILLISECOND);
     let unavailable = (Code::Unavailable, "REGISTRY_UNAVAILABLE".to_owned());
     assert_eq!(verify(&pair.other, &token).await, Err(unavailable.clone()));
+    assert_eq!(silence(&pair.other).await, (5.001, 5.0));
     assert_eq!(verify(&pair.other, "a.b.c").await, Ok(Err(RejectionReason::Malformed)), "that it can tell");
     assert_eq!(get(&pair.other).await.expect("held"), token);
     assert_eq!(verify(&pair.one, &token).await, Ok(Ok(())), "the other broker hears");
@@ -252,5 +298,44 @@ async fn a_broker_that_missed_changes_forgets_everything() {
         pair.line.cut(false);
         pair.until_it_says(&token, Err(due)).await;
     }
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hears_nothing_takes_nobodys_secret_after_the_time_it_states() {
+    let pair = Pair::start().await;
+    let (broker, line) = pair.broker().await;
+    let name = SecretName::parse("name", "keyward/tenants/acme/clients/orders").expect("a name");
+    let current = pair.aws.vault().read(&name, Wanted::Current).await.expect("read").expect("there");
+    let id = current.client_id.expect("an id");
+    let check = async |secret: &str| {
+        let said = broker.logins.check(id.as_str(), secret).await;
+        said.map(|client| client.is_some()).map_err(|error| (error.reason(), error.retry_delay()))
+    };
+    let secret = current.client_secret.expose();
+    // The second time from memory.
+    for _ in 0..2 {
+        assert_eq!(check(secret).await, Ok(true));
+    }
+    pair.until_heard(&line).await;
+    line.cut(true);
+
+    pair.clock.advance(Duration::from_secs(5) - INTERVAL);
+    // Waiting under quotas moves the clock as well.
+    let rotate = proto::RotateClientSecretRequest { name: ORDERS.to_owned(), immediate: true, ..Default::default() };
+    assert_eq!(check(secret).await, Ok(true), "for so long it may not have heard");
+    pair.one.clients().rotate_client_secret(rotate).await.expect("rotated");
+    pair.clock.advance(INTERVAL + MILLISECOND);
+    let nobody_knows = Err((Reason::RegistryUnavailable, Some(INTERVAL)));
+    assert_eq!(check(secret).await, nobody_knows);
+    assert_eq!(check(&format!("{secret}0")).await, nobody_knows, "nor whether that is the new one");
+
+    line.cut(false);
+    until(async || {
+        pair.clock.advance(INTERVAL);
+        check(secret).await == Ok(false)
+    })
+    .await;
+    broker.stop().await;
     pair.stop().await;
 }

@@ -54,13 +54,40 @@ async fn a_failed_read_keeps_the_keys_as_they_are() {
     verified(&stage, &token).await;
     stage.keys.fail(true);
     stage.at_second(FLOOR);
-    assert_eq!(reason(&stage, &made_up(&stage)).await, RejectionReason::UnknownKey);
+    cannot_tell(&stage, &made_up(&stage)).await;
     assert_eq!(stage.keys.reads(), 2);
     for second in [FLOOR, MAX_AGE, 4 * MAX_AGE] {
         stage.at_second(second);
         verified(&stage, &token).await;
         verified(&stage, &sign(&with(&claims(&stage.client, start_time()), "exp", far()))).await;
     }
+    stage.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_under_a_new_key_is_not_called_forged_because_the_keys_cannot_be_read() {
+    let stage = court().await;
+    verified(&stage, &good(&stage)).await;
+    let added = SigningKey::generate();
+    stage.keys.publish(added.public());
+    let token = added.sign(&added.header(), &claims(&stage.client, start_time()));
+    stage.keys.fail(true);
+    // As soon as whoever was told to come back does, and no sooner; whoever is known is not in need of it.
+    for (second, reads) in [(FLOOR, 2), (FLOOR, 2), (FLOOR + 1, 3), (FLOOR + 1, 3), (FLOOR + 2, 4)] {
+        stage.at_second(second);
+        cannot_tell(&stage, &token).await;
+        verified(&stage, &good(&stage)).await;
+        assert_eq!(stage.keys.reads(), reads, "at second {second}");
+    }
+    stage.keys.fail(false);
+    stage.at_second(FLOOR + 3);
+    verified(&stage, &token).await;
+    // Now that they have been read it is known what they are not.
+    for second in [FLOOR + 3, 2 * FLOOR + 2] {
+        stage.at_second(second);
+        assert_eq!(reason(&stage, &made_up(&stage)).await, RejectionReason::UnknownKey);
+    }
+    assert_eq!(stage.keys.reads(), 5);
     stage.daemon.stop().await;
 }
 
@@ -115,12 +142,7 @@ async fn without_keys_nobody_can_tell_until_they_can_be_read() {
     // As soon as whoever was told to come back does, and no sooner.
     for (second, reads) in [(0, 1), (0, 1), (1, 2), (1, 2), (2, 3)] {
         stage.at_second(second);
-        let request = proto::VerifyTokenRequest { token: token.clone(), ..Default::default() };
-        let status = stage.daemon.verification().verify_token(request).await.expect_err("nobody can tell");
-        let error = details(&status);
-        assert_eq!((error.code, error.reason.as_str()), (Code::Unavailable, "KEYS_UNAVAILABLE"));
-        let wait = status.get_error_details().retry_info().and_then(|info| info.retry_delay);
-        assert_eq!(wait, Some(Duration::from_secs(1)));
+        cannot_tell(&stage, &token).await;
         assert_eq!(stage.keys.reads(), reads, "at second {second}");
     }
     stage.keys.fail(false);
@@ -128,6 +150,16 @@ async fn without_keys_nobody_can_tell_until_they_can_be_read() {
     verified(&stage, &token).await;
     assert_eq!(stage.keys.reads(), 4);
     stage.daemon.stop().await;
+}
+
+/// Fails the test unless the answer is that the keys cannot be read, and that another call helps in a second.
+async fn cannot_tell(stage: &Stage, token: &str) {
+    let request = proto::VerifyTokenRequest { token: token.to_owned(), ..Default::default() };
+    let status = stage.daemon.verification().verify_token(request).await.expect_err("nobody can tell");
+    let error = details(&status);
+    assert_eq!((error.code, error.reason.as_str()), (Code::Unavailable, "KEYS_UNAVAILABLE"));
+    let wait = status.get_error_details().retry_info().and_then(|info| info.retry_delay);
+    assert_eq!(wait, Some(Duration::from_secs(1)));
 }
 
 fn good(stage: &Stage) -> String {

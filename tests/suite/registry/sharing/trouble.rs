@@ -5,9 +5,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use jiff::SignedDuration;
 use keyward::broker::ports::{Clock as _, Fault};
+use keyward::domain::scope::ScopeSet;
 
 use super::super::between::Fate;
 use super::fleet::{CHECKOUT, Fleet, stop, token, try_token};
+use crate::harness::brokers::{Working, client_name};
 use crate::harness::ports::in_time;
 use crate::harness::start_time;
 use crate::peers::Peer;
@@ -181,4 +183,52 @@ async fn a_table_that_does_not_answer_holds_a_caller_up_for_a_second() {
     in_time(async { tokio::join!(asked, clock) }).await;
     assert_eq!(fleet.fetches.count(), 1);
     broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_hangs_holds_up_one_caller_every_ten_seconds_and_nobody_else() {
+    let fleet = Fleet::before(Peer::ministack().await).await;
+    let [broker] = fleet.brokers().await;
+    let looks = || fleet.between.calls_of("GetItem");
+    looks();
+    fleet.between.order("GetItem", &[Fate::Held; 4]);
+    let a_call_ends = async || {
+        fleet.between.holds().await;
+        fleet.bench.clock.advance(Duration::from_secs(1));
+    };
+    // A look, the putting of what was fetched, another look.
+    let (first, ()) = in_time(async { tokio::join!(token(&broker, CHECKOUT), a_call_ends()) }).await;
+    a_call_ends().await;
+    in_time(async { tokio::join!(token(&broker, super::BILLING), a_call_ends()) }).await;
+    assert_eq!((looks(), fleet.fetches.count()), (3, 2));
+
+    // Time stands still, and nobody waits.
+    for client in [CHECKOUT, super::BILLING] {
+        with_scope(&broker, client, "orders/read").await;
+    }
+    assert_eq!((looks(), fleet.fetches.count()), (0, 4));
+
+    fleet.bench.clock.advance(Duration::from_secs(10));
+    in_time(async { tokio::join!(with_scope(&broker, CHECKOUT, "orders/write"), a_call_ends()) }).await;
+    assert_eq!((looks(), fleet.fetches.count()), (1, 5), "one tries, and what it fetched is kept");
+
+    // It is back: whoever tries next finds that out, and all that was fetched meanwhile is shared.
+    fleet.bench.clock.advance(Duration::from_secs(10));
+    with_scope(&broker, super::BILLING, "orders/write").await;
+    broker.stop().await;
+    let [next] = fleet.brokers().await;
+    assert_eq!(token(&next, CHECKOUT).await.expose(), first.expose());
+    for client in [CHECKOUT, super::BILLING] {
+        for scope in ["orders/read", "orders/write"] {
+            with_scope(&next, client, scope).await;
+        }
+    }
+    assert_eq!(fleet.fetches.count(), 6);
+    next.stop().await;
+}
+
+/// Gets a token with one scope.
+async fn with_scope(broker: &Working, client: &str, scope: &str) {
+    let scopes = ScopeSet::parse("scopes", &[scope]).expect("a scope");
+    in_time(broker.tokens.get(&client_name(client), &scopes, Duration::ZERO)).await.expect("a token");
 }

@@ -1,0 +1,79 @@
+//! What the daemon tells of itself over plain HTTP, at an address of its own: `GET /metrics`, for Prometheus.
+//!
+//! It must never name a tenant, a client or anything that is a secret, read more of a request than its head, or take
+//! anything from the threads that answer calls. What it tells is read from memory when it is asked, so between two looks it
+//! costs nothing. It asks nobody who they are, and so is served apart from gRPC: whoever can reach the address may read it.
+//!
+//! A connection is for one request and lasts five seconds at most, and there are sixteen at a time; the next ones wait in
+//! the system's queue. It fails by not answering. That the daemon serves does not hang on it.
+
+mod metrics;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Broker;
+use metrics::Metrics;
+
+/// Connections at a time.
+const AT_ONCE: usize = 16;
+/// From a connection's beginning to its end.
+const LONGEST: Duration = Duration::from_secs(5);
+/// The head of a request, in bytes: the least that hyper can be told. Scrapers' have some hundreds.
+const MAX_HEAD_BYTES: usize = 8_192;
+/// After the system had no descriptor for a connection.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers at `listener` until `stop` is cancelled.
+pub async fn serve(listener: TcpListener, broker: Arc<Broker>, stop: CancellationToken) {
+    let routes = routes(&broker);
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    // Connections end with it: nobody is in the middle of anything here.
+    let all = async {
+        while let Ok(place) = places.clone().acquire_owned().await {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let (routes, stop) = (routes.clone(), stop.clone());
+                    tokio::spawn(async move {
+                        stop.run_until_cancelled(answer(stream, routes)).await;
+                        drop(place);
+                    });
+                }
+                Err(_) => sleep_until(Instant::now() + PAUSE).await,
+            }
+        }
+    };
+    stop.run_until_cancelled(all).await;
+}
+
+/// Listens at `address`.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+fn routes(broker: &Arc<Broker>) -> Router {
+    let metrics = Arc::new(Metrics::of(broker.clone()));
+    let metrics = move || async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.text()) };
+    Router::new().route("/metrics", get(metrics))
+}
+
+async fn answer(stream: TcpStream, routes: Router) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(LONGEST).keep_alive(false).max_buf_size(MAX_HEAD_BYTES);
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    // Whoever asks sees a connection that broke; there is nothing else to tell, and nobody to tell it to.
+    let _: Result<Result<(), hyper::Error>, _> = timeout(LONGEST, connection).await;
+}
