@@ -28,7 +28,7 @@ async fn callers_are_served_until_expiry_and_again_a_second_after_an_endpoint_th
 
 async fn outlive(fault: Fault) {
     let stage = AwsStage::set().await;
-    let AwsStage { daemon, fake, clock } = &stage;
+    let AwsStage { daemon, fake, clock, .. } = &stage;
     daemon.create_tenant("acme").await;
     let client = daemon.create_client("acme", "checkout").await.name;
     let first = daemon.token(&client).await;
@@ -43,16 +43,19 @@ async fn outlive(fault: Fault) {
         let served = daemon.token(&client).await;
         assert_eq!(served.access_token, first.access_token, "at {}", clock.now());
     }
-    // The clock stands still meanwhile: what is asked of AWS while it moves on may be given up before it is sent.
+    // The clock stands still while AWS is asked: what is under way when it moves on is given up, whatever AWS would say.
     eventually("it was to be renewed", is_asked).await;
     while clock.now() + MINUTE < expiry {
+        stage.is_at_rest().await;
         clock.advance(MINUTE);
         let served = daemon.token(&client).await;
         assert_eq!(served.access_token, first.access_token, "at {}", clock.now());
     }
+    stage.is_at_rest().await;
     clock.set(expiry - Duration::from_secs(1));
     assert_eq!(daemon.token(&client).await.access_token, first.access_token, "in its last second");
     for after in [0, 1, 60, 3600] {
+        stage.is_at_rest().await;
         clock.set(expiry + Duration::from_secs(after));
         let refused = token(&daemon.channel, &client).await.expect_err("nothing to serve");
         let told = details(&refused);

@@ -77,7 +77,7 @@ async fn live(stage: &AwsStage) {
 }
 
 async fn rotate_with_an_overlap(stage: &AwsStage, name: &str, first: &AppClientItem) -> AppClientItem {
-    let AwsStage { daemon, fake, clock } = stage;
+    let AwsStage { daemon, fake, clock, .. } = stage;
     let rotation = rotate(&daemon.channel, name).await;
     eventually("the overlap", async || {
         get_rotation(&daemon.channel, &rotation.name).await.state() == proto::RotationState::Overlap
@@ -95,7 +95,7 @@ async fn rotate_with_an_overlap(stage: &AwsStage, name: &str, first: &AppClientI
 }
 
 async fn replace(stage: &AwsStage, name: &str, old: &AppClientItem) -> AppClientItem {
-    let AwsStage { daemon, fake, clock } = stage;
+    let AwsStage { daemon, fake, clock, .. } = stage;
     let before = daemon.token(name).await.access_token;
     let request = proto::ReplaceClientRequest { name: name.to_owned(), ..Default::default() };
     let rotation = daemon.clients().replace_client(request).await.expect("replaced").into_inner();
@@ -125,7 +125,7 @@ async fn suspend_and_resume(daemon: &Daemon, name: &str) {
 #[tokio::test]
 async fn where_cognito_has_no_second_secrets_a_rotation_replaces_the_app_client() {
     let stage = AwsStage::set().await;
-    let AwsStage { daemon, fake, clock } = &stage;
+    let AwsStage { daemon, fake, clock, .. } = &stage;
     for operation in ["AddUserPoolClientSecret", "ListUserPoolClientSecrets", "DeleteUserPoolClientSecret"] {
         fake.fail(After::calls(0).of(operation).for_ever(), Fault::Error("UnknownOperationException"));
     }

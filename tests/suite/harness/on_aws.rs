@@ -9,6 +9,7 @@ use keyward::config::Config;
 use keyward::runtime::clock::ManualClock;
 
 use super::flowing::Flowing;
+use super::rotations::eventually;
 use super::{Daemon, start_time};
 use crate::fake::Fake;
 
@@ -29,6 +30,7 @@ pub struct AwsStage {
     pub daemon: Daemon,
     pub fake: Fake,
     pub clock: Arc<ManualClock>,
+    aws: Aws,
 }
 
 impl AwsStage {
@@ -55,7 +57,13 @@ impl AwsStage {
         let aws = Aws::connect(options, flowing).await.expect("connected");
         let daemon = Daemon::start_through(clock.clone(), edit, |ports| through(over_aws(&aws, ports))).await;
         daemon.put_orders_api().await;
-        AwsStage { daemon, fake, clock }
+        AwsStage { daemon, fake, clock, aws }
+    }
+
+    /// Returns when no call to AWS is under way. One that is given up when the clock moves on has another end than the one
+    /// that AWS would have given it.
+    pub async fn is_at_rest(&self) {
+        eventually("calls to AWS have ended", async || self.aws.calls_under_way() == 0).await;
     }
 
     /// Stops it; no quota was overstepped and no model broken.
