@@ -1,8 +1,8 @@
 //! Starts that are refused: on a registry that has something of a form that is not read, and beside a broker that could not
 //! read what would be written.
 
-use keyward::broker::ports::{Action, ChangeSet, Registry, Shelf, StoredRecord, Write};
-use keyward::domain::audit::Head;
+use keyward::broker::ports::{Action, ChangeSet, Fault, Registry, Shelf, StoredRecord, Write};
+use keyward::domain::audit::{Call, Head, Principal};
 use keyward::domain::form::Form;
 use keyward::embedded::{check_audit_log, open_registry};
 
@@ -76,4 +76,18 @@ async fn what_is_brought_into_a_table_keeps_its_form_and_the_table_tells() {
     assert_eq!(target.records(Shelf::Tenant, None, 9).await.expect("read"), records);
     let refused = between.open(TABLE).await.map(drop).expect_err("refused").to_string();
     assert!(refused.contains(SAID), "{refused}");
+}
+
+#[tokio::test]
+async fn an_event_in_a_newer_form_in_a_data_file_is_told() {
+    let (_folder, path) = folder();
+    let registry = open_registry(&path).await.expect("opened");
+    let call = Call { principal: Principal::Keyward, method: "test".into(), call_id: "1".into(), request: None };
+    let events = vec![call.event(start_time(), "a"), call.event(start_time(), "b")];
+    registry.commit(ChangeSet { writes: Vec::new(), events }).await.expect("committed");
+    let file = rusqlite::Connection::open(path.join("keyward.db")).expect("opened");
+    file.execute("UPDATE events SET form = 2 WHERE sequence = 2", []).expect("changed");
+    assert_eq!(registry.events(0, 1).await.expect("read").len(), 1);
+    let refused = registry.events(0, 2).await.expect_err("not read");
+    assert!(refused.is(Fault::NewerForm(second())), "{refused}");
 }
