@@ -1,12 +1,15 @@
-//! What brokers on one table share beside its records.
+//! What brokers on one table share beside its records, and whether they can read what is written there.
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{StartError, unreadable};
 use crate::aws::{Aws, DynamoDb};
-use crate::broker::ports::{Clock, DataKeys};
+use crate::broker::ports::{Clock, DataKeys, Members};
 use crate::broker::{SharedTokens, TokenKey, TokenKeys};
 use crate::config::Config;
+use crate::domain::form::{self, Form};
 use crate::sealing::MasterKey;
 
 /// Where tokens are shared, if there is a key for that; the log says which. A key file that is none fails the start, since
@@ -34,6 +37,15 @@ pub(super) async fn tokens(
         "neither registry.token_key_file nor registry.token_key_kms is set: tokens are not shared, each broker fetches its own"
     );
     Ok(None)
+}
+
+/// Fails where a broker of the table lives that could not read what this one writes: a release was skipped.
+pub(super) async fn leave_nobody_behind(members: &dyn Members, now: Timestamp) -> Result<(), StartError> {
+    let members = members.members().await.map_err(|error| unreadable(error.into()))?;
+    match form::left_behind(&members, Form::WRITTEN, now) {
+        Some(member) => Err(StartError::LeftBehind { broker: member.broker.clone(), reads: member.reads }),
+        None => Ok(()),
+    }
 }
 
 /// The key of shared tokens, where the configuration names a file for it.
