@@ -4,11 +4,11 @@
 //! | --- | --- |
 //! | a token that its own rules call fresh | takes it |
 //! | none, and nobody is fetching | takes the lease, fetches, puts the token there |
-//! | none, and another one has the lease | looks again until the token is there, or the lease has lapsed and is its own |
+//! | none, and another one has the lease | looks again until the token is there, or the lease was given up or has lapsed and is its own |
 //!
-//! The shelf saves fetches and must never cost a token: when it fails or does not answer in [`PATIENCE`], when the fetch that
-//! was waited for has failed, and when the wait was [`limit`](Turns::limit) long, the broker fetches by itself, without a
-//! lease. Two brokers that fetch at one time do no harm. What could not be put there is put there when the shelf answers
+//! So of those who wait for a fetch that fails one fetches next, and not all of them. The shelf saves fetches and must never
+//! cost a token: when it fails or does not answer in [`PATIENCE`], and when the wait was [`limit`](Turns::limit) long, the
+//! broker fetches by itself, without a lease. Two brokers that fetch at one time do no harm. What could not be put there is put there when the shelf answers
 //! again. One that does not answer again and again is left alone for a while: see [`shelf_rest`](super::shelf_rest). The same
 //! holds while there is no key (see [`token_keys`](super::token_keys)).
 //!
@@ -162,11 +162,10 @@ impl Tokens {
             let now = self.world.now();
             let lease = seen.as_ref().and_then(|seen| seen.item.lease.clone());
             let under_way = lease.clone().filter(|lease| !lease.is_given_up());
-            if awaited.is_some() && under_way.is_none() {
-                return without_lease(wanted.client, "the fetch of another broker that was waited for has failed");
-            }
             if now >= deadline {
-                return without_lease(wanted.client, "the fetches of others take too long");
+                let client = &wanted.client.name;
+                tracing::info!(%client, "a token is fetched without a lease, since the fetches of others take too long");
+                return Turn::Fetch(None);
             }
             awaited = under_way.map(|lease| match awaited.take() {
                 Some((known, since)) if known.is_same(&lease) => (lease, since),
@@ -337,11 +336,6 @@ fn opened(
         token.scopes = wanted.scopes.clone();
     }
     Some(known.filter(|known| known.expose() == token.expose()).unwrap_or_else(|| Arc::new(token)))
-}
-
-fn without_lease(client: &Client, why: &'static str) -> Turn {
-    tracing::info!(client = %client.name, why, "a token is fetched without a lease");
-    Turn::Fetch(None)
 }
 
 impl Unshared {

@@ -27,7 +27,7 @@ pub struct Logged {
     pub fetches: Vec<String>,
     /// A token was fetched by a broker whose table did not answer, and which could have no lease.
     pub without_table: Vec<String>,
-    /// A token was fetched at once since the fetch of another broker that was waited for has failed or took too long.
+    /// A token was fetched at once since those of other brokers that were waited for took too long.
     pub without_lease: Vec<String>,
     /// How many leases on journals lapsed, or were left behind by a run whose last write failed.
     pub journals: usize,
@@ -61,7 +61,7 @@ impl Logged {
                         (CALL_TIMEOUT, &**site)
                     }
                     // Something was done to another one, whichever that is.
-                    "a token is fetched without a lease" => {
+                    "a token is fetched without a lease, since the fetches of others take too long" => {
                         logged.without_lease.push(client());
                         continue;
                     }
