@@ -9,6 +9,7 @@ mod callers;
 mod error;
 mod net;
 mod permission;
+mod registry;
 mod sections;
 mod setting;
 mod settings;
@@ -24,9 +25,10 @@ pub use error::ConfigError;
 use error::Document;
 pub use net::{Demand, Limits, Listen, MinVersion, Status, Tls};
 pub use permission::Permission;
+pub use registry::Registry;
 pub use sections::{
-    Audit, Backend, Embedded, Grpc, Journal, Log, MasterKeySource, Pools, Registry, Rotation, Secrets, Shutdown,
-    Tokens, Verification,
+    Audit, Backend, Embedded, Grpc, Journal, Log, MasterKeySource, Pools, Rotation, Secrets, Shutdown, Tokens,
+    Verification,
 };
 use setting::Setting;
 use settings::settings;
@@ -202,9 +204,8 @@ impl Config {
                        which one broker has";
             return Some(("registry.table".to_owned(), why.to_owned()));
         }
-        if self.registry.table.is_none() && self.registry.token_key_file.is_some() {
-            let why = "must not be set without registry.table, through which brokers share tokens";
-            return Some(("registry.token_key_file".to_owned(), why.to_owned()));
+        if let Some((key, why)) = self.registry.problem() {
+            return Some((key.to_owned(), why.to_owned()));
         }
         settings(self).iter().find_map(|setting: &Setting| Some((setting.key.to_owned(), setting.problem()?)))
     }

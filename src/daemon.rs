@@ -36,7 +36,8 @@ use crate::broker::{Broker, Ports};
 use crate::callers::{self, Callers};
 use crate::config::{self, Config, ConfigError};
 use crate::domain::error::Error;
-use crate::domain::id::UserPoolId;
+use crate::domain::form::Form;
+use crate::domain::id::{BrokerId, UserPoolId};
 use crate::domain::lease::LeaseTerms;
 use crate::embedded::{MasterKeyError, OpenError};
 use crate::grpc::{self, Front, Limits};
@@ -74,6 +75,12 @@ pub enum StartError {
     Aws(#[from] ConnectError),
     #[error(transparent)]
     Table(#[from] OpenTableError),
+    #[error(
+        "registry.table: the broker {broker} reads records up to the form {reads}, and this Keyward writes the form {written}; \
+         bring all brokers to the release before this one first, or stop them",
+        written = Form::WRITTEN
+    )]
+    LeftBehind { broker: BrokerId, reads: Form },
     #[error("the registry cannot be read: {detail}")]
     Registry { detail: String },
     #[error("callers: {0}")]

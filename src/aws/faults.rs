@@ -111,7 +111,7 @@ pub(super) fn fault_of(operation: &Operation, code: &str, status: u16) -> Fault 
         _ => {}
     }
     match code {
-        // Cognito's own, Secrets Manager's, DynamoDB's, and those that API gateways in front of any service give.
+        // Cognito's own, Secrets Manager's, DynamoDB's, KMS's, and those that API gateways in front of any service give.
         "TooManyRequestsException"
         | "ThrottlingException"
         | "Throttling"
@@ -124,7 +124,8 @@ pub(super) fn fault_of(operation: &Operation, code: &str, status: u16) -> Fault 
         | "SlowDown" => Fault::Throttled,
         // A quota of things, not of calls: two secrets, 25 resource servers, 1,000 app clients, 500,000 secrets.
         "LimitExceededException" => Fault::LimitExceeded,
-        "ResourceNotFoundException" => Fault::NotFound,
+        // The second is KMS's.
+        "ResourceNotFoundException" | "NotFoundException" => Fault::NotFound,
         // Something of that name or version is there; or somebody else changes the same thing right now.
         "ResourceExistsException" | "ConcurrentModificationException" | "ConditionalCheckFailedException" => {
             Fault::Conflict
@@ -161,7 +162,12 @@ pub(super) fn fault_of(operation: &Operation, code: &str, status: u16) -> Fault 
         | "MissingAuthenticationTokenException"
         | "OptInRequired" => Fault::Refused,
         // A KMS key that is disabled, pending deletion or not allowed.
-        "DecryptionFailure" | "EncryptionFailure" | "KMSAccessDeniedException" => Fault::Refused,
+        "DecryptionFailure"
+        | "EncryptionFailure"
+        | "KMSAccessDeniedException"
+        | "DisabledException"
+        | "KMSInvalidStateException"
+        | "InvalidKeyUsageException" => Fault::Refused,
         // The SDK asks for new credentials once these have run out, so the next call has others.
         "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" => Fault::Unavailable,
         // The backend is older than the operation, or no AWS.
@@ -182,7 +188,11 @@ pub(super) fn fault_of(operation: &Operation, code: &str, status: u16) -> Fault 
         | "ServiceUnavailable"
         | "ServiceUnavailableException"
         | "RequestTimeout"
-        | "RequestTimeoutException" => Fault::Unavailable,
+        | "RequestTimeoutException"
+        // KMS: the key's store or what KMS depends on is away.
+        | "KMSInternalException"
+        | "KeyUnavailableException"
+        | "DependencyTimeoutException" => Fault::Unavailable,
         _ => fault_of_status(status),
     }
 }

@@ -40,6 +40,8 @@ pub enum Category {
     SecretWrites,
     /// DynamoDB, which grows with what is asked of it: bounded by what is under way, not by time.
     Registry,
+    /// KMS, which allows thousands a second where a broker asks a few times in its life.
+    DataKeys,
 }
 
 /// A call that is about to be made.
@@ -113,7 +115,7 @@ impl Governor {
             Category::UserPoolUpdates => Some(quotas.user_pool_updates),
             Category::ResourceServerReads => Some(quotas.resource_server_reads),
             Category::ResourceServerUpdates => Some(quotas.resource_server_updates),
-            Category::ClientSecrets | Category::Registry => None,
+            Category::ClientSecrets | Category::Registry | Category::DataKeys => None,
             Category::SecretReads => Some(quotas.secret_reads),
             Category::SecretWrites => Some(quotas.secret_writes),
         }

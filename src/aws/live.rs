@@ -78,6 +78,8 @@ pub struct Wanted {
     pub adopted_pools: Vec<String>,
     /// The table of the registry, where that is in DynamoDB.
     pub table: Option<String>,
+    /// The KMS key of the tokens that brokers share in it.
+    pub token_key_kms: Option<String>,
 }
 
 /// Tries everything, Region by Region.
@@ -101,6 +103,9 @@ pub async fn try_out(options: Options, wanted: Wanted, clock: Arc<dyn Clock>) ->
     if let (Some(table), Some(own)) = (&wanted.table, regions.all().find(|region| regions.is_own(&region.name))) {
         let mut prober = Prober::new(&calls, own, &options, &wanted);
         Box::pin(prober.registry(table)).await;
+        if let Some(kms_key) = &wanted.token_key_kms {
+            Box::pin(prober.data_keys(table, kms_key)).await;
+        }
         findings.append(&mut prober.findings);
     }
     for pool in &wanted.adopted_pools {
@@ -122,7 +127,7 @@ pub async fn try_out(options: Options, wanted: Wanted, clock: Arc<dyn Clock>) ->
         "each pool has its own, which are tried when its first app client is proven",
     ));
     if !options.kms_key.is_empty() {
-        let subject = format!("kms:GenerateDataKey and kms:Decrypt on {}", options.kms_key);
+        let subject = format!("kms:GenerateDataKey and kms:Decrypt of secrets on {}", options.kms_key);
         findings.push(Finding::not_tried(subject, "Secrets Manager asks for them, and only where a secret is written"));
     }
     Ok(findings)
@@ -168,6 +173,8 @@ where
     let said = words(&operation, code, status, error.err().message().unwrap_or_default());
     let action = operation.actions.first().copied().unwrap_or(operation.name);
     Judged::answered(match (code, fault_of(&operation, code, status)) {
+        // Of KMS, which is asked about the key that is configured: whether the role may use one shows on that one.
+        ("NotFoundException", _) => Finding::not_tried(subject, "there is no such key to try it on"),
         (_, Fault::NotFound | Fault::InvalidClient) => Finding::fine(subject, ""),
         // Its conditions did not hold, so it was let in to look.
         ("TransactionCanceledException" | "ConditionalCheckFailedException", _) => Finding::fine(subject, ""),

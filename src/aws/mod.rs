@@ -1,5 +1,5 @@
-//! The AWS backend: user pools in Cognito, tokens from the pools' token endpoints, secrets in Secrets Manager, and where it
-//! is wanted the registry in DynamoDB.
+//! The AWS backend: user pools in Cognito, tokens from the pools' token endpoints, secrets in Secrets Manager, and where
+//! that is wanted the registry in DynamoDB and the key of shared tokens under one of KMS.
 //!
 //! It implements `broker::ports` on the AWS SDK and reqwest, and knows no broker and no configuration file. It never
 //! retries by itself, and the SDK's own retries are off: the journals repeat whole tasks, and retries inside would
@@ -10,6 +10,7 @@ mod app_clients;
 mod calls;
 mod client_secrets;
 mod cognito;
+mod data_keys;
 mod dynamodb;
 mod faults;
 mod governor;
@@ -42,10 +43,11 @@ pub use dynamodb::{DynamoDb, Importing, OpenTableError};
 pub use live::{Finding, Verdict, Wanted, try_out};
 pub use operations::{OPERATIONS, Operation};
 
-use crate::broker::ports::{Clock, KeySource, ShareInForce, TokenEndpoint, UserPools, Vault};
+use crate::broker::ports::{Clock, DataKeys, KeySource, ShareInForce, TokenEndpoint, UserPools, Vault};
 use crate::domain::share::Share;
 use calls::Calls;
 use cognito::Cognito;
+use data_keys::KmsDataKeys;
 use dynamodb::RegistryTable;
 use governor::Governor;
 use jwks::Jwks;
@@ -111,6 +113,7 @@ pub struct Endpoints {
     pub cognito: String,
     pub secrets_manager: String,
     pub dynamodb: String,
+    pub kms: String,
     pub token: String,
     pub jwks: String,
 }
@@ -203,11 +206,17 @@ impl Aws {
         Box::pin(Importing::open(self.table(table))).await
     }
 
+    /// The data key of tokens that are shared in such a table, encrypted by a KMS key of the broker's own Region.
+    pub fn data_keys(&self, table: &str, kms_key: &str) -> Arc<dyn DataKeys> {
+        let (kms, calls) = (self.regions.own().kms.clone(), Arc::clone(&self.calls));
+        Arc::new(KmsDataKeys { table: self.table(table), kms, calls, kms_key: kms_key.to_owned() })
+    }
+
     fn table(&self, name: &str) -> RegistryTable {
-        let (region, client) = self.regions.own();
+        let own = self.regions.own();
         let (calls, clock) = (Arc::clone(&self.calls), Arc::clone(&self.clock));
-        let names = (name.to_owned(), region.to_owned());
-        RegistryTable::new(names, client.clone(), (calls, clock), (self.call_timeout, self.quota_wait))
+        let names = (name.to_owned(), own.name.clone());
+        RegistryTable::new(names, own.dynamodb.clone(), (calls, clock), (self.call_timeout, self.quota_wait))
     }
 
     /// Where others use the account's quotas too: from now on no call has its turn, until whoever keeps the share says how

@@ -5,11 +5,12 @@
 
 use aws_sdk_cognitoidentityprovider::operation as cognito;
 use aws_sdk_dynamodb::operation as dynamodb;
+use aws_sdk_kms::operation as kms;
 use aws_sdk_secretsmanager::operation as secrets;
 
 use super::governor::Category;
 
-/// An operation of Cognito, Secrets Manager or DynamoDB.
+/// An operation of Cognito, Secrets Manager, DynamoDB or KMS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
     /// As the API calls it, `CreateUserPool`.
@@ -33,7 +34,8 @@ const SECRET: bool = true;
 
 macro_rules! operations {
     ($($name:literal $error:ty, $category:ident, $holds:ident, $actions:expr, $why:literal;)*) => {
-        /// All of them. With a KMS key of one's own come `kms:Decrypt` and `kms:GenerateDataKey` on that key.
+        /// All of them. With a KMS key of one's own for secrets come `kms:Decrypt` and `kms:GenerateDataKey` on that key, through
+        /// Secrets Manager.
         pub const OPERATIONS: &[Operation] = &[$(<$error>::OPERATION),*];
 
         $(impl Listed for $error {
@@ -127,4 +129,9 @@ operations! {
     "TransactWriteItems" dynamodb::transact_write_items::TransactWriteItemsError, Registry, PLAIN,
         ["dynamodb:ConditionCheckItem", "dynamodb:PutItem", "dynamodb:DeleteItem"],
         "changes records and appends events, all or nothing; IAM knows it by its parts";
+    "GenerateDataKeyWithoutPlaintext"
+        kms::generate_data_key_without_plaintext::GenerateDataKeyWithoutPlaintextError, DataKeys, PLAIN,
+        ["kms:GenerateDataKeyWithoutPlaintext"], "makes the data key under which brokers share tokens";
+    "Decrypt" kms::decrypt::DecryptError, DataKeys, PLAIN,
+        ["kms:Decrypt"], "opens that data key, at a start and when there is another";
 }

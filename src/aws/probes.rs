@@ -10,6 +10,7 @@ use aws_sdk_cognitoidentityprovider::types::UserPoolMfaType;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 
 use super::calls::Calls;
+use super::data_keys;
 use super::dynamodb::probing as dynamodb;
 use super::live::{Finding, Judged, Wanted, judge, operations_of, subject};
 use super::operations::{Listed, OPERATIONS};
@@ -21,6 +22,7 @@ use super::{Options, TokenSource};
 const COGNITO: &str = "cognito-idp";
 const SECRETS_MANAGER: &str = "secretsmanager";
 const DYNAMODB: &str = "dynamodb";
+const KMS: &str = "kms";
 /// One that would let nobody in.
 const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*",
     "Action": "secretsmanager:GetSecretValue", "Resource": "*"}]}"#;
@@ -160,6 +162,33 @@ impl<'a> Prober<'a> {
         self.findings.extend(finding.map(|finding| Finding { subject, ..finding }));
     }
 
+    /// A data key is made that nobody keeps, and opened.
+    pub async fn data_keys(&mut self, table: &str, kms_key: &str) {
+        let kms = &self.region.kms;
+        let make = || Box::pin(data_keys::make(kms, kms_key, table).send());
+        if !self.reach(KMS, "aws.endpoints.kms", make()).await {
+            return;
+        }
+        let subject = format!("the KMS key {kms_key}");
+        let wrapped = match self.in_turn(make()).await {
+            Ok(Ok(made)) => {
+                self.findings.push(Finding::fine(subject, ""));
+                made.ciphertext_blob
+            }
+            Ok(Err(error)) => {
+                let mend = "see registry.token_key_kms, aws.region and deploy/cloudformation.yaml";
+                let why = error.code().unwrap_or("it cannot be used");
+                self.findings.push(Finding::missing(subject, format!("{why}; {mend}")));
+                None
+            }
+            Err(why) => return self.findings.push(Finding::not_tried(subject, why)),
+        };
+        if let Some(wrapped) = wrapped {
+            self.attempt(data_keys::open(kms, kms_key, table, wrapped.as_ref()).send()).await;
+        }
+        self.leave_out(KMS);
+    }
+
     async fn get_client_token(&mut self) {
         if self.options.token_source != TokenSource::GetClientToken {
             let subject = format!("GetClientToken in {}", self.region.name);
@@ -247,6 +276,7 @@ impl<'a> Prober<'a> {
             if !is_known(&self.findings, &subject) {
                 let why = match operation.name {
                     "CreateUserPool" | "CreateSecret" => "a call that is allowed would have its effect",
+                    "Decrypt" => "no data key was made that it could be tried on",
                     "DeleteUserPool" => "it need be allowed only on pools with the tag keyward:pool, so not on nothing",
                     _ => "whether what it would be tried on is there could not be told",
                 };

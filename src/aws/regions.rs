@@ -1,5 +1,5 @@
-//! The SDK's clients: two for each Region, and one for the registry, that the broker is configured for, over one HTTP client and one provider of
-//! credentials.
+//! The SDK's clients for each Region that the broker is configured for, over one HTTP client and one provider of credentials.
+//! Those for the registry and its key are used in the broker's own Region alone.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_cognitoidentityprovider as cognito;
 use aws_sdk_cognitoidentityprovider::config::SharedCredentialsProvider;
 use aws_sdk_dynamodb as dynamodb;
+use aws_sdk_kms as kms;
 use aws_sdk_secretsmanager as secrets;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -24,6 +25,7 @@ pub(super) struct Region {
     pub cognito: cognito::Client,
     pub secrets: secrets::Client,
     pub dynamodb: dynamodb::Client,
+    pub kms: kms::Client,
     assigns_secrets: AtomicBool,
 }
 
@@ -54,8 +56,8 @@ impl Regions {
     }
 
     /// The broker's own Region, where the registry is.
-    pub fn own(&self) -> (&str, &dynamodb::Client) {
-        (&self.own, &self.all[&self.own].dynamodb)
+    pub fn own(&self) -> &Region {
+        &self.all[&self.own]
     }
 
     /// Whom all clients ask for credentials.
@@ -140,6 +142,11 @@ impl Region {
             .timeout_config(timeouts.clone());
         let mut dynamodb = dynamodb::config::Builder::from(base)
             .region(dynamodb::config::Region::new(name.to_owned()))
+            .retry_config(retries.clone())
+            .stalled_stream_protection(stalled.clone())
+            .timeout_config(timeouts.clone());
+        let mut kms = kms::config::Builder::from(base)
+            .region(kms::config::Region::new(name.to_owned()))
             .retry_config(retries)
             .stalled_stream_protection(stalled)
             .timeout_config(timeouts);
@@ -155,11 +162,15 @@ impl Region {
         if let Some(url) = endpoint(&options.endpoints.dynamodb) {
             dynamodb.set_endpoint_url(Some(url));
         }
+        if let Some(url) = endpoint(&options.endpoints.kms) {
+            kms.set_endpoint_url(Some(url));
+        }
         Region {
             name: name.to_owned(),
             cognito: cognito::Client::from_conf(cognito.build()),
             secrets: secrets::Client::from_conf(secrets.build()),
             dynamodb: dynamodb::Client::from_conf(dynamodb.build()),
+            kms: kms::Client::from_conf(kms.build()),
             assigns_secrets: AtomicBool::new(false),
         }
     }

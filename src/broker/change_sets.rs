@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use crate::domain::audit::Event;
+use crate::domain::form::Form;
 
 /// The kinds of records, each with keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,8 +88,9 @@ pub struct StoredRecord {
     /// One more with every change. The first is above that of every record which this registry has ever deleted, so that a
     /// key has no version twice: whoever expects one never meets another record that was made in between.
     pub version: u64,
-    /// JSON.
+    /// JSON, in this form. A registry keeps it, whatever it is.
     pub body: Vec<u8>,
+    pub form: Form,
     pub due_time: Option<Timestamp>,
 }
 
@@ -146,6 +148,15 @@ impl ChangeSet {
         }
     }
 
+    /// The newest of all forms in which it stores something.
+    pub fn newest_form(&self) -> Form {
+        let records = self.writes.iter().filter_map(|write| match write.action {
+            Action::Put { form, .. } => Some(form),
+            Action::Check | Action::Delete => None,
+        });
+        records.chain(self.events.iter().map(Event::form)).max().unwrap_or(Form::FIRST)
+    }
+
     /// Bodies, keys and events together.
     pub fn bytes(&self) -> usize {
         let records: usize = self.writes.iter().map(|write| write.key.len() + write.body_bytes()).sum();
@@ -183,6 +194,7 @@ pub enum Action {
     Check,
     Put {
         body: Vec<u8>,
+        form: Form,
         due_time: Option<Timestamp>,
     },
     Delete,
@@ -193,7 +205,7 @@ mod tests {
     use super::*;
 
     fn put(key: String, bytes: usize) -> Write {
-        let action = Action::Put { body: vec![b'x'; bytes], due_time: None };
+        let action = Action::Put { body: vec![b'x'; bytes], form: Form::FIRST, due_time: None };
         Write { shelf: Shelf::Tenant, key, expected: None, action }
     }
 

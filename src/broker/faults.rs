@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::domain::error::{Error, Reason};
+use crate::domain::form::Form;
 
 pub type PortResult<T> = Result<T, PortError>;
 
@@ -48,6 +49,8 @@ pub enum Fault {
     Unavailable,
     /// Data that we wrote cannot be read: wrong master key, a torn file, a fault of ours.
     Broken,
+    /// It was stored in this form, which a newer Keyward writes and this one does not read.
+    NewerForm(Form),
 }
 
 impl PortError {
@@ -82,6 +85,14 @@ impl From<PortError> for Error {
             },
             Fault::Refused | Fault::Unsupported if error.peer != Peer::Registry => {
                 (Reason::BackendRefused, "the backend refuses it; the broker's log has its words", None)
+            }
+            Fault::NewerForm(form) => {
+                let reads = Form::READ;
+                let message = format!(
+                    "it is stored in the form {form} of a newer Keyward; this broker reads forms up to {reads}"
+                );
+                let answer = Error::unavailable(Reason::RecordFormNewer, message, short).caused_by(error);
+                return answer.with("form", form).with("reads", reads);
             }
             Fault::NotFound | Fault::Refused | Fault::Unsupported | Fault::Broken => {
                 return Error::internal(error.doing, error);

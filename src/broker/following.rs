@@ -18,10 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::ports::{ChangeFeed, Followed, LoggedChange, PortResult, Shelf};
 use super::records::Records;
-use super::revoked_tokens::RevokedTokens;
+use super::revoked_tokens::{RevokedTokens, longest_life};
 use super::settings::FeedSettings;
 use super::world::World;
-use crate::domain::client::MAX_TOKEN_VALIDITY;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::revocation::TokenId;
 
@@ -149,8 +148,8 @@ impl Following {
 }
 
 fn learn(change: &LoggedChange, records: &Records, revoked: &RevokedTokens, now: Timestamp) {
-    // Noted before it counts as changed: see `revoked_tokens`. No token lives longer.
-    let expire_time = now.saturating_add(2 * MAX_TOKEN_VALIDITY).unwrap_or(Timestamp::MAX);
+    // Noted before it counts as changed: see `revoked_tokens`.
+    let expire_time = longest_life(now);
     for (_, key) in change.touched.iter().filter(|(shelf, _)| *shelf == Shelf::RevokedToken) {
         if let Ok(token) = TokenId::parse("jti", key) {
             revoked.note(&token, expire_time, now);

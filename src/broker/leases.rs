@@ -89,10 +89,16 @@ impl Journals {
                 None => return Ok(None),
             },
         };
+        // It has lapsed, or the last write of a run of this broker's did not come through.
+        let left = stored.filter(|stored| !stored.is_given_up() && !stored.is_same(&lease)).cloned();
         // Until then nobody else need look at it.
         let due_time = terms.lapse_time(&lease);
         let record = Journal { lease: Some(lease.clone()), due_time, ..journal.value };
         self.world.records.commit(change.update(journal.version, &record)).await?;
+        if let Some(left) = left {
+            let Lease { holder, expire_time, .. } = left;
+            tracing::info!(task = %record.task, %holder, %expire_time, "a lease on a journal that was not given up is taken over");
+        }
         *held = Some(lease);
         Ok(Some(Versioned { value: record, version: journal.version + 1 }))
     }

@@ -15,6 +15,7 @@ mod basis;
 mod catalog;
 mod change_sets;
 mod clients;
+mod data_keys;
 mod due;
 mod examining;
 mod fair_places;
@@ -49,6 +50,7 @@ mod sweeping;
 mod targets;
 mod tenants;
 mod token_key;
+mod token_keys;
 mod token_shelf;
 mod tokens;
 mod verifier;
@@ -71,6 +73,7 @@ pub use revocations::Revocations;
 pub use rotations::Rotations;
 pub use tenants::Tenants;
 pub use token_key::TokenKey;
+pub use token_keys::TokenKeys;
 pub use tokens::Tokens;
 pub use verifier::Verifier;
 pub use world::{Ports, Shared, SharedTokens};
@@ -147,7 +150,12 @@ impl Broker {
                 following.follow(&self.world, *last, stop.clone()).await;
             }
         };
-        tokio::join!(adopt, follow, self.journals.clone().work(stop.clone()));
+        let keys = async {
+            if let Some(tokens) = self.world.shared.as_ref().and_then(|shared| shared.tokens.as_ref()) {
+                tokens.keys.follow(&*self.world.clock, stop.clone()).await;
+            }
+        };
+        tokio::join!(adopt, follow, keys, self.journals.clone().work(stop.clone()));
     }
 
     /// How it hears of what other brokers change; `None` where it alone has the registry.

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 pub use super::change_sets::{Action, ChangeSet, Shelf, StoredRecord, Write};
+pub use super::data_keys::{DataKeys, KeptKey};
 pub use super::faults::{Fault, Peer, PortError, PortResult};
 pub use super::feed::{ChangeFeed, Followed, KEPT as FEED_KEPT, LoggedChange};
 pub use super::members::{Members, ShareInForce};

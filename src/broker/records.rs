@@ -22,6 +22,7 @@ use super::views::View;
 use crate::domain::audit::{Event, NumberedEvent};
 use crate::domain::client::{Client, Owner};
 use crate::domain::error::{Error, Reason, Result};
+use crate::domain::form::Form;
 use crate::domain::id::{Issuer, TenantId};
 use crate::domain::pool::Pool;
 use crate::domain::revocation::RevokedToken;
@@ -34,6 +35,12 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
     const SHELF: Shelf;
 
     fn key(&self) -> String;
+
+    /// The least form in which it can be stored. A newer one than the first has to be [`read`](Form::READ) a release before
+    /// anything makes a record need it.
+    fn form(&self) -> Form {
+        Form::FIRST
+    }
 
     /// When somebody has to look at it again.
     fn due_time(&self) -> Option<Timestamp> {
@@ -130,11 +137,30 @@ impl Records {
     }
 
     pub async fn list<T: Record>(&self, prefix: &str, page: &Page) -> Result<Listing<Versioned<T>>> {
-        let stored = self.registry.scan(T::SHELF, prefix, page.after.as_deref(), page.size + 1).await?;
-        let more = stored.len() > page.size;
-        let kept: Vec<_> = stored.into_iter().take(page.size).collect();
-        let next = kept.last().filter(|_| more).map(|last| last.key.clone());
-        Ok(Listing { items: kept.into_iter().map(decode).collect::<Result<_>>()?, next })
+        let Listing { items, next } = self.stored(T::SHELF, prefix, page).await?;
+        Ok(Listing { items: items.into_iter().map(decode).collect::<Result<_>>()?, next })
+    }
+
+    /// Like [`list`](Records::list), which fails where one is of a form that this broker does not read. Of such a one this
+    /// gives the key.
+    pub async fn list_with_newer<T: Record>(
+        &self,
+        prefix: &str,
+        page: &Page,
+    ) -> Result<Listing<(String, Option<Versioned<T>>)>> {
+        let Listing { items, next } = self.stored(T::SHELF, prefix, page).await?;
+        let read = |stored: StoredRecord| {
+            Ok((stored.key.clone(), if stored.form.is_read() { Some(decode(stored)?) } else { None }))
+        };
+        Ok(Listing { items: items.into_iter().map(read).collect::<Result<_>>()?, next })
+    }
+
+    async fn stored(&self, shelf: Shelf, prefix: &str, page: &Page) -> Result<Listing<StoredRecord>> {
+        let mut items = self.registry.scan(shelf, prefix, page.after.as_deref(), page.size + 1).await?;
+        let more = items.len() > page.size;
+        items.truncate(page.size);
+        let next = items.last().filter(|_| more).map(|last| last.key.clone());
+        Ok(Listing { items, next })
     }
 
     /// Makes the change, all of it or nothing.
@@ -326,8 +352,8 @@ impl Change {
     pub fn put<T: Record>(mut self, record: &T, seen: Option<u64>) -> Self {
         match serde_json::to_vec(record) {
             Ok(body) => {
-                let due_time = record.due_time();
-                self.write(T::SHELF, record.key(), seen, Action::Put { body, due_time });
+                let (form, due_time) = (record.form(), record.due_time());
+                self.write(T::SHELF, record.key(), seen, Action::Put { body, form, due_time });
             }
             Err(fault) => self.fault = Some(fault),
         }
@@ -340,6 +366,10 @@ impl Change {
 }
 
 pub(super) fn decode<T: Record>(stored: StoredRecord) -> Result<Versioned<T>> {
+    if !stored.form.is_read() {
+        let detail = format!("{} {} is in the form {}", T::SHELF.name(), stored.key, stored.form);
+        return Err(PortError::new(Peer::Registry, Fault::NewerForm(stored.form), "reading a record", detail).into());
+    }
     let value = serde_json::from_slice(&stored.body).map_err(|error| {
         let detail = format!("{:?} {}: {error}", T::SHELF, stored.key);
         Error::from(PortError::new(Peer::Registry, Fault::Broken, "decoding a record", detail))

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::api::Page;
 use super::records::Records;
+use crate::domain::client::MAX_TOKEN_VALIDITY;
 use crate::domain::error::Result;
 use crate::domain::revocation::{RevokedToken, TokenId};
 
@@ -100,8 +101,14 @@ impl RevokedTokens {
         let times_forgotten = self.times_forgotten.load(Ordering::SeqCst);
         let mut page = Page { after: None, size: PAGE };
         loop {
-            let listing = records.list::<RevokedToken>("", &page).await?;
-            listing.items.iter().for_each(|record| self.note(&record.token, record.expire_time, now));
+            let listing = records.list_with_newer::<RevokedToken>("", &page).await?;
+            for (key, record) in &listing.items {
+                match record {
+                    Some(record) => self.note(&record.token, record.expire_time, now),
+                    // Its key says which it is. Of such a token the broker then says that it cannot tell.
+                    None => self.note(&TokenId::parse("jti", key)?, longest_life(now), now),
+                }
+            }
             match listing.next {
                 Some(next) if !self.has_too_many() => page.after = Some(next),
                 _ => break,
@@ -135,6 +142,11 @@ impl RevokedTokens {
     fn change(&self, change: impl FnOnce(&mut Known)) {
         change(&mut self.known.write().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// When the last token has expired that there can be now, wherever it is of.
+pub(super) fn longest_life(now: Timestamp) -> Timestamp {
+    now.saturating_add(2 * MAX_TOKEN_VALIDITY).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

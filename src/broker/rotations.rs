@@ -253,6 +253,10 @@ impl Rotator {
             let started = self.start(&call, &client.name, &request, Trigger::Scheduled, false).await;
             if let Err(error) = started {
                 tracing::warn!(client = %client.name, %error, "a scheduled rotation was not started");
+                // A broker that reads what is stored of it is not to be put off.
+                if error.reason() == Reason::RecordFormNewer {
+                    continue;
+                }
                 self.schedule_again(&client, now).await?;
             }
         }

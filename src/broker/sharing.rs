@@ -4,12 +4,13 @@
 //! | --- | --- |
 //! | a token that its own rules call fresh | takes it |
 //! | none, and nobody is fetching | takes the lease, fetches, puts the token there |
-//! | none, and another one has the lease | looks again until the token is there, or the lease has lapsed and is its own |
+//! | none, and another one has the lease | looks again until the token is there, or the lease was given up or has lapsed and is its own |
 //!
-//! The shelf saves fetches and must never cost a token: when it fails or does not answer in [`PATIENCE`], when the fetch that
-//! was waited for has failed, and when the wait was [`limit`](Turns::limit) long, the broker fetches by itself, without a
-//! lease. Two brokers that fetch at one time do no harm. What could not be put there is put there when the shelf answers
-//! again. One that does not answer again and again is left alone for a while: see [`shelf_rest`](super::shelf_rest).
+//! So of those who wait for a fetch that fails one fetches next, and not all of them. The shelf saves fetches and must never
+//! cost a token: when it fails or does not answer in [`PATIENCE`], and when the wait was [`limit`](Turns::limit) long, the
+//! broker fetches by itself, without a lease. Two brokers that fetch at one time do no harm. What could not be put there is put there when the shelf answers
+//! again. One that does not answer again and again is left alone for a while: see [`shelf_rest`](super::shelf_rest). The same
+//! holds while there is no key (see [`token_keys`](super::token_keys)).
 //!
 //! A token of the shelf is believed as far as it opens, by the key, for this client, stamp, app client and scopes; and it
 //! is used only if it is not revoked now. One that ages is used where the fetch of its successor fails: a broker that has
@@ -23,7 +24,7 @@ use jiff::Timestamp;
 
 use super::held::Stamp;
 use super::ports::{Fault, Peer, PortError, PortResult, SeenItem, ShelfItem, TokenPlace};
-use super::token_key::Purpose;
+use super::token_key::{Purpose, TokenKey};
 use super::tokens::Tokens;
 use super::world::SharedTokens;
 use crate::domain::client::Client;
@@ -145,12 +146,13 @@ impl Tokens {
         let mut awaited: Option<(Lease, Timestamp)> = None;
         let mut pause = FIRST_PAUSE;
         loop {
+            let Some(key) = shared.keys.current() else { return Turn::Fetch(None) };
             let seen = match self.in_time(shared.shelf.look(&wanted.purpose.place)).await {
                 Ok(seen) => seen,
                 Err(error) => return self.without_shelf(wanted.client, &error),
             };
             self.share_late(shared);
-            *spare = opened(shared, wanted, seen.as_ref(), spare.take());
+            *spare = opened(&key, wanted, seen.as_ref(), spare.take());
             if let Some(token) = spare
                 && token.freshness(self.world.now(), &wanted.client.uid) == Freshness::Fresh
                 && self.is_good(token, wanted.min_remaining).await
@@ -160,8 +162,9 @@ impl Tokens {
             let now = self.world.now();
             let lease = seen.as_ref().and_then(|seen| seen.item.lease.clone());
             let under_way = lease.clone().filter(|lease| !lease.is_given_up());
-            let has_failed = awaited.is_some() && under_way.is_none();
-            if has_failed || now >= deadline {
+            if now >= deadline {
+                let client = &wanted.client.name;
+                tracing::info!(%client, "a token is fetched without a lease, since the fetches of others take too long");
                 return Turn::Fetch(None);
             }
             awaited = under_way.map(|lease| match awaited.take() {
@@ -171,10 +174,17 @@ impl Tokens {
             // Whoever has watched a lease for as long as it lasts need not ask by whose clock it has lapsed.
             let end = awaited.as_ref().map(|(lease, since)| turns.0.lapse_time(lease).min(*since + turns.0.duration));
             let is_over = end.is_some_and(|end| now >= end);
-            let before = lease.map(|lease| if is_over { lease.given_up() } else { lease });
-            if let Some(lease) = turns.0.take(before.as_ref(), &self.world.broker, now) {
-                match self.take(shared, wanted, seen, lease, &turns).await {
-                    Ok(taken) => return Turn::Fetch(Some(taken)),
+            let before = lease.as_ref().map(|lease| if is_over { lease.given_up() } else { lease.clone() });
+            if let Some(own) = turns.0.take(before.as_ref(), &self.world.broker, now) {
+                match self.take(shared, wanted, seen, own, &turns).await {
+                    Ok(taken) => {
+                        if let Some(lapsed) = lease.filter(|lease| !lease.is_given_up()) {
+                            let Lease { holder, expire_time, .. } = lapsed;
+                            let client = &wanted.client.name;
+                            tracing::info!(%client, %holder, %expire_time, "a lease on a fetch that was not given up is taken over");
+                        }
+                        return Turn::Fetch(Some(taken));
+                    }
                     Err(error) if error.is(Fault::Conflict) => {}
                     Err(error) => return self.without_shelf(wanted.client, &error),
                 }
@@ -229,13 +239,15 @@ impl Tokens {
         token: &AccessToken,
         mut taken: Option<Taken>,
     ) -> PortResult<()> {
-        let broken = |_| PortError::new(Peer::Registry, Fault::Broken, "share a token", "it cannot be sealed");
+        let failed = |fault, detail| PortError::new(Peer::Registry, fault, "share a token", detail);
+        let broken = |_| failed(Fault::Broken, "it cannot be sealed");
+        let key = shared.keys.current().ok_or_else(|| failed(Fault::Unavailable, "there is no key yet"))?;
         for _ in 0..ATTEMPTS {
             let (version, lease) = match taken.take() {
                 Some(taken) => (Some(taken.seen.version), Some(taken.lease.given_up())),
                 None => {
                     let seen = self.in_time(shared.shelf.look(&purpose.place)).await?;
-                    let there = seen.as_ref().and_then(|seen| shared.key.open(purpose, seen.item.sealed.as_ref()?));
+                    let there = seen.as_ref().and_then(|seen| key.open(purpose, seen.item.sealed.as_ref()?));
                     if there.is_some_and(|there| there.expire_time >= token.expire_time) {
                         return Ok(());
                     }
@@ -243,7 +255,7 @@ impl Tokens {
                     seen.map_or((None, None), |seen| (Some(seen.version), seen.item.lease))
                 }
             };
-            let sealed = Some(shared.key.seal(purpose, token).map_err(broken)?);
+            let sealed = Some(key.seal(purpose, token).map_err(broken)?);
             let item = ShelfItem { sealed, lease, keep_until: token.expire_time };
             match self.in_time(shared.shelf.put(&purpose.place, version, &item)).await {
                 Err(error) if error.is(Fault::Conflict) => {}
@@ -307,13 +319,13 @@ impl Tokens {
 /// The token that is there, if it opens and has all scopes. `known` is the one of the last look, which is most often the
 /// same.
 fn opened(
-    shared: &SharedTokens,
+    key: &TokenKey,
     wanted: &Wanted<'_>,
     seen: Option<&SeenItem>,
     known: Option<Arc<AccessToken>>,
 ) -> Option<Arc<AccessToken>> {
-    let sealed = seen?.item.sealed.as_ref().filter(|sealed| sealed.key_id == shared.key.id())?;
-    let Some(mut token) = shared.key.open(&wanted.purpose, sealed) else {
+    let sealed = seen?.item.sealed.as_ref().filter(|sealed| sealed.key_id == key.id())?;
+    let Some(mut token) = key.open(&wanted.purpose, sealed) else {
         tracing::warn!(client = %wanted.client.name, "a shared token does not open and is not used");
         return None;
     };

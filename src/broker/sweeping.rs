@@ -90,7 +90,11 @@ impl Sweeping {
         let due = self.world.records.due::<Owner>(now, BATCH).await?;
         for owner in due.records {
             let mut change = Change::housekeeping().delete(&owner);
-            let client: Option<Versioned<Client>> = self.world.records.get(&client_key(&owner.client)).await?;
+            let client: Option<Versioned<Client>> = match self.world.records.get(&client_key(&owner.client)).await {
+                // It is for a broker that reads the client's form.
+                Err(error) if error.reason() == Reason::RecordFormNewer => continue,
+                client => client?,
+            };
             if let Some(client) = client.filter(|client| owner.is_of(client)) {
                 let mut record = client.value.clone();
                 record.replaced.retain(|replaced| replaced.app_client != owner.app_client);

@@ -278,8 +278,10 @@ impl Tokens {
 
     async fn is_revoked(&self, token: &AccessToken) -> Result<bool> {
         match &token.token_id {
-            Some(token_id) => Ok(self.world.records.view::<RevokedToken>(token_id.as_str()).await?.is_some()),
-            None => Ok(false),
+            Some(token_id) if self.world.may_be_revoked(token_id, &self.background) => {
+                Ok(self.world.records.view::<RevokedToken>(token_id.as_str()).await?.is_some())
+            }
+            Some(_) | None => Ok(false),
         }
     }
 

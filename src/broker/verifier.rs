@@ -250,11 +250,7 @@ impl Verifier {
 
     async fn is_revoked(&self, token_id: &TokenId, issuer: &Issuer, basis: &mut Basis) -> Result<bool> {
         self.world.records.note::<RevokedToken>(token_id.as_str(), basis);
-        if self.world.revoked_tokens.must_be_read() {
-            let world = self.world.clone();
-            self.background.spawn(async move { world.revoked_tokens.read(&world.records, world.now()).await });
-        }
-        if !self.world.revoked_tokens.may_have(token_id) {
+        if !self.world.may_be_revoked(token_id, &self.background) {
             return Ok(false);
         }
         let revoked = self.world.records.view::<RevokedToken>(token_id.as_str()).await?;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::api::Page;
+use super::background::Background;
 use super::basis::Basis;
 use super::following::Following;
 use super::ports::{
@@ -17,11 +18,12 @@ use super::revoked_tokens::RevokedTokens;
 use super::settings::Settings;
 use super::shelves::{REQUEST_MEMORY, SeenRequest, request_key, tenant_prefix};
 use super::targets::Targets;
-use super::token_key::TokenKey;
+use super::token_keys::TokenKeys;
 use crate::domain::audit::{Call, Event};
 use crate::domain::client::{Client, Marked};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::BrokerId;
+use crate::domain::revocation::TokenId;
 use crate::domain::secret::ClientSecret;
 
 /// The backends that a broker is built on.
@@ -48,11 +50,11 @@ pub struct Shared {
     pub tokens: Option<SharedTokens>,
 }
 
-/// Where tokens are shared, and the key without which they are not read.
+/// Where tokens are shared, and the key without which they are neither put there nor read.
 #[derive(Clone)]
 pub struct SharedTokens {
     pub shelf: Arc<dyn TokenShelf>,
-    pub key: Arc<TokenKey>,
+    pub keys: Arc<TokenKeys>,
 }
 
 pub struct World {
@@ -108,6 +110,15 @@ impl World {
     /// The same for handing out a token that is held, which may go on for longer.
     pub fn may_hand_out(&self) -> Result<()> {
         self.following.as_ref().map_or(Ok(()), |(following, _)| following.may_hand_out(self.now()))
+    }
+
+    /// Whether the registry must be asked about this token. What it has of others is read by `background` where nobody has.
+    pub fn may_be_revoked(self: &Arc<Self>, token: &TokenId, background: &Background) -> bool {
+        if self.revoked_tokens.must_be_read() {
+            let world = self.clone();
+            background.spawn(async move { world.revoked_tokens.read(&world.records, world.now()).await });
+        }
+        self.revoked_tokens.may_have(token)
     }
 
     /// Whether an answer may be given again.

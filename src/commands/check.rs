@@ -17,7 +17,7 @@ use super::asking::Asking;
 /// and nothing is started.
 ///
 /// With --live it tries what a broker would need instead: the data folder, and the master key of the embedded backend, or
-/// on AWS credentials, endpoints, each permission, the table and the adopted pools. One line for each: ok, missing (what is wrong
+/// on AWS credentials, endpoints, each permission, the table, the key of shared tokens and the adopted pools. One line for each: ok, missing (what is wrong
 /// and what mends it), or not tried (why). Nothing is changed: a write is tried on what does not exist. Exit code 1 if
 /// anything is missing.
 ///

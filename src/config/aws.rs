@@ -74,6 +74,7 @@ pub struct AwsEndpoints {
     pub cognito: String,
     pub secrets_manager: String,
     pub dynamodb: String,
+    pub kms: String,
     /// In place of `https://{domain}.auth.{region}.amazoncognito.com/oauth2/token`.
     pub token: String,
     /// In place of `<issuer>/.well-known/jwks.json`.
@@ -152,6 +153,7 @@ pub(super) fn settings(aws: &Aws) -> Vec<Setting> {
         endpoint("aws.endpoints.cognito", &endpoints.cognito, "In place of Cognito's own endpoint"),
         endpoint("aws.endpoints.secrets_manager", &endpoints.secrets_manager, "In place of Secrets Manager's own"),
         endpoint("aws.endpoints.dynamodb", &endpoints.dynamodb, "In place of DynamoDB's own"),
+        endpoint("aws.endpoints.kms", &endpoints.kms, "In place of KMS's own"),
         endpoint(
             "aws.endpoints.token",
             &endpoints.token,

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::setting::{MILLI, Setting, Value, period, text};
 use super::{ConfigError, MASTER_KEY_VARIABLE};
 use crate::runtime::telemetry::Format;
 
@@ -21,7 +20,7 @@ pub enum Backend {
     /// In this process, in one SQLite file.
     #[default]
     Embedded,
-    /// Amazon Cognito and AWS Secrets Manager; the registry in one SQLite file, or where [`Registry`] says.
+    /// Amazon Cognito and AWS Secrets Manager; the registry in one SQLite file, or where [`Registry`](super::Registry) says.
     Aws,
 }
 
@@ -92,84 +91,6 @@ impl Embedded {
             )),
         }
     }
-}
-
-/// `[registry]`: where the broker's own records are.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Registry {
-    /// A table of DynamoDB in `aws.region`, which several brokers can share. Absent: SQLite in `data_dir`, for one broker.
-    /// With the AWS backend alone.
-    pub table: Option<String>,
-    /// A file with base64 of 32 bytes, the same for every broker of the table: the key under which they share access tokens
-    /// there. Absent: each broker fetches its own.
-    pub token_key_file: Option<PathBuf>,
-    /// How often a broker on a table asks what other brokers have changed: 50 ms to 5 s.
-    #[serde(with = "humantime_serde")]
-    pub feed_interval: Duration,
-    /// How long after it last heard of changes a broker calls a token good and takes a client's secret: 1 s to 1 min. The
-    /// longest that a revocation, a suspension or a rotation takes to be felt at a broker that is cut off from the table.
-    #[serde(with = "humantime_serde")]
-    pub verdicts_without_feed: Duration,
-    /// How long after that it hands out tokens that it holds: `verdicts_without_feed` to 1 d.
-    #[serde(with = "humantime_serde")]
-    pub tokens_without_feed: Duration,
-}
-
-impl Default for Registry {
-    fn default() -> Self {
-        Registry {
-            table: None,
-            token_key_file: None,
-            feed_interval: 250 * MILLI,
-            verdicts_without_feed: 5 * SECOND,
-            tokens_without_feed: 5 * MINUTE,
-        }
-    }
-}
-
-impl Registry {
-    pub(super) fn settings(&self) -> Vec<Setting> {
-        let table = self.table.as_ref().map_or(Value::Unset, text);
-        let token_key_file = self.token_key_file.as_ref().map_or(Value::Unset, |path| text(path.display()));
-        vec![
-            Setting::new(
-                "registry.table",
-                table,
-                "The DynamoDB table of the broker's records; else SQLite in data_dir",
-            )
-            .of("the name of a table: 3 to 255 characters of [a-zA-Z0-9_.-]", is_table),
-            Setting::new(
-                "registry.feed_interval",
-                period(self.feed_interval),
-                "How often it is asked what other brokers have changed",
-            )
-            .lasting(50 * MILLI, 5 * SECOND),
-            Setting::new(
-                "registry.verdicts_without_feed",
-                period(self.verdicts_without_feed),
-                "How long without hearing of changes a token is called good, and a client known by its secret",
-            )
-            .lasting(SECOND, MINUTE),
-            Setting::new(
-                "registry.tokens_without_feed",
-                period(self.tokens_without_feed),
-                "How long without hearing of changes held tokens are handed out, not below verdicts_without_feed",
-            )
-            .lasting(self.verdicts_without_feed.min(DAY), DAY),
-            Setting::new(
-                "registry.token_key_file",
-                token_key_file,
-                "Holds base64 of 32 bytes: brokers share tokens under it; else each fetches its own",
-            )
-            .of("a file", |path| !path.is_empty()),
-        ]
-    }
-}
-
-fn is_table(name: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    (3..=255).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
 /// `[pools]`: placing tenants.

@@ -21,6 +21,7 @@ pub(super) fn aws_options(config: &config::Aws) -> aws::Options {
             cognito: endpoints.cognito.clone(),
             secrets_manager: endpoints.secrets_manager.clone(),
             dynamodb: endpoints.dynamodb.clone(),
+            kms: endpoints.kms.clone(),
             token: endpoints.token.clone(),
             jwks: endpoints.jwks.clone(),
         },

@@ -35,7 +35,8 @@ pub(super) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports
             let (registry, shared): (Arc<dyn Registry>, _) = match &config.registry.table {
                 Some(table) => {
                     let table = Arc::new(aws.open_registry(table).await?);
-                    let tokens = sharing::tokens(config, table.clone())?;
+                    sharing::leave_nobody_behind(&*table, clock.now()).await?;
+                    let tokens = sharing::tokens(config, &aws, table.clone(), &*clock).await?;
                     let (feed, members, share) = (table.clone(), table.clone(), aws.share_quotas());
                     (table, Some(Shared { feed, members, share, tokens }))
                 }

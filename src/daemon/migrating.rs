@@ -1,6 +1,6 @@
 //! Brings the records and the audit log of a data folder into the table that brokers are to share.
 //!
-//! Versions, due times, numbers and digests stay what they are, so a broker goes on where the last one stopped, and a log
+//! Versions, forms, due times, numbers and digests stay what they are, so a broker goes on where the last one stopped, and a log
 //! that was noted can still be compared. It must never mix two platforms: what is in the table and not in the folder stops
 //! it before anything is written. It reads the folder under the broker's lock and changes nothing there. Whoever is cut off
 //! leaves a table that no broker opens, and can begin again.
@@ -110,7 +110,8 @@ impl Migration {
         }
         let counted = self.walk(Missing::IsAFault).await?;
         if !is_whole {
-            self.target.finish(self.end.head, self.end.chain_start, self.end.deleted_version).await?;
+            let LogEnd { head, chain_start, deleted_version, form } = self.end;
+            self.target.finish(head, chain_start, deleted_version, form).await?;
         }
         if self.target.head().await? != Some(self.end.head) {
             return Err(self.lacks("the end of the log".to_owned()));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::caller::Principal;
 use super::chain::{Digest, Link};
+use super::form::Form;
 use super::id::RequestId;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +76,11 @@ pub struct Event {
 }
 
 impl Event {
+    /// The least form in which it can be stored.
+    pub fn form(&self) -> Form {
+        Form::FIRST
+    }
+
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = detail.into();

@@ -11,6 +11,7 @@ pub mod client;
 pub mod credential;
 pub mod drift;
 pub mod error;
+pub mod form;
 pub mod grant;
 pub mod id;
 pub mod journal;

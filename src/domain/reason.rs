@@ -84,6 +84,7 @@ pub enum Reason {
     RegistryUnavailable,
     KeysUnavailable,
     AuditUnavailable,
+    RecordFormNewer,
     ShuttingDown,
     CredentialsMissing,
     CredentialsInvalid,
@@ -132,6 +133,7 @@ impl Reason {
         Reason::RegistryUnavailable,
         Reason::KeysUnavailable,
         Reason::AuditUnavailable,
+        Reason::RecordFormNewer,
         Reason::ShuttingDown,
         Reason::CredentialsMissing,
         Reason::CredentialsInvalid,
@@ -177,6 +179,7 @@ impl Reason {
             | Reason::RegistryUnavailable
             | Reason::KeysUnavailable
             | Reason::AuditUnavailable
+            | Reason::RecordFormNewer
             | Reason::ShuttingDown => Kind::Unavailable,
             Reason::CredentialsMissing | Reason::CredentialsInvalid | Reason::CredentialsAmbiguous => {
                 Kind::Unauthenticated
@@ -240,6 +243,7 @@ impl Reason {
             Reason::RegistryUnavailable => "REGISTRY_UNAVAILABLE",
             Reason::KeysUnavailable => "KEYS_UNAVAILABLE",
             Reason::AuditUnavailable => "AUDIT_UNAVAILABLE",
+            Reason::RecordFormNewer => "RECORD_FORM_NEWER",
             Reason::ShuttingDown => "SHUTTING_DOWN",
             Reason::CredentialsMissing => "CREDENTIALS_MISSING",
             Reason::CredentialsInvalid => "CREDENTIALS_INVALID",

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::form::Form;
 use super::id::BrokerId;
 
 /// How long memberships are, and how far clocks are believed.
@@ -62,6 +63,8 @@ pub struct Member {
     pub expire_time: Timestamp,
     /// When it began to read the members that its share is made from, by its own clock; `None` when it has not yet.
     pub read_time: Option<Timestamp>,
+    /// The newest form of records that it reads.
+    pub reads: Form,
 }
 
 /// The part of each quota that a broker may use.
@@ -149,7 +152,8 @@ impl Membership {
         }
         let next = self.tried.saturating_add(Duration::from_nanos(1)).unwrap_or(Timestamp::MAX);
         self.tried = later(now, self.terms.membership).max(next);
-        Some(Member { broker: self.me.clone(), expire_time: self.tried, read_time: self.read_time })
+        let (broker, read_time) = (self.me.clone(), self.read_time);
+        Some(Member { broker, expire_time: self.tried, read_time, reads: Form::READ })
     }
 
     /// The record was written; `now` is read after that. If the membership had run out by then, others may have stopped

@@ -12,6 +12,7 @@ use super::store::Failure;
 use super::{OpenError, schema};
 use crate::domain::audit::Head;
 use crate::domain::chain::{Break, Noted, Walk, Walked};
+use crate::domain::form::Form;
 
 /// What an audit log is, if it is whole.
 #[derive(Debug)]
@@ -24,7 +25,8 @@ pub struct CheckedLog {
 /// Walks along the whole audit log of the data file `path`, or of `keyward.db` in the folder `path`. With `noted`, also
 /// compares one event with what was noted of it. Needs no master key: events are not sealed.
 ///
-/// Fails when the file cannot be opened, is not one of Keyward's, or has another schema than this Keyward writes. Blocks.
+/// Fails when the file cannot be opened, is not one of Keyward's, has another schema than this Keyward writes, or anything in
+/// a form that it does not read. Blocks.
 pub fn check_audit_log(path: &Path, noted: Option<Noted>) -> Result<CheckedLog, OpenError> {
     let file = if path.is_dir() { path.join("keyward.db") } else { path.to_owned() };
     let sqlite = |source| OpenError::Sqlite { file: file.clone(), source };
@@ -49,6 +51,8 @@ pub struct LogEnd {
     pub head: Head,
     pub chain_start: u64,
     pub deleted_version: u64,
+    /// The newest form in which the file has anything.
+    pub form: Form,
 }
 
 /// Reads it of the data file `path`, which has this Keyward's schema. Blocks, and fails, as [`check_audit_log`] does.
@@ -60,8 +64,9 @@ pub fn log_end(path: &Path) -> Result<LogEnd, OpenError> {
     let (chain_start, deleted_version) = connection
         .query_row("SELECT chain_start, deleted_version FROM last_event", [], |row| Ok((row.get(0)?, row.get(1)?)))
         .map_err(sqlite)?;
+    let form = schema::newest_form(&connection).map_err(|refusal| refusal.of(path))?;
     match head(&connection) {
-        Ok(head) => Ok(LogEnd { head, chain_start, deleted_version }),
+        Ok(head) => Ok(LogEnd { head, chain_start, deleted_version, form }),
         Err(Failure::Sqlite(source)) => Err(sqlite(source)),
         Err(Failure::Told(..)) => Err(OpenError::Foreign { file: path.to_owned() }),
     }
@@ -72,7 +77,7 @@ fn walk(tx: &rusqlite::Transaction<'_>, noted: Option<Noted>) -> Result<CheckedL
     let start = tx.query_row("SELECT chain_start FROM last_event", [], |row| row.get(0))?;
     let mut walk = Walk::new(start, noted);
     let mut broken: Option<Break> = None;
-    let mut statement = tx.prepare("SELECT sequence, previous_digest, body FROM events ORDER BY sequence")?;
+    let mut statement = tx.prepare("SELECT sequence, previous_digest, body, form FROM events ORDER BY sequence")?;
     let mut rows = statement.query(params![])?;
     while let Some(row) = rows.next()? {
         let stored = stored_event(row)?;

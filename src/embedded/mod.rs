@@ -33,6 +33,7 @@ pub use crate::sealing::{MasterKey, MasterKeyError};
 pub use audit_log::{CheckedLog, LogEnd, check_audit_log, log_end};
 
 use crate::broker::ports::{Clock, KeySource, Registry, TokenEndpoint, UserPools, Vault};
+use crate::domain::form::Form;
 use issuer::EmbeddedIssuer;
 use pools::SqlitePools;
 use registry::SqliteRegistry;
@@ -98,6 +99,11 @@ pub enum OpenError {
     Newer { file: PathBuf, version: usize, known: usize },
     #[error("data file {}: schema {version} is older than {known}; start this Keyward on it once", file.display())]
     Older { file: PathBuf, version: usize, known: usize },
+    #[error(
+        "data file {}: has records of the form {form}, which a newer Keyward has written; this one reads forms up to {}",
+        file.display(), Form::READ
+    )]
+    NewerForm { file: PathBuf, form: Form },
     #[error("data file {}: was sealed under another master key than the one given", file.display())]
     WrongMasterKey { file: PathBuf },
     #[error("data file {}: the system's cryptography failed", file.display())]

@@ -1,7 +1,8 @@
 //! The broker's records and the audit trail in SQLite.
 //!
 //! A change set is one IMMEDIATE transaction: every expectation is checked and every write and event made, or none.
-//! Nothing here knows what a record says. Fails with Conflict when an expectation does not hold, Refused when a change
+//! Nothing here knows what a record says, or reads less for
+//! its form. Fails with Conflict when an expectation does not hold, Refused when a change
 //! set is too large or names a record twice (as DynamoDB's transactions do).
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use super::store::{Asking, Failure, Store, limit_of, text_of, time_of};
 use crate::broker::ports::{Action, ChangeSet, Fault, Peer, PortResult, Registry, Shelf, StoredRecord, Write};
 use crate::domain::audit::{Event, Head, NumberedEvent};
 use crate::domain::chain::Digest;
+use crate::domain::form::Form;
 
 pub(super) struct SqliteRegistry {
     store: Arc<Store>,
@@ -34,7 +36,7 @@ impl Registry for SqliteRegistry {
     async fn get(&self, shelf: Shelf, key: &str) -> PortResult<Option<StoredRecord>> {
         let key = key.to_owned();
         let query = move |tx: &Transaction<'_>| {
-            let sql = "SELECT key, version, body, due FROM records WHERE shelf = ?1 AND key = ?2";
+            let sql = "SELECT key, version, body, form, due FROM records WHERE shelf = ?1 AND key = ?2";
             one(tx.prepare_cached(sql)?.query_row(params![shelf.name(), key], parts).optional()?)
         };
         self.store.read(asking("read a record"), query).await
@@ -50,7 +52,7 @@ impl Registry for SqliteRegistry {
         let (first, end) = (prefix.to_owned(), successor(prefix));
         let after = after.map(str::to_owned);
         let query = move |tx: &Transaction<'_>| {
-            let sql = "SELECT key, version, body, due FROM records
+            let sql = "SELECT key, version, body, form, due FROM records
                        WHERE shelf = ?1 AND key >= ?2 AND (?3 IS NULL OR key < ?3) AND (?4 IS NULL OR key > ?4)
                        ORDER BY key LIMIT ?5";
             let mut statement = tx.prepare_cached(sql)?;
@@ -64,7 +66,7 @@ impl Registry for SqliteRegistry {
 
     async fn due(&self, shelf: Shelf, limit: usize) -> PortResult<Vec<StoredRecord>> {
         let query = move |tx: &Transaction<'_>| {
-            let sql = "SELECT key, version, body, due FROM records WHERE shelf = ?1 AND due IS NOT NULL
+            let sql = "SELECT key, version, body, form, due FROM records WHERE shelf = ?1 AND due IS NOT NULL
                        ORDER BY due, key LIMIT ?2";
             let mut statement = tx.prepare_cached(sql)?;
             let rows = statement.query_map(params![shelf.name(), limit_of(limit)], parts)?;
@@ -80,6 +82,10 @@ impl Registry for SqliteRegistry {
             for write in &changes.writes {
                 apply(tx, write)?;
             }
+            let form = changes.newest_form();
+            if form > Form::FIRST {
+                tx.prepare_cached("UPDATE last_event SET form = max(form, ?1)")?.execute([form.number()])?;
+            }
             append(tx, &changes.events)
         };
         self.store.write(asking, change).await
@@ -87,8 +93,7 @@ impl Registry for SqliteRegistry {
 
     async fn events(&self, after: u64, limit: usize) -> PortResult<Vec<NumberedEvent>> {
         let query = move |tx: &Transaction<'_>| {
-            let sql =
-                "SELECT sequence, previous_digest, body FROM events WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
+            let sql = "SELECT sequence, previous_digest, body, form FROM events WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
             let mut statement = tx.prepare_cached(sql)?;
             let after = i64::try_from(after).unwrap_or(i64::MAX);
             let rows = statement.query_map(params![after, limit_of(limit)], stored_event)?;
@@ -128,12 +133,13 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), Failure> {
     }
     match &write.action {
         Action::Check => {}
-        Action::Put { body, due_time } => {
-            let sql = "INSERT INTO records (shelf, key, version, body, due)
-                       VALUES (?1, ?2, (SELECT deleted_version + 1 FROM last_event), ?3, ?4)
-                       ON CONFLICT DO UPDATE SET version = version + 1, body = excluded.body, due = excluded.due";
-            let due = due_time.map(text_of);
-            tx.prepare_cached(sql)?.execute(params![write.shelf.name(), write.key, body, due])?;
+        Action::Put { body, form, due_time } => {
+            let sql = "INSERT INTO records (shelf, key, version, body, form, due)
+                       VALUES (?1, ?2, (SELECT deleted_version + 1 FROM last_event), ?3, ?4, ?5)
+                       ON CONFLICT DO UPDATE SET version = version + 1, body = excluded.body, form = excluded.form,
+                                                 due = excluded.due";
+            let (form, due) = (form.number(), due_time.map(text_of));
+            tx.prepare_cached(sql)?.execute(params![write.shelf.name(), write.key, body, form, due])?;
         }
         Action::Delete => {
             tx.prepare_cached("DELETE FROM records WHERE shelf = ?1 AND key = ?2")?.execute(place)?;
@@ -151,8 +157,9 @@ fn append(tx: &Transaction<'_>, events: &[Event]) -> Result<u64, Failure> {
         let body = serde_json::to_vec(event)
             .map_err(|_| Failure::told(Fault::Broken, "an event cannot be written as JSON"))?;
         let previous = numbered.previous_digest.as_ref().map(Digest::as_bytes);
-        let sql = "INSERT INTO events (sequence, time, previous_digest, body) VALUES (?1, ?2, ?3, ?4)";
-        tx.prepare_cached(sql)?.execute(params![numbered.sequence, text_of(event.time), previous, body])?;
+        let sql = "INSERT INTO events (sequence, time, previous_digest, body, form) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let (time, form) = (text_of(event.time), event.form().number());
+        tx.prepare_cached(sql)?.execute(params![numbered.sequence, time, previous, body, form])?;
     }
     if !events.is_empty() {
         let digest = head.digest.as_ref().map(Digest::as_bytes);
@@ -169,14 +176,18 @@ pub(super) fn head(connection: &rusqlite::Connection) -> Result<Head, Failure> {
     Ok(Head { sequence, digest: digest_of(digest)? })
 }
 
-/// An event's number, the digest of the event before, and its body.
-pub(super) type StoredEvent = (u64, Option<Vec<u8>>, Vec<u8>);
+/// An event's number, the digest of the event before, its body, and the form of that.
+pub(super) type StoredEvent = (u64, Option<Vec<u8>>, Vec<u8>, u64);
 
 pub(super) fn stored_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
 }
 
-pub(super) fn event_of((sequence, previous, body): StoredEvent) -> Result<NumberedEvent, Failure> {
+pub(super) fn event_of((sequence, previous, body, form): StoredEvent) -> Result<NumberedEvent, Failure> {
+    let form = form_of(form)?;
+    if !form.is_read() {
+        return Err(Failure::told(Fault::NewerForm(form), format!("event {sequence} is in the form {form}")));
+    }
     let event = serde_json::from_slice(&body).map_err(|_| Failure::broken("event"))?;
     Ok(NumberedEvent { sequence, previous_digest: digest_of(previous)?, event })
 }
@@ -186,14 +197,19 @@ fn digest_of(stored: Option<Vec<u8>>) -> Result<Option<Digest>, Failure> {
     stored.map(read).transpose()
 }
 
-type Parts = (String, u64, Vec<u8>, Option<String>);
-
-fn parts(row: &Row<'_>) -> rusqlite::Result<Parts> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+fn form_of(number: u64) -> Result<Form, Failure> {
+    Form::new(number).ok_or_else(|| Failure::broken("form"))
 }
 
-fn record((key, version, body, due): Parts) -> Result<StoredRecord, Failure> {
-    Ok(StoredRecord { key, version, body, due_time: due.as_deref().map(time_of).transpose()? })
+type Parts = (String, u64, Vec<u8>, u64, Option<String>);
+
+fn parts(row: &Row<'_>) -> rusqlite::Result<Parts> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+}
+
+fn record((key, version, body, form, due): Parts) -> Result<StoredRecord, Failure> {
+    let due_time = due.as_deref().map(time_of).transpose()?;
+    Ok(StoredRecord { key, version, body, form: form_of(form)?, due_time })
 }
 
 fn one(parts: Option<Parts>) -> Result<Option<StoredRecord>, Failure> {

@@ -1,7 +1,8 @@
 //! What the file looks like, and the door through which a file becomes one of ours.
 //!
 //! A file is known by SQLite's `application_id`; its schema by `user_version`. A file of another program, of a newer
-//! Keyward or under another master key is refused before anything in it is changed.
+//! Keyward or under another master key is refused before anything in it is changed; so is one that has a record in a form
+//! that this Keyward does not read.
 
 use std::cmp::Ordering;
 
@@ -10,13 +11,14 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use super::OpenError;
 use super::random;
 use super::sealing::Sealing;
+use crate::domain::form::Form;
 use crate::sealing::MasterKey;
 
 /// "KWRD": tells our files from those of other programs.
 const APPLICATION_ID: i32 = 0x4B57_5244;
 
 /// The schema of version `n` is that of version `n - 1` after `MIGRATIONS[n - 1]`. Never change one that was released.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 const VERSION_1: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -109,6 +111,14 @@ const VERSION_4: &str = "
     UPDATE last_event SET deleted_version = max(sequence, (SELECT coalesce(max(version), 0) FROM records));
 ";
 
+/// Records and events say in which form they are (`domain::form`). Those that are there are in the first.
+const VERSION_5: &str = "
+    ALTER TABLE records ADD COLUMN form INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE events ADD COLUMN form INTEGER NOT NULL DEFAULT 1;
+    -- The newest in which anything was ever written.
+    ALTER TABLE last_event ADD COLUMN form INTEGER NOT NULL DEFAULT 1;
+";
+
 /// Makes the file ours, or finds that it is, and brings its schema up to date. Gives the keys that open it.
 ///
 /// A file that was made without a master key holds a registry alone, and is opened without one ever after.
@@ -123,6 +133,10 @@ pub(super) fn admit(connection: &mut Connection, master: Option<&MasterKey>) -> 
     }
     if version > MIGRATIONS.len() {
         return Err(Refusal::Newer { version, known: MIGRATIONS.len() });
+    }
+
+    if version >= MIGRATIONS.len() {
+        check_form(&tx)?;
     }
 
     let meta = |name: &str| {
@@ -159,13 +173,24 @@ pub(super) fn admit(connection: &mut Connection, master: Option<&MasterKey>) -> 
     Ok(sealing)
 }
 
-/// Fails unless the file is one of ours with the schema of this Keyward. Changes nothing, and needs no master key.
+/// The newest form in which anything was ever written.
+pub(super) fn newest_form(connection: &Connection) -> Result<Form, Refusal> {
+    let number: u64 = connection.query_row("SELECT form FROM last_event", [], |row| row.get(0))?;
+    Form::new(number).ok_or(Refusal::Foreign)
+}
+
+fn check_form(connection: &Connection) -> Result<(), Refusal> {
+    let form = newest_form(connection)?;
+    if form.is_read() { Ok(()) } else { Err(Refusal::NewerForm(form)) }
+}
+
+/// Fails unless the file is one of ours with the schema of this Keyward and nothing in a form that is not read. Changes nothing, and needs no master key.
 pub(super) fn recognise(connection: &Connection) -> Result<(), Refusal> {
     let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version.cmp(&MIGRATIONS.len()) {
         _ if application != APPLICATION_ID => Err(Refusal::Foreign),
-        Ordering::Equal => Ok(()),
+        Ordering::Equal => check_form(connection),
         Ordering::Greater => Err(Refusal::Newer { version, known: MIGRATIONS.len() }),
         Ordering::Less => Err(Refusal::Older { version, known: MIGRATIONS.len() }),
     }
@@ -187,6 +212,7 @@ pub(super) enum Refusal {
     Foreign,
     Newer { version: usize, known: usize },
     Older { version: usize, known: usize },
+    NewerForm(Form),
     WrongMasterKey,
     Cryptography,
     OtherBackend,
@@ -209,6 +235,7 @@ impl Refusal {
             Refusal::Foreign => OpenError::Foreign { file },
             Refusal::Newer { version, known } => OpenError::Newer { file, version, known },
             Refusal::Older { version, known } => OpenError::Older { file, version, known },
+            Refusal::NewerForm(form) => OpenError::NewerForm { file, form },
             Refusal::WrongMasterKey => OpenError::WrongMasterKey { file },
             Refusal::Cryptography => OpenError::Cryptography { file },
             Refusal::OtherBackend => OpenError::OtherBackend { file },

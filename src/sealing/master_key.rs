@@ -1,6 +1,6 @@
-//! A master key: a secret that an operator keeps for Keyward, in a file or a variable.
+//! A master key: a secret that an operator keeps for Keyward in a file or a variable, or a key service for both.
 //!
-//! It is read from a file or given as text, held in memory that is wiped when dropped, and never printed. It seals
+//! It is read from a file or given as text or bytes, held in memory that is wiped when dropped, and never printed. It seals
 //! nothing by itself: [`Root`](super::Root) derives a key for each purpose from it. Errors name the file and the rule, and
 //! hold nothing of its content.
 
@@ -54,6 +54,11 @@ impl MasterKey {
     /// Reads base64 of 32 bytes, as an environment variable would hold it.
     pub fn from_base64(text: &str) -> Result<Self, MasterKeyError> {
         decode(text).ok_or_else(|| MasterKeyError::Malformed { origin: "master key".to_owned() })
+    }
+
+    /// One that a key service has made.
+    pub fn from_bytes(bytes: Zeroizing<[u8; 32]>) -> Self {
+        MasterKey(bytes)
     }
 
     /// Makes a new key and the file that holds it, which must not exist. The file is on the disk when this returns.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use keyward::proto;
@@ -30,6 +31,9 @@ const HEALTH_INTERVAL: Duration = Duration::from_millis(100);
 const HEALTH_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a caller waits for an answer. Longer than the longest wait of a broker's own.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// Calls that are under way at one time, at most. More than wait at a broker whose line is cut in silence; a slow machine gets
+/// no more of them than it answers.
+const AT_A_TIME: usize = 400;
 /// The scope sets that tokens are asked for with.
 pub const SCOPE_SETS: [&[&str]; 2] = [&SCOPES, &[SCOPES[0]]];
 
@@ -92,6 +96,7 @@ pub struct Load {
     /// By client and scope set: every token that was ever handed out.
     seen: Mutex<BTreeMap<(usize, usize), Vec<String>>>,
     records: Mutex<Vec<Record>>,
+    rotated: AtomicUsize,
     stop: CancellationToken,
 }
 
@@ -104,6 +109,7 @@ impl Load {
             held: Mutex::default(),
             seen: Mutex::default(),
             records: Mutex::default(),
+            rotated: AtomicUsize::new(0),
             stop: CancellationToken::new(),
         })
     }
@@ -129,10 +135,13 @@ impl Load {
         let load = self.clone();
         tasks.spawn(async move {
             let mut pace = tokio::time::interval(Duration::from_secs(1) / calls_per_second);
+            pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut calls = JoinSet::new();
             while load.stop.run_until_cancelled(pace.tick()).await.is_some() {
-                let load = load.clone();
-                calls.spawn(async move { load.ask().await });
+                if calls.len() < AT_A_TIME {
+                    let load = load.clone();
+                    calls.spawn(async move { load.ask().await });
+                }
                 while let Some(ended) = calls.try_join_next() {
                     ended.expect("a call is made");
                 }
@@ -158,9 +167,16 @@ impl Load {
         lock(&self.records)
     }
 
-    /// How many different tokens were handed out.
-    pub fn tokens_seen(&self) -> usize {
-        lock(&self.seen).values().map(Vec::len).sum()
+    /// How many different tokens were handed out, by client and scope set.
+    pub fn tokens_seen(&self) -> Vec<[usize; SCOPE_SETS.len()]> {
+        let seen = lock(&self.seen);
+        let count = |client, set| seen.get(&(client, set)).map_or(0, Vec::len);
+        (0..self.clients.len()).map(|client| std::array::from_fn(|set| count(client, set))).collect()
+    }
+
+    /// How many rotations have been answered.
+    pub fn rotated(&self) -> usize {
+        self.rotated.load(Ordering::SeqCst)
     }
 
     async fn ask(&self) {
@@ -205,6 +221,7 @@ impl Load {
                 clients.rotate_client_secret(request).await.map_err(outcome).map(drop)
             };
             if self.note(Method::RotateClientSecret, site, call).await.is_some() {
+                self.rotated.fetch_add(1, Ordering::SeqCst);
                 return;
             }
         }

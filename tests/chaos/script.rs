@@ -3,19 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::dice::Dice;
 use crate::line::Cut;
 use crate::load::Load;
-use crate::world::{BROKERS, LEASE, Site};
+use crate::progress::Progress;
+use crate::world::{LEASE, Site};
 
 /// How long each thing lasts, and how long there is peace after it.
 const DOWN: Duration = Duration::from_secs(1);
 const CUT: Duration = Duration::from_secs(4);
-const PEACE: Duration = Duration::from_secs(2);
+const PEACE: Duration = Duration::from_secs(1);
 /// Longer than a lease and all that is waited for after it.
 const STOPPED: Duration = LEASE.saturating_add(Duration::from_secs(2));
+/// Rotations that one broker is at work on at one time (`journal.concurrency`).
+const JOURNALS_AT_A_TIME: usize = 8;
 
 #[derive(Clone, Copy, Debug)]
 enum Act {
@@ -25,40 +30,47 @@ enum Act {
     CutAws(Cut),
 }
 
-/// How often a broker is started again in a round.
-pub const RESTARTS: usize = BROKERS;
-/// How often a broker loses its leases in a round: whenever it is killed, stopped or cut off.
-pub const LAPSES: usize = RESTARTS + 5;
-/// More rounds than that are never needed, or rotations do not come to an end.
-const MAX_ROUNDS: usize = 12;
-/// What the emulator carries beside the load: with 11 a second it answers after seconds.
-const ROTATIONS_PER_SECOND: u32 = 3;
+/// What a round takes at least. The rotations are spread over that.
+const ROUND: Duration = Duration::from_secs(33);
+/// Rotations that are under way at one time, at most: a slow machine gets them one after the other.
+const AT_A_TIME: usize = 3 * JOURNALS_AT_A_TIME;
 
 /// Plays rounds while rotations are begun, of one client after the other: at least one. Answers with how many those were
 /// when the last rotation has been answered.
 pub async fn play(load: &Arc<Load>) -> usize {
     let rotating = tokio::spawn(rotate_all(load.clone()));
-    let mut rounds = 0;
+    let (mut rounds, mut rotated) = (0, 0);
     while rounds == 0 || !rotating.is_finished() {
-        rounds += 1;
-        assert!(rounds <= MAX_ROUNDS, "rotations do not come to an end");
         play_round(&load.sites, &load.dice).await;
+        rounds += 1;
+        let now = load.rotated();
+        assert!(now > rotated, "no rotation has come to an end in round {rounds}, after {rotated}");
+        rotated = now;
     }
-    let mut under_way = rotating.await.expect("they were begun");
-    while let Some(ended) = under_way.join_next().await {
-        ended.expect("it was rotated");
+    let under_way = rotating.await.expect("they were begun");
+    let (mut progress, mut looks) = (Progress::new(), tokio::time::interval(Duration::from_millis(100)));
+    while load.rotated() < load.clients.len() {
+        looks.tick().await;
+        let left = load.clients.len() - load.rotated();
+        assert!(!progress.stands_still(left), "{left} rotations are never answered");
     }
+    under_way.join_all().await;
     rounds
 }
 
 /// Begins the rotations. Answers with those that are under way.
 async fn rotate_all(load: Arc<Load>) -> JoinSet<()> {
-    let mut pace = tokio::time::interval(Duration::from_secs(1) / ROTATIONS_PER_SECOND);
+    let all = u32::try_from(load.clients.len()).expect("some hundreds");
+    let (mut pace, places) = (tokio::time::interval(ROUND / all), Arc::new(Semaphore::new(AT_A_TIME)));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut under_way = JoinSet::new();
     for client in 0..load.clients.len() {
         pace.tick().await;
-        let load = load.clone();
-        under_way.spawn(async move { load.rotate(client).await });
+        let (load, place) = (load.clone(), places.clone().acquire_owned().await.expect("never closed"));
+        under_way.spawn(async move {
+            load.rotate(client).await;
+            drop(place);
+        });
     }
     under_way
 }

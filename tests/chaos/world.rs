@@ -29,9 +29,11 @@ pub const CLOCK_DIFFERENCE: Duration = Duration::from_millis(500);
 /// What a call to a service may take. That is what a line that is cut in silence costs whoever waits, and what the
 /// emulator takes at the worst on a machine that has much else to do.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(6);
-/// How often the emulator is asked for nothing, and how long that may take, the wait included.
-const PULSE: Duration = Duration::from_millis(250);
-const STARVED: Duration = Duration::from_secs(1);
+/// What a step may wait for a share of the quotas. With the clocks' difference it is shorter than a lease, or that lapses
+/// meanwhile, since nobody renews it under a step.
+const QUOTA_WAIT: Duration = Duration::from_secs(2);
+/// How often the emulator is asked for nothing.
+const PULSE: Duration = Duration::from_millis(50);
 /// How often a broker's start is tried.
 const STARTS: usize = 5;
 
@@ -52,6 +54,8 @@ pub struct Site {
     /// To the token endpoints and key sets, by the same line.
     door: Arc<Door>,
     process: Mutex<Option<Binary>>,
+    /// By which its processes are known to the others, one after the other.
+    ids: Mutex<Vec<String>>,
     past_log: Mutex<String>,
     /// To the last process, where that is gone.
     channel: Mutex<Option<Channel>>,
@@ -88,7 +92,7 @@ impl World {
     pub async fn start(more: &str) -> World {
         let (_folder, path) = folder();
         let fake = Arc::new(Fake::start(Arc::new(SystemClock)).await);
-        let table = Peer::ministack().await;
+        let table = Peer::dynoxide().await;
         tables::make(&dynamodb(&table.endpoint), TABLE, Layout::default()).await;
         // Tokens are shared under this key.
         keyward::embedded::MasterKey::generate_file(&path.join("token.key")).expect("a key");
@@ -105,6 +109,7 @@ impl World {
                 aws,
                 door: door.clone(),
                 process: Mutex::default(),
+                ids: Mutex::default(),
                 past_log: Mutex::default(),
                 channel: Mutex::default(),
                 is_healthy: AtomicBool::new(false),
@@ -129,8 +134,9 @@ impl World {
         Aws::connect(options, Arc::new(SystemClock)).await.expect("clients are made")
     }
 
-    /// Asks the emulator for nothing again and again, past the lines, and writes down when that takes too long.
-    pub async fn feel_pulse(&self, stop: CancellationToken) {
+    /// Asks the emulator for nothing again and again, past the lines, and writes down when that takes longer than `limit`, the
+    /// wait included.
+    pub async fn feel_pulse(&self, limit: Duration, stop: CancellationToken) {
         let client = dynamodb(&self.table.endpoint);
         let mut pulse = tokio::time::interval(PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -141,7 +147,7 @@ impl World {
             // An error is none of this one's business.
             let _ = ask.send().await;
             let end = Instant::now();
-            if end - begin > STARVED {
+            if end - begin > limit {
                 for site in &self.sites {
                     lock(&site.troubles).push(Trouble { kind: Kind::Starved, begin, end: Some(end) });
                 }
@@ -155,6 +161,12 @@ impl World {
         let troubles = lock(&self.sites[0].troubles);
         let starved = troubles.iter().filter(|trouble| trouble.kind == Kind::Starved);
         starved.filter_map(|trouble| trouble.end.map(|end| end - trouble.begin)).sum()
+    }
+
+    /// Where this broker is or was.
+    pub fn site_of(&self, broker: &str) -> &Site {
+        let site = self.sites.iter().find(|site| lock(&site.ids).iter().any(|id| id == broker));
+        site.unwrap_or_else(|| panic!("there was no broker {broker}"))
     }
 
     /// Ends the brokers, and gives the fake's complaints.
@@ -171,6 +183,8 @@ impl Site {
     pub async fn start(&self) {
         let binary = self.serve().await;
         self.door.register(binary.id(), self.aws.state());
+        let id = std::fs::read_to_string(self.config.with_extension("").join("broker.id")).expect("it says who it is");
+        lock(&self.ids).push(id.trim().to_owned());
         *lock(&self.channel) = Some(connect(&binary.address).await);
         *lock(&self.process) = Some(binary);
         self.over(Kind::Killed);
@@ -295,10 +309,11 @@ fn configure(folder: &Path, name: &str, [table, aws, door]: [SocketAddr; 3], mor
     let text = format!(
         "listen = '127.0.0.1:0'\ncallers.trust_loopback = true\nbackend = 'aws'\ndata_dir = {:?}\n\
          registry.table = '{TABLE}'\nregistry.token_key_file = {:?}\nlimits.calls_per_second = 10000\nlimits.calls_burst = 10000\n\
+         log.format = 'json'\n\
          tokens.fetch_timeout = '{fetch}ms'\n{more}\n\
          [journal]\nlease = '{lease}ms'\nclock_difference = '{difference}ms'\npoll_interval = '1s'\n\
          first_retry = '200ms'\nmax_retry = '2s'\n\
-         [aws]\nregion = '{REGION}'\nconnect_timeout = '3s'\ncall_timeout = '{call}ms'\n\
+         [aws]\nregion = '{REGION}'\nconnect_timeout = '3s'\ncall_timeout = '{call}ms'\nquota_wait = '{quota}ms'\n\
          [aws.endpoints]\ncognito = 'http://{aws}'\nsecrets_manager = 'http://{aws}'\ndynamodb = 'http://{table}'\n\
          token = 'http://{door}/oauth2/token'\njwks = 'http://{door}/{{user_pool}}/.well-known/jwks.json'\n\
          [aws.quotas]\n{quotas}",
@@ -306,6 +321,7 @@ fn configure(folder: &Path, name: &str, [table, aws, door]: [SocketAddr; 3], mor
         folder.join("token.key"),
         fetch = CALL_TIMEOUT.as_millis(),
         call = CALL_TIMEOUT.as_millis(),
+        quota = QUOTA_WAIT.as_millis(),
         lease = LEASE.as_millis(),
         difference = CLOCK_DIFFERENCE.as_millis(),
     );

@@ -43,6 +43,8 @@ pub enum Run {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Held {
     pub lease: Lease,
+    /// What it has become under the step that is under way.
+    pub renewed: Option<Lease>,
     pub life: u8,
     /// Whether somebody else may be at work too: with leases, if the journal is gone at the next look.
     pub overtaken: bool,
@@ -92,19 +94,40 @@ impl Broker {
         self.run.held().is_some_and(|held| !lease.is_some_and(|lease| lease.is_same(&held.lease)))
     }
 
+    /// Whether its lease can be renewed under the step that it makes.
+    pub fn can_renew(&self, world: &World, rules: &Rules) -> bool {
+        let (Run::Calling { held, .. } | Run::Writing { held, .. }) = &self.run else { return false };
+        let lease = held.renewed.as_ref().unwrap_or(&held.lease);
+        let now = self.now(world);
+        rules.leases
+            && !self.has_lost(world)
+            && rules.terms.is_renewal_due(lease, now)
+            && rules.terms.may_act(lease, now)
+            && rules.terms.renew(lease, now) != *lease
+    }
+
+    /// Beside the journal, which is as it was: so it is one with reading that.
+    pub fn renew(&mut self, world: &mut World, rules: &Rules) {
+        let now = self.now(world);
+        let Some(held) = self.run.held_mut() else { return };
+        let renewed = rules.terms.renew(held.renewed.as_ref().unwrap_or(&held.lease), now);
+        world.renewal = Some(renewed.clone());
+        held.renewed = Some(renewed);
+    }
+
     /// All that it knew is gone, and the broker that is started in its place has another id. That one is given the old id,
     /// and the lease, if it has one, to nobody: which is the same, and makes fewer states that differ in names alone.
     pub fn crash(&mut self, world: &mut World) {
         self.run = Run::Idle;
-        let lease = world.journal.as_mut().and_then(|journal| journal.lease.as_mut());
-        if let Some(lease) = lease.filter(|lease| lease.holder == self.id) {
+        for lease in world.leases_mut().filter(|lease| lease.holder == self.id) {
             lease.holder = broker_id(0);
         }
     }
 
     /// Whether it may begin something now, as it believes.
     pub fn may_act(&self, world: &World, rules: &Rules) -> bool {
-        self.run.held().is_some_and(|held| rules.terms.may_act(&held.lease, self.now(world)))
+        let lease = self.run.held().map(|held| held.renewed.as_ref().unwrap_or(&held.lease));
+        lease.is_some_and(|lease| rules.terms.may_act(lease, self.now(world)))
     }
 
     /// The lease that an idle broker can take now.
@@ -114,13 +137,21 @@ impl Broker {
             let lease = Lease { holder: self.id.clone(), expire_time: Timestamp::MAX, fence: 1 };
             return (now >= journal.due_time).then_some(lease);
         }
-        let before = journal.lease.as_ref();
-        let lease = rules.terms.take(before, &self.id, now).filter(|_| now >= journal.due_time)?;
+        let renewal = world.renewal.as_ref().filter(|_| rules.heeds_renewals);
+        let before = journal.lease.as_ref().map(|lease| match lease.holder == self.id {
+            true => lease.clone(),
+            false => lease.extended_by(renewal),
+        });
+        let lease = rules.terms.take(before.as_ref(), &self.id, now).filter(|_| now >= journal.due_time)?;
         Some(if rules.raises_fence { lease } else { Lease { fence: 1, ..lease } })
     }
 
     pub fn take(&mut self, world: &mut World, rules: &Rules) {
         if let Some(lease) = self.can_take(world, rules) {
+            let is_anothers = |before: &Lease| before.holder != self.id && !before.is_given_up();
+            if world.journal.as_ref().and_then(|journal| journal.lease.as_ref()).is_some_and(is_anothers) {
+                world.renewal = None;
+            }
             self.hold(world, rules, lease);
         }
     }
@@ -130,7 +161,7 @@ impl Broker {
         if rules.leases {
             world.put_lease(lease.clone(), rules.terms.lapse_time(&lease));
         }
-        self.run = Run::Holding(Held { lease, life: world.lives, overtaken: rules.leases });
+        self.run = Run::Holding(Held { lease, renewed: None, life: world.lives, overtaken: rules.leases });
     }
 
     /// One look: at the journal first, and if that is still its own, at the client. `stale`: the credential is read as it
@@ -200,7 +231,7 @@ impl Broker {
         let now = self.now(world);
         let mut next = Credential::clone(&seen.value);
         let candidate = next.candidate.as_mut();
-        self.run = Run::Holding(held.clone());
+        self.run = Run::Holding(Held { renewed: None, ..held.clone() });
         match (world.take_effect(&step), candidate) {
             (Answer::Added(id), _) if seen.value.condemned.contains_key(&id) || seen.value.keeps(&id) => {
                 // An id that came back within its second: not this time.
@@ -257,7 +288,7 @@ impl Broker {
             }
         };
         let overtaken = held.overtaken || !is_made;
-        self.run = Run::Holding(Held { overtaken, ..held });
+        self.run = Run::Holding(Held { renewed: None, overtaken, ..held });
     }
 }
 

@@ -21,11 +21,20 @@ pub struct Rules {
     pub raises_fence: bool,
     /// Whoever has lost the lease sees to it that somebody looks after them.
     pub touches: bool,
+    /// Whoever finds a lease lapsed looks whether it was renewed under a step.
+    pub heeds_renewals: bool,
     /// There are leases at all.
     pub leases: bool,
 }
 
-pub const RULES: Rules = Rules { terms: TERMS, condemns: true, raises_fence: true, touches: true, leases: true };
+pub const RULES: Rules = Rules {
+    terms: TERMS,
+    condemns: true,
+    raises_fence: true,
+    touches: true,
+    heeds_renewals: true,
+    leases: true,
+};
 
 /// How often each of these may happen yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -64,6 +73,7 @@ pub enum Event {
     Land(usize),
     Refuse(usize),
     Write(usize),
+    Renew(usize),
     Crash(usize),
     CrashWithCallUnderWay(usize),
     TimeOut(usize),
@@ -130,6 +140,9 @@ impl Model for Fleet {
             if left.stale_reads > 0 && world.before.is_some() && matches!(broker.run, Run::Holding(_)) {
                 events.push(Event::StaleLook(number));
             }
+            if broker.can_renew(world, &self.rules) {
+                events.push(Event::Renew(number));
+            }
         }
         events.extend((0..state.flying.len()).map(Event::ComesLate));
         if is_anybody_busy && left.stalls > 0 {
@@ -163,6 +176,7 @@ impl Model for Fleet {
                 brokers[number].land(world, true);
             }
             Event::Write(number) => brokers[number].write(world, keep_before),
+            Event::Renew(number) => brokers[number].renew(world, &self.rules),
             Event::Crash(number) => {
                 left.crashes -= 1;
                 // Its last call may have come after the last look, and it can no longer say so.
@@ -285,13 +299,15 @@ impl State {
             broker.id = new_id(&broker.id).expect("one of them");
             if let Some(held) = broker.run.held_mut() {
                 held.lease.holder = broker.id.clone();
+                if let Some(renewed) = &mut held.renewed {
+                    renewed.holder = broker.id.clone();
+                }
             }
         }
-        let lease = self.world.journal.as_mut().and_then(|journal| journal.lease.as_mut());
-        if let Some(lease) = lease
-            && let Some(id) = new_id(&lease.holder)
-        {
-            lease.holder = id;
+        for lease in self.world.leases_mut() {
+            if let Some(id) = new_id(&lease.holder) {
+                lease.holder = id;
+            }
         }
     }
 

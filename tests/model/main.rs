@@ -10,7 +10,7 @@
 //!   effect later;
 //! - **a late call**: its caller is told that it failed, or is dead, and it takes effect at any later moment;
 //! - **a stall**: time goes on although somebody could do something, by a tick, or until the journal is due and its lease
-//!   has lapsed;
+//!   has lapsed. Under a step that takes so long its lease is renewed, or is not;
 //! - **a stale read**: the credential as it was before its last change. The journal is read as it is: a stale read of it
 //!   shows a lease that the clock forbids to act under by then, and every write of it is refused;
 //! - **a refusal**: Cognito does not know the new secret yet.
@@ -88,6 +88,16 @@ fn a_lease_that_is_taken_without_raising_its_fence_is_held_twice() {
 fn without_regard_to_clocks_two_act_at_once() {
     let terms = LeaseTerms { clock_difference: Duration::ZERO, ..TERMS };
     find(&[ONE_ACTS], 2, Rules { terms, ..RULES }, Budget { stalls: 2, ..NOTHING });
+}
+
+#[test]
+fn where_nobody_looks_for_renewals_a_step_that_takes_long_has_two_act_at_once() {
+    find(&[ONE_ACTS], 2, Rules { heeds_renewals: false, ..RULES }, Budget { stalls: 3, ..NOTHING });
+}
+
+#[test]
+fn two_brokers_whose_steps_take_long() {
+    explore(2, RULES, Budget { crashes: 1, stalls: 4, ..NOTHING }).assert_properties();
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub struct World {
     /// The credential before its last change, while reads may be stale.
     pub before: Option<Stored>,
     pub journal: Option<StoredJournal>,
+    /// The lease as it was renewed last under a step: a record beside the journal.
+    pub renewal: Option<Lease>,
     /// How often the journal was made.
     pub lives: u8,
 }
@@ -100,6 +102,7 @@ impl World {
             credential: Stored { value: Arc::new(credential), version: 1 },
             before: None,
             journal: Some(StoredJournal { version: 1, due_time: at(0), lease: None }),
+            renewal: None,
             lives: 1,
         }
     }
@@ -161,6 +164,10 @@ impl World {
     pub fn put_lease(&mut self, lease: Lease, due_time: Timestamp) {
         let version = self.journal.as_ref().map_or(0, |journal| journal.version) + 1;
         self.journal = Some(StoredJournal { version, due_time, lease: Some(lease) });
+    }
+
+    pub fn leases_mut(&mut self) -> impl Iterator<Item = &mut Lease> {
+        self.journal.as_mut().and_then(|journal| journal.lease.as_mut()).into_iter().chain(self.renewal.as_mut())
     }
 
     /// The journal is written anew: there is something to look at.

@@ -80,6 +80,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws_config", &["aws"]),
     ("aws_sdk_cognitoidentityprovider", &["aws"]),
     ("aws_sdk_dynamodb", &["aws"]),
+    ("aws_sdk_kms", &["aws"]),
     ("aws_sdk_secretsmanager", &["aws"]),
     ("aws_smithy_http_client", &["aws"]),
     ("cedar_policy", &["permission"]),

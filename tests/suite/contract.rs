@@ -256,6 +256,7 @@ pub fn peer_options(cognito: &Peer, secrets_manager: &Peer) -> Options {
             cognito: cognito.endpoint.clone(),
             secrets_manager: secrets_manager.endpoint.clone(),
             dynamodb: String::new(),
+            kms: String::new(),
             token: format!("{}/oauth2/token", cognito.endpoint),
             jwks: format!("{}/{{user_pool}}/.well-known/jwks.json", cognito.endpoint),
         },

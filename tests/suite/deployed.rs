@@ -36,6 +36,7 @@ fn only_what_aws_cannot_narrow_is_allowed_on_everything() {
         let narrow = match service.as_str() {
             "cognito-idp" => "arn:aws:cognito-idp:*:*:userpool/*",
             "dynamodb" => "arn:aws:dynamodb:*:*:table/keyward",
+            "kms" => "arn:aws:kms:*:*:key/*",
             _ => "arn:aws:secretsmanager:*:*:secret:keyward/*",
         };
         let index = "arn:aws:dynamodb:*:*:table/keyward/index/due";
@@ -48,7 +49,9 @@ fn only_what_aws_cannot_narrow_is_allowed_on_everything() {
 
 #[test]
 fn the_stack_has_the_same_statements() {
-    let stack = STACK.split("- Sid: ").skip(1).map(|text| {
+    // Those of the key follow the role's.
+    let (role, _) = STACK.split_once("\n  InstanceProfile:\n").expect("the role");
+    let stack = role.split("- Sid: ").skip(1).map(|text| {
         let (sid, rest) = text.split_once('\n').expect("a statement");
         let words = rest.split(|c: char| c.is_whitespace() || c == ',').filter(is_action);
         (sid.to_owned(), words.map(str::to_owned).collect::<Vec<_>>())
@@ -79,7 +82,36 @@ fn pools_are_made_and_deleted_by_their_tag_alone() {
 }
 
 #[test]
-fn the_stack_keeps_its_key_and_the_broker_uses_it_through_secrets_manager_alone() {
+fn a_data_key_is_made_and_opened_for_shared_tokens_of_the_table_alone() {
+    let share = statements().into_iter().find(|statement| statement["Sid"] == "ShareTokens").expect("the statement");
+    let wanted = serde_json::json!({
+        "ForAnyValue:StringEquals": { "kms:ResourceAliases": "alias/keyward" },
+        "StringEquals": {
+            "kms:EncryptionContext:keyward:purpose": "shared-tokens",
+            "kms:EncryptionContext:keyward:table": "keyward",
+        },
+    });
+    assert_eq!(share["Condition"], wanted);
+    let (_, stack) = STACK.split_once("- Sid: ShareTokens").expect("the statement");
+    let (stack, _) = stack.split_once("\n\n").expect("its end");
+    let lines: Vec<_> = stack.lines().map(str::trim).collect();
+    let at = lines.iter().position(|line| *line == "Condition:").expect("a condition");
+    assert_eq!(
+        lines[at + 1..],
+        [
+            "\"ForAnyValue:StringEquals\":",
+            "\"kms:ResourceAliases\": !Sub \"alias/${NamePrefix}\"",
+            "StringEquals:",
+            "\"kms:EncryptionContext:keyward:purpose\": \"shared-tokens\"",
+            "\"kms:EncryptionContext:keyward:table\": !Ref TableName",
+        ]
+    );
+    assert!(STACK.lines().any(|line| line.trim() == "EnableKeyRotation: true"));
+    assert!(STACK.contains("AliasName: !Sub \"alias/${NamePrefix}\""));
+}
+
+#[test]
+fn the_stack_keeps_its_key_and_its_policy_lets_the_broker_use_it_through_secrets_manager_alone() {
     let (_, key) = STACK.split_once("\n  Key:\n").expect("the key");
     let (key, _) = key.split_once("\n\n").expect("its end");
     for line in ["    DeletionPolicy: Retain", "    UpdateReplacePolicy: Retain"] {
@@ -133,6 +165,7 @@ async fn a_broker_calls_nothing_that_the_policy_does_not_allow() {
 
     // What such a life has no use for, and arguments that are actions of their own. This broker's registry is SQLite.
     let without = allowed.difference(&called).map(String::as_str).filter(|action| !action.starts_with("dynamodb:"));
+    let without = without.filter(|action| !action.starts_with("kms:"));
     let without: Vec<_> = without.collect();
     assert_eq!(without, ["cognito-idp:TagResource", "cognito-idp:UntagResource", "secretsmanager:TagResource"]);
 }
@@ -229,6 +262,6 @@ fn actions(statement: &Value) -> Vec<String> {
 fn is_action(word: &&str) -> bool {
     let parts = word.split_once(':');
     parts.is_some_and(|(service, name)| {
-        ["cognito-idp", "secretsmanager", "dynamodb"].contains(&service) && !name.contains(':')
+        ["cognito-idp", "secretsmanager", "dynamodb", "kms"].contains(&service) && !name.contains(':')
     })
 }

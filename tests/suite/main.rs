@@ -23,6 +23,7 @@ mod fake;
 #[path = "fake/tests/mod.rs"]
 mod fake_tests;
 mod fleet;
+mod forms;
 mod front;
 mod harness;
 mod hot;

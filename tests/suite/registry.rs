@@ -1,8 +1,8 @@
-//! One contract for every registry: what `broker::ports::Registry` says, played to SQLite and to DynamoDB on two programs of
+//! One contract for every registry: what `broker::ports::Registry` says, played to SQLite and to DynamoDB on three programs of
 //! others, each as two registries over one store. And what DynamoDB alone has: the change feed, and answers that are lost.
 
 mod answers;
-mod between;
+pub mod between;
 mod brokers;
 mod contract;
 mod feed;
@@ -11,7 +11,7 @@ mod members;
 mod migration;
 mod races;
 mod sharing;
-mod tables;
+pub mod tables;
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use keyward::aws::DynamoDb;
 use keyward::broker::ports::{Action, ChangeSet, Registry, Shelf, Write};
 use keyward::domain::audit::{Event, Outcome};
+use keyward::domain::form::Form;
 use keyward::embedded::open_registry;
 use tempfile::TempDir;
 
@@ -58,7 +59,7 @@ impl Store {
 }
 
 /// Two registries over one new table.
-async fn pair(peer: Peer) -> (DynamoDb, DynamoDb, Between) {
+pub async fn pair(peer: Peer) -> (DynamoDb, DynamoDb, Between) {
     let between = Between::before(peer).await;
     tables::make(&between.sdk(), TABLE, Layout::default()).await;
     let (one, other) = (between.open(TABLE).await.expect("opened"), between.open(TABLE).await.expect("opened"));
@@ -78,6 +79,11 @@ async fn dynamodb_keeps_the_contract_of_the_registry_on_ministack() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dynamodb_keeps_the_contract_of_the_registry_on_moto() {
     contract::play(Store::dynamodb(Peer::moto().await).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dynamodb_keeps_the_contract_of_the_registry_on_dynoxide() {
+    contract::play(Store::dynamodb(Peer::dynoxide().await).await).await;
 }
 
 #[tokio::test]
@@ -116,7 +122,7 @@ fn write(key: &str, expected: Option<u64>, action: Action) -> Write {
 }
 
 fn put(key: &str, expected: Option<u64>, body: &str) -> Write {
-    write(key, expected, Action::Put { body: body.as_bytes().to_vec(), due_time: None })
+    write(key, expected, Action::Put { body: body.as_bytes().to_vec(), form: Form::FIRST, due_time: None })
 }
 
 fn event(second: i64, detail: &str) -> Event {

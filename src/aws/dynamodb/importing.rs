@@ -17,6 +17,7 @@ use super::transaction::{deleted, put, written};
 use super::writing::token;
 use crate::broker::ports::{Fault, PortError, PortResult, Shelf, StoredRecord};
 use crate::domain::audit::{Head, NumberedEvent};
+use crate::domain::form::Form;
 
 /// Items of one transaction, and their bytes: bodies, keys and something for the rest.
 const MOST_ITEMS: usize = 100;
@@ -75,10 +76,11 @@ impl Importing {
         self.put_all(written.map_err(broken(asking))?.into_iter().map(sized)).await
     }
 
-    /// Writes the head and takes the marker away. The change feed begins here: its first number is that of this change,
-    /// which has no line, so a reader forgets everything. Versions go on above `deleted_version`.
-    pub async fn finish(&self, log: Head, chain_start: u64, deleted_version: u64) -> PortResult<()> {
-        let head = items::head_item(&TableHead { change: 1, log, chain_start, deleted_version });
+    /// Writes the head and takes the marker away; `form` is the newest of all that was brought. The change feed begins here:
+    /// its first number is that of this change, which has no line, so a reader forgets everything. Versions go on above
+    /// `deleted_version`.
+    pub async fn finish(&self, log: Head, chain_start: u64, deleted_version: u64, form: Form) -> PortResult<()> {
+        let head = items::head_item(&TableHead { change: 1, log, chain_start, deleted_version, form });
         let table = &self.table.name;
         let put = put(table, head).condition_expression(is_absent());
         self.send(vec![written(put), deleted(table, items::key(items::MIGRATION, items::MIGRATION))]).await

@@ -2,16 +2,22 @@
 //!
 //! | `pk` | `sk` | further attributes |
 //! | --- | --- | --- |
-//! | `r#<shelf>` | a record's key | `version` N, `body` B; with a due time `due` S and `due_shelf` S, the keys of the index `due` |
-//! | `event` | number, 20 digits | `body` B; `previous` B, the digest of the event before, where it has one; `time` S |
+//! | `r#<shelf>` | a record's key | `version` N, `form` N, `body` B; with a due time `due` S and `due_shelf` S, the keys of the index `due` |
+//! | `event` | number, 20 digits | `form` N, `body` B; `previous` B, the digest of the event before, where it has one; `time` S |
 //! | `change` | number, 20 digits | `touched` L of S, a shelf's name, a space and a key; `last_event` N; `token` S; `ttl` N |
-//! | `head` | `head` | `change` N and `event` N, the last numbers; `digest` B of the last event; `chain_start` N; `deleted_version` N |
-//! | `member` | a broker's id | `expire_time` S; `read_time` S, where it has read the members; `ttl` N |
+//! | `head` | `head` | `change` N and `event` N, the last numbers; `digest` B of the last event; `chain_start` N; `deleted_version` N; `form` N, the newest of any record or event ever written |
+//! | `member` | a broker's id | `expire_time` S; `read_time` S, where it has read the members; `reads` N, the newest form that it reads; `ttl` N |
 //! | `migration` | `migration` | there while records are being brought in, see [`importing`](super::importing) |
 //! | `token#…` | a digest | no record: see [`tokens`](super::tokens) |
+//! | `token-key` | table and KMS key | no record: see [`data_key`](super::data_key) |
 //!
 //! DynamoDB orders sort keys by their UTF-8 bytes; numbers are padded so that theirs is the order of counting, times have a
-//! fixed width. Never rename an attribute. An item that does not read back is [`Unreadable`], not skipped.
+//! fixed width. An item that does not read back is [`Unreadable`], not skipped.
+//!
+//! Brokers of another release read and write the same items: see [`form`](crate::domain::form). A `form` or `reads` that is
+//! absent is 1. Never rename an attribute. The head is written anew by everybody, so it must never get another one: what
+//! else there is to say of the table goes into another item. Members and lines of the feed may get more, since nobody
+//! rewrites another broker's; a line has a `form` once its meaning changes, and who does not read that forgets everything.
 
 use std::collections::HashMap;
 
@@ -20,8 +26,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 
 use crate::broker::ports::{LoggedChange, Shelf, StoredRecord};
-use crate::domain::audit::{Head, NumberedEvent};
+use crate::domain::audit::{Event, Head, NumberedEvent};
 use crate::domain::chain::Digest;
+use crate::domain::form::Form;
 use crate::domain::id::BrokerId;
 use crate::domain::share::Member;
 
@@ -35,8 +42,10 @@ pub const DUE_SHELF: &str = "due_shelf";
 pub const DUE_INDEX: &str = "due";
 pub const VERSION: &str = "version";
 pub const CHANGE: &str = "change";
+pub const FORM: &str = "form";
 const DELETED_VERSION: &str = "deleted_version";
 pub const EXPIRE_TIME: &str = "expire_time";
+const READS: &str = "reads";
 /// By this attribute DynamoDB lets lines of the change feed, members and shared tokens expire.
 pub const TTL: &str = "ttl";
 
@@ -61,11 +70,14 @@ pub struct TableHead {
     pub chain_start: u64,
     /// The highest version of a record that was ever deleted.
     pub deleted_version: u64,
+    /// The newest form in which anything was ever written.
+    pub form: Form,
 }
 
 impl Default for TableHead {
     fn default() -> Self {
-        TableHead { change: 0, log: Head { sequence: 0, digest: None }, chain_start: 1, deleted_version: 0 }
+        let log = Head { sequence: 0, digest: None };
+        TableHead { change: 0, log, chain_start: 1, deleted_version: 0, form: Form::FIRST }
     }
 }
 
@@ -75,6 +87,10 @@ pub fn text(value: impl Into<String>) -> AttributeValue {
 
 pub fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
+}
+
+fn form(form: Form) -> AttributeValue {
+    number(form.number().into())
 }
 
 fn bytes(value: &[u8]) -> AttributeValue {
@@ -108,7 +124,7 @@ pub fn record_key(shelf: Shelf, key: &str) -> Item {
 }
 
 pub fn record_item(shelf: Shelf, record: &StoredRecord) -> Item {
-    let attributes = [(VERSION, number(record.version)), ("body", bytes(&record.body))];
+    let attributes = [(VERSION, number(record.version)), (FORM, form(record.form)), ("body", bytes(&record.body))];
     let mut item = item(record_key(shelf, &record.key), attributes);
     if let Some(time) = record.due_time {
         item.insert(DUE.to_owned(), text(text_of(time)));
@@ -127,13 +143,15 @@ pub fn record_of(item: &Item) -> Result<StoredRecord, Unreadable> {
         key: text_at(item, SK).ok_or(WHAT)?.to_owned(),
         version: number_at(item, VERSION).ok_or(WHAT)?,
         body: bytes_at(item, "body").ok_or(WHAT)?.to_vec(),
+        form: form_at(item, FORM).ok_or(WHAT)?,
         due_time,
     })
 }
 
 pub fn event_item(numbered: &NumberedEvent) -> Result<Item, Unreadable> {
     let body = serde_json::to_vec(&numbered.event).map_err(|_| Unreadable("event"))?;
-    let attributes = [("body", bytes(&body)), ("time", text(text_of(numbered.event.time)))];
+    let Event { time, .. } = numbered.event;
+    let attributes = [(FORM, form(numbered.event.form())), ("body", bytes(&body)), ("time", text(text_of(time)))];
     let mut item = item(key(EVENTS, padded(numbered.sequence)), attributes);
     if let Some(previous) = &numbered.previous_digest {
         item.insert("previous".to_owned(), bytes(previous.as_bytes()));
@@ -186,6 +204,7 @@ pub fn head_item(head: &TableHead) -> Item {
         ("event", number(head.log.sequence)),
         ("chain_start", number(head.chain_start)),
         (DELETED_VERSION, number(head.deleted_version)),
+        (FORM, form(head.form)),
     ];
     let mut item = item(key(HEAD, HEAD), attributes);
     if let Some(digest) = &head.log.digest {
@@ -203,12 +222,17 @@ pub fn head_of(item: &Item) -> Result<TableHead, Unreadable> {
         // Of a Keyward that did not keep it. Each change has raised a version by one at the most.
         None => change,
     };
-    Ok(TableHead { change, log, chain_start: number_at(item, "chain_start").ok_or(WHAT)?, deleted_version })
+    let (chain_start, form) = (number_at(item, "chain_start").ok_or(WHAT)?, form_at(item, FORM).ok_or(WHAT)?);
+    Ok(TableHead { change, log, chain_start, deleted_version, form })
 }
 
 /// `ttl` is in seconds since 1970.
 pub fn member_item(member: &Member, ttl: i64) -> Item {
-    let attributes = [(EXPIRE_TIME, text(text_of(member.expire_time))), (TTL, AttributeValue::N(ttl.to_string()))];
+    let attributes = [
+        (EXPIRE_TIME, text(text_of(member.expire_time))),
+        (READS, form(member.reads)),
+        (TTL, AttributeValue::N(ttl.to_string())),
+    ];
     let mut item = item(key(MEMBERS, member.broker.as_str()), attributes);
     if let Some(time) = member.read_time {
         item.insert("read_time".to_owned(), text(text_of(time)));
@@ -226,6 +250,7 @@ pub fn member_of(item: &Item) -> Result<Member, Unreadable> {
         broker: BrokerId::parse("broker", text_at(item, SK).ok_or(WHAT)?).map_err(|_| WHAT)?,
         expire_time: time_at(item, EXPIRE_TIME).ok_or(WHAT)?,
         read_time,
+        reads: form_at(item, READS).ok_or(WHAT)?,
     })
 }
 
@@ -239,6 +264,14 @@ pub fn time_at(item: &Item, name: &str) -> Option<Timestamp> {
 
 pub fn number_at(item: &Item, name: &str) -> Option<u64> {
     item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+/// The first form where none is said; `None` for one that is said and is none.
+pub fn form_at(item: &Item, name: &str) -> Option<Form> {
+    match item.get(name) {
+        Some(_) => Form::new(number_at(item, name)?),
+        None => Some(Form::FIRST),
+    }
 }
 
 fn number_of_key(item: &Item) -> Option<u64> {
@@ -280,12 +313,14 @@ mod tests {
     fn what_is_written_is_read_back() {
         let due_time = Some(Timestamp::new(1_767_225_600, 7).expect("in range"));
         for due_time in [None, due_time] {
-            let record = StoredRecord { key: "a b/c".to_owned(), version: 7, body: b"{}".to_vec(), due_time };
+            let form = Form::new(3).expect("a form");
+            let record = StoredRecord { key: "a b/c".to_owned(), version: 7, body: b"{}".to_vec(), form, due_time };
             let item = record_item(Shelf::Owner, &record);
             assert_eq!(item[PK], text("r#owner"));
             assert_eq!(record_of(&item), Ok(record));
         }
-        let mut head = TableHead { change: 9, chain_start: 3, deleted_version: 4, ..TableHead::default() };
+        let form = Form::new(3).expect("a form");
+        let mut head = TableHead { change: 9, chain_start: 3, deleted_version: 4, form, ..TableHead::default() };
         assert_eq!(head_of(&head_item(&head)), Ok(head.clone()));
         let mut older = head_item(&head);
         older.remove(DELETED_VERSION);
@@ -299,7 +334,7 @@ mod tests {
         }
         for read_time in [None, due_time] {
             let broker = BrokerId::parse("broker", &"0a".repeat(16)).expect("valid");
-            let member = Member { broker, expire_time: Timestamp::UNIX_EPOCH, read_time };
+            let member = Member { broker, expire_time: Timestamp::UNIX_EPOCH, read_time, reads: form };
             let mut item = member_item(&member, 7);
             assert_eq!((&item[PK], &item[TTL]), (&text(MEMBERS), &AttributeValue::N("7".to_owned())));
             assert_eq!(member_of(&item), Ok(member));
@@ -319,15 +354,16 @@ mod tests {
     #[test]
     fn an_item_that_lacks_anything_is_not_read_as_another() {
         let due_time = Some(Timestamp::UNIX_EPOCH);
-        let record = StoredRecord { key: "k".to_owned(), version: 1, body: Vec::new(), due_time };
-        for name in [SK, VERSION, "body", DUE] {
+        let form = Form::FIRST;
+        let record = StoredRecord { key: "k".to_owned(), version: 1, body: Vec::new(), form, due_time };
+        for name in [SK, VERSION, FORM, "body", DUE] {
             let mut item = record_item(Shelf::Tenant, &record);
             item.insert(name.to_owned(), AttributeValue::Bool(true));
             assert_eq!(record_of(&item), Err(Unreadable("record")), "{name}");
         }
         let mut head = TableHead::default();
         head.log.append(event());
-        for name in [CHANGE, "event", "chain_start", "digest", DELETED_VERSION] {
+        for name in [CHANGE, "event", "chain_start", "digest", DELETED_VERSION, FORM] {
             let mut item = head_item(&head);
             item.insert(name.to_owned(), AttributeValue::B(Blob::new("short")));
             assert_eq!(head_of(&item), Err(Unreadable("head")), "{name}");

@@ -12,6 +12,7 @@
 //! The head is one item: DynamoDB writes it some 500 times a second at the most, whatever the number of brokers.
 
 mod checking;
+pub(super) mod data_key;
 mod importing;
 mod items;
 mod members;
@@ -50,11 +51,13 @@ pub struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// Fails unless the table is there and has the keys and the index that are needed, or while a migration fills it.
+    /// Fails unless the table is there and has the keys and the index that are needed, while a migration fills it, and where
+    /// it has records of a form that is not read.
     /// The writer runs where this is called.
     pub(super) async fn open(table: Table) -> Result<Self, OpenTableError> {
         opening::check(&table).await?;
         opening::check_whole(&table).await?;
+        opening::check_form(&table).await?;
         let (table, recent) = (Arc::new(table), Arc::new(Recent::default()));
         let writer = Writer::start(table.clone(), recent.clone());
         Ok(DynamoDb { table, recent, writer })

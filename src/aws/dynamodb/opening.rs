@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::{
 use super::items::{self, DUE, DUE_INDEX, DUE_SHELF, PK, SK};
 use super::table::{Table, asking};
 use crate::broker::ports::{Fault, PortError};
+use crate::domain::form::Form;
 
 /// Why a table cannot be used. Says what is wrong with it, and names the key of the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,12 @@ pub enum OpenTableError {
          to its end"
     )]
     Unfinished(String),
+    #[error(
+        "registry.table: the table {table} has records of the form {form}, which a newer Keyward has written; this one \
+         reads forms up to {reads}",
+        reads = Form::READ
+    )]
+    NewerForm { table: String, form: Form },
     #[error("registry.table: {0}")]
     Asking(#[from] PortError),
 }
@@ -43,6 +50,12 @@ pub async fn check(table: &Table) -> Result<(), OpenTableError> {
 pub async fn check_whole(table: &Table) -> Result<(), OpenTableError> {
     let marker = table.get(asking("look for a migration"), items::key(items::MIGRATION, items::MIGRATION)).await?;
     marker.map_or(Ok(()), |_| Err(OpenTableError::Unfinished(table.name.clone())))
+}
+
+/// Fails where anything was ever written that this Keyward does not read.
+pub async fn check_form(table: &Table) -> Result<(), OpenTableError> {
+    let form = table.head(asking("look for newer forms")).await?.form;
+    if form.is_read() { Ok(()) } else { Err(OpenTableError::NewerForm { table: table.name.clone(), form }) }
 }
 
 /// What of a table is not as it must be.

@@ -7,8 +7,9 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use super::items::{self, Item, Unreadable};
 use super::recent::Recent;
 use super::table::{Range, Table, asking, broken};
-use crate::broker::ports::{LoggedChange, PortResult, Shelf, StoredRecord};
+use crate::broker::ports::{Fault, LoggedChange, PortResult, Shelf, StoredRecord};
 use crate::domain::audit::NumberedEvent;
+use crate::domain::form::Form;
 
 /// Records of one `due` that are read at one time.
 const AT_ONCE: usize = 16;
@@ -72,12 +73,18 @@ async fn read(table: &Table, shelf: Shelf, keys: Vec<String>) -> PortResult<Vec<
 pub async fn events(table: &Table, after: u64, limit: usize) -> PortResult<Vec<NumberedEvent>> {
     let asking = asking("read events");
     let found = numbered(table, items::EVENTS, after, limit, asking).await?;
+    let newer = found.iter().filter_map(|item| items::form_at(item, items::FORM)).find(|form| !form.is_read());
+    if let Some(form) = newer {
+        return Err(asking.error(Fault::NewerForm(form), format_args!("an event is in the form {form}")));
+    }
     all(&found, items::event_of).map_err(broken(asking))
 }
 
+/// Without those of a form that is not read: a reader finds that numbers are missing, and forgets everything.
 pub async fn changes(table: &Table, after: u64, limit: usize) -> PortResult<Vec<LoggedChange>> {
     let asking = asking("read the change feed");
-    let found = numbered(table, items::CHANGES, after, limit, asking).await?;
+    let mut found = numbered(table, items::CHANGES, after, limit, asking).await?;
+    found.retain(|item| items::form_at(item, items::FORM).is_some_and(Form::is_read));
     all(&found, items::change_of).map_err(broken(asking))
 }
 

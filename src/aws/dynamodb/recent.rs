@@ -60,9 +60,10 @@ impl Recent {
 mod tests {
     use super::*;
     use crate::broker::ports::Write;
+    use crate::domain::form::Form;
 
     fn changes(key: &str, due_time: Option<Timestamp>) -> ChangeSet {
-        let action = Action::Put { body: Vec::new(), due_time };
+        let action = Action::Put { body: Vec::new(), form: Form::FIRST, due_time };
         let write = Write { shelf: Shelf::Journal, key: key.to_owned(), expected: None, action };
         ChangeSet { writes: vec![write], events: Vec::new() }
     }

@@ -120,6 +120,7 @@ impl Transaction {
                 this.push(written(put), Whose::Event);
             }
             this.last_events.push(this.head.log.sequence);
+            this.head.form = this.head.form.max(set.newest_form());
         }
         if touched.is_empty() && this.head == *before {
             return Ok(this);
@@ -208,9 +209,10 @@ fn item_of(table: &str, write: &Write, first: u64) -> TransactWriteItem {
             let delete = delete.condition_expression(condition).set_expression_attribute_values(values);
             TransactWriteItem::builder().set_delete(delete.build().ok()).build()
         }
-        Action::Put { body, due_time } => {
+        Action::Put { body, form, due_time } => {
             let version = write.expected.map_or(first, |version| version + 1);
-            let record = StoredRecord { key: write.key.clone(), version, body: body.clone(), due_time: *due_time };
+            let (key, body, form, due_time) = (write.key.clone(), body.clone(), *form, *due_time);
+            let record = StoredRecord { key, version, body, form, due_time };
             let put = put(table, items::record_item(write.shelf, &record));
             written(put.condition_expression(condition).set_expression_attribute_values(values))
         }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::audit::{Event, Outcome};
+use crate::domain::form::Form;
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_767_225_600).expect("in range")
@@ -10,7 +11,7 @@ fn write(key: &str, expected: Option<u64>, action: Action) -> Write {
 }
 
 fn put_at(key: &str, expected: Option<u64>) -> Write {
-    write(key, expected, Action::Put { body: b"{}".to_vec(), due_time: None })
+    write(key, expected, Action::Put { body: b"{}".to_vec(), form: Form::FIRST, due_time: None })
 }
 
 fn check_at(key: &str, expected: Option<u64>) -> Write {
@@ -63,7 +64,7 @@ fn sets_join_while_they_fit_and_change_no_record_of_each_other() {
     );
     assert_eq!(joined(&[set(vec![put_at("t", Some(1))], 1), looking("a", 2), looking("b", 1)]), [0]);
     let large = |key: &str| {
-        let action = Action::Put { body: vec![b'x'; 370_000], due_time: None };
+        let action = Action::Put { body: vec![b'x'; 370_000], form: Form::FIRST, due_time: None };
         set(vec![write(key, None, action)], 0)
     };
     let many_large: Vec<_> = (0..20).map(|number| large(&number.to_string())).collect();

@@ -8,12 +8,12 @@ fn operation(name: &str) -> &'static Operation {
 }
 
 #[test]
-fn every_declared_error_of_cognito_and_secrets_manager_means_something() {
+fn every_declared_error_of_the_services_means_something() {
     // The errors that the service models declare for our operations, and those common to all AWS services.
     let meanings = [
         (Fault::Throttled, &["TooManyRequestsException", "ThrottlingException", "Throttling"][..]),
         (Fault::LimitExceeded, &["LimitExceededException"]),
-        (Fault::NotFound, &["ResourceNotFoundException"]),
+        (Fault::NotFound, &["ResourceNotFoundException", "NotFoundException"]),
         (Fault::Conflict, &["ConcurrentModificationException", "ResourceExistsException"]),
         (
             Fault::Refused,
@@ -35,12 +35,23 @@ fn every_declared_error_of_cognito_and_secrets_manager_means_something() {
                 "EncryptionFailure",
                 "InvalidNextTokenException",
                 "PreconditionNotMetException",
+                "DisabledException",
+                "KMSInvalidStateException",
+                "InvalidKeyUsageException",
             ],
         ),
         (Fault::Unsupported, &["UnknownOperationException"]),
         (
             Fault::Unavailable,
-            &["InternalErrorException", "InternalServerException", "InternalServiceError", "ServiceUnavailable"],
+            &[
+                "InternalErrorException",
+                "InternalServerException",
+                "InternalServiceError",
+                "ServiceUnavailable",
+                "KMSInternalException",
+                "KeyUnavailableException",
+                "DependencyTimeoutException",
+            ],
         ),
     ];
     for (fault, codes) in meanings {

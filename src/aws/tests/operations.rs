@@ -13,7 +13,7 @@ fn every_operation_needs_its_own_action_and_is_there_once() {
             // IAM knows a transaction by its parts.
             Some(("dynamodb", "ConditionCheckItem")) => assert_eq!(operation.name, "TransactWriteItems"),
             Some((service, action)) => {
-                assert!(["cognito-idp", "secretsmanager", "dynamodb"].contains(&service), "{service}");
+                assert!(["cognito-idp", "secretsmanager", "dynamodb", "kms"].contains(&service), "{service}");
                 assert_eq!(action, operation.name);
             }
             // It is authenticated by the app client's secret.

@@ -6,6 +6,7 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use super::*;
 use crate::broker::ports::{Action, ChangeSet, Shelf, Wanted, Write};
 use crate::domain::audit::{Event, Outcome};
+use crate::domain::form::Form;
 
 /// `AlgorithmIdentifier` of an RSA key (RFC 8017, A.1), which every PKCS#8 private key starts with.
 const RSA_ENCRYPTION: [u8; 15] = [0x30, 0x0D, 6, 9, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 1, 1, 5, 0];
@@ -73,7 +74,7 @@ async fn everything_is_there_after_a_restart() {
         request_id: String::new(),
         call_id: String::new(),
     };
-    let put = Action::Put { body: b"{}".to_vec(), due_time: Some(at(START)) };
+    let put = Action::Put { body: b"{}".to_vec(), form: Form::FIRST, due_time: Some(at(START)) };
     let write = Write { shelf: Shelf::Tenant, key: "acme".to_owned(), expected: None, action: put };
     let changes = ChangeSet { writes: vec![write], events: vec![event.clone()] };
     world.registry().commit(changes).await.expect("committed");

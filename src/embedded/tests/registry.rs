@@ -3,17 +3,18 @@
 use super::*;
 use crate::broker::ports::{Action, ChangeSet, Shelf, StoredRecord, Write};
 use crate::domain::audit::{Event, Outcome};
+use crate::domain::form::Form;
 
 fn write(key: &str, expected: Option<u64>, action: Action) -> Write {
     Write { shelf: Shelf::Tenant, key: key.to_owned(), expected, action }
 }
 
 fn put(key: &str, expected: Option<u64>, body: &str) -> Write {
-    write(key, expected, Action::Put { body: body.as_bytes().to_vec(), due_time: None })
+    write(key, expected, Action::Put { body: body.as_bytes().to_vec(), form: Form::FIRST, due_time: None })
 }
 
 fn due(key: &str, time: Timestamp) -> Write {
-    write(key, None, Action::Put { body: Vec::new(), due_time: Some(time) })
+    write(key, None, Action::Put { body: Vec::new(), form: Form::FIRST, due_time: Some(time) })
 }
 
 fn event(second: i64, detail: &str) -> Event {

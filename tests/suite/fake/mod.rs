@@ -169,8 +169,9 @@ impl Fake {
             endpoints: Endpoints {
                 cognito: endpoint.clone(),
                 secrets_manager: endpoint.clone(),
-                // It has no such thing, and says so.
+                // It has no such things, and says so.
                 dynamodb: endpoint.clone(),
+                kms: endpoint.clone(),
                 token: format!("{endpoint}/oauth2/token"),
                 jwks: format!("{endpoint}/{{user_pool}}/.well-known/jwks.json"),
             },

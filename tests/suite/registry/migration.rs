@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use keyward::broker::ports::{Action, ChangeFeed as _, Followed, Registry, Shelf, StoredRecord, Write};
 use keyward::domain::audit::NumberedEvent;
+use keyward::domain::form::Form;
 use keyward::embedded::open_registry;
 use tempfile::TempDir;
 
@@ -70,7 +71,7 @@ async fn fill(registry: &dyn Registry) {
     for batch in 0..13 {
         let records = (0..90).map(|number| {
             let due_time = (number % 3 == 0).then(|| at(START + number));
-            let action = Action::Put { body: format!("{{\"n\":{number}}}").into_bytes(), due_time };
+            let action = Action::Put { body: format!("{{\"n\":{number}}}").into_bytes(), form: Form::FIRST, due_time };
             let shelf = if batch < 8 { Shelf::Client } else { Shelf::Owner };
             Write { shelf, key: format!("{batch}/\u{e9}{number}"), expected: None, action }
         });

@@ -2,6 +2,7 @@
 //! table that costs anybody a token.
 
 mod contract;
+mod data_keys;
 mod fleet;
 mod sealed;
 mod trouble;

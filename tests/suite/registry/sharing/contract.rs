@@ -20,6 +20,11 @@ async fn dynamodb_keeps_the_contract_of_the_shelf_on_moto() {
     play(Peer::moto().await).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn dynamodb_keeps_the_contract_of_the_shelf_on_dynoxide() {
+    play(Peer::dynoxide().await).await;
+}
+
 async fn play(peer: Peer) {
     let (one, other, between) = pair(peer).await;
     let place = |digit: &str| TokenPlace { client: client_name(CHECKOUT), digest: digit.repeat(64) };

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use jiff::Timestamp;
 use keyward::broker::ports::{ChangeFeed, Clock, ShareInForce, TokenShelf};
-use keyward::broker::{Ports, Shared, SharedTokens, TokenKey};
+use keyward::broker::{Ports, Shared, SharedTokens, TokenKeys};
 use keyward::domain::scope::ScopeSet;
 use keyward::domain::share::Share;
 use keyward::domain::tenant::Isolation;
@@ -92,14 +92,17 @@ impl Fleet {
 
     /// With another key than the others, or another patience with the token endpoint.
     pub async fn broker_with(&self, key: u8, fetch_timeout: Duration) -> Working {
-        let table = self.between.aws_at(self.waits.clone()).await.open_registry(TABLE).await;
-        let table = Arc::new(table.expect("the table"));
         let master = base64::engine::general_purpose::STANDARD.encode([key; 32]);
         let master = MasterKey::from_base64(&master).expect("a key");
+        self.broker_under(Arc::new(TokenKeys::given(&master, TABLE).expect("a key")), fetch_timeout).await
+    }
+
+    pub async fn broker_under(&self, keys: Arc<TokenKeys>, fetch_timeout: Duration) -> Working {
+        let table = self.between.aws_at(self.waits.clone()).await.open_registry(TABLE).await;
+        let table = Arc::new(table.expect("the table"));
         let shelf: Arc<dyn TokenShelf> = table.clone();
-        let key = Arc::new(TokenKey::derive(&master, TABLE).expect("a key"));
         let (feed, share): (Arc<dyn ChangeFeed>, _) = (table.clone(), Arc::new(ShareInForce::new(Share::Whole)));
-        let shared = Shared { feed, members: table, share, tokens: Some(SharedTokens { shelf, key }) };
+        let shared = Shared { feed, members: table, share, tokens: Some(SharedTokens { shelf, keys }) };
         let ports = Ports { shared: Some(shared), clock: self.waits.clone(), ..self.bench.ports() };
         let edit = |settings: &mut keyward::broker::settings::Settings| settings.tokens.fetch_timeout = fetch_timeout;
         Working::open_with(self.fetches.over(ports), edit).await.expect("a broker")
