@@ -27,14 +27,8 @@ pub struct Rules {
     pub leases: bool,
 }
 
-pub const RULES: Rules = Rules {
-    terms: TERMS,
-    condemns: true,
-    raises_fence: true,
-    touches: true,
-    heeds_renewals: true,
-    leases: true,
-};
+pub const RULES: Rules =
+    Rules { terms: TERMS, condemns: true, raises_fence: true, touches: true, heeds_renewals: true, leases: true };
 
 /// How often each of these may happen yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
