@@ -5,6 +5,7 @@ mod changes;
 mod trouble;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use keyward::broker::TokenKeys;
 use keyward::broker::ports::{Clock as _, DataKeys, Fault, KeptKey, PortResult};
-use tokio::sync::Semaphore;
+use tokio::sync::{Barrier, Semaphore};
 use zeroize::Zeroizing;
 
 use super::super::tables::TABLE;
@@ -59,16 +60,21 @@ impl Keys {
 
     /// The keys of five brokers that begin at once, and of one that sees what they see and is slower than all of them.
     async fn begun_at_once(&self) -> Vec<Arc<TokenKeys>> {
-        let late = Arc::new(Late { port: self.port(TABLE, ALIAS).await, may_make: Semaphore::new(0) });
-        let slow = TokenKeys::found(late.clone(), TABLE);
+        let (all_have_read, may_make) = (Arc::new(Barrier::new(6)), Arc::new(Semaphore::new(0)));
+        let begin = async |places: Arc<Semaphore>| {
+            let port = self.port(TABLE, ALIAS).await;
+            let port = Held { port, all_have_read: all_have_read.clone(), has_waited: AtomicBool::new(false), places };
+            let keys = Arc::new(TokenKeys::found(Arc::new(port), TABLE));
+            keys.begin(&*self.fleet.bench.clock).await;
+            keys
+        };
         let others = async {
-            let others = join_all((0..5).map(|_| self.begun())).await;
-            late.may_make.add_permits(1);
+            let others = join_all((0..5).map(|_| begin(Arc::new(Semaphore::new(1))))).await;
+            may_make.add_permits(1);
             others
         };
-        // The slow one is asked first, so it has read before any of them has written.
-        let ((), mut all) = tokio::join!(slow.begin(&*self.fleet.bench.clock), others);
-        all.push(Arc::new(slow));
+        let (slow, mut all) = tokio::join!(begin(may_make.clone()), others);
+        all.push(slow);
         all
     }
 
@@ -83,20 +89,25 @@ impl Keys {
     }
 }
 
-/// A broker's way to the data key, on which it makes none before it is let.
-struct Late {
+/// A broker's way to the data key, on which it makes none before all have read that there is none, and it is let.
+struct Held {
     port: Arc<dyn DataKeys>,
-    may_make: Semaphore,
+    all_have_read: Arc<Barrier>,
+    has_waited: AtomicBool,
+    places: Arc<Semaphore>,
 }
 
 #[async_trait]
-impl DataKeys for Late {
+impl DataKeys for Held {
     async fn kept(&self) -> PortResult<Option<KeptKey>> {
         self.port.kept().await
     }
 
     async fn make(&self, seen: Option<&KeptKey>, now: Timestamp) -> PortResult<()> {
-        let _let = self.may_make.acquire().await.expect("never closed");
+        if !self.has_waited.swap(true, Ordering::Relaxed) {
+            self.all_have_read.wait().await;
+        }
+        let _place = self.places.acquire().await.expect("never closed");
         self.port.make(seen, now).await
     }
 
