@@ -7,7 +7,8 @@
 //! | none, and another one has the lease | looks again until the token is there, or the lease was given up or has lapsed and is its own |
 //!
 //! So of those who wait for a fetch that fails one fetches next, and not all of them. The shelf saves fetches and must never
-//! cost a token: when it fails or does not answer in [`PATIENCE`], and when the wait was [`limit`](Turns::limit) long, the
+//! cost a token: when it fails or does not answer in [`PATIENCE`], or the registry
+//! does not say whether its token was revoked, and when the wait was [`limit`](Turns::limit) long, the
 //! broker fetches by itself, without a lease. Two brokers that fetch at one time do no harm. What could not be put there is put there when the shelf answers
 //! again. One that does not answer again and again is left alone for a while: see [`shelf_rest`](super::shelf_rest). The same
 //! holds while there is no key (see [`token_keys`](super::token_keys)).
@@ -128,7 +129,7 @@ impl Tokens {
             }
         });
         let spare = match spare.filter(|_| result.is_err()) {
-            Some(token) if self.is_good(&token, min_remaining).await => Some(token),
+            Some(token) if matches!(self.is_good(&token, min_remaining).await, Ok(true)) => Some(token),
             Some(_) | None => None,
         };
         Fetched { result, spare }
@@ -155,9 +156,12 @@ impl Tokens {
             *spare = opened(&key, wanted, seen.as_ref(), spare.take());
             if let Some(token) = spare
                 && token.freshness(self.world.now(), &wanted.client.uid) == Freshness::Fresh
-                && self.is_good(token, wanted.min_remaining).await
             {
-                return Turn::Found(token.clone());
+                match self.is_good(token, wanted.min_remaining).await {
+                    Ok(true) => return Turn::Found(token.clone()),
+                    Ok(false) => {}
+                    Err(error) => return self.without_shelf(wanted.client, &error),
+                }
             }
             let now = self.world.now();
             let lease = seen.as_ref().and_then(|seen| seen.item.lease.clone());
@@ -195,16 +199,21 @@ impl Tokens {
         }
     }
 
-    /// Whether a token of the shelf may be served: it lasts long enough and is not revoked.
-    async fn is_good(&self, token: &AccessToken, min_remaining: Duration) -> bool {
+    /// Whether a token of the shelf may be served: it lasts long enough and is not revoked. Fails where that cannot be told.
+    async fn is_good(&self, token: &AccessToken, min_remaining: Duration) -> PortResult<bool> {
         let now = self.world.now();
         if now >= token.expire_time || token.remaining(now) < min_remaining {
-            return false;
+            return Ok(false);
         }
-        let Some(token_id) = &token.token_id else { return true };
+        let Some(token_id) = &token.token_id else { return Ok(true) };
         // Asked of the registry itself: what this broker remembers may be of before another one revoked it.
         let revoked = self.world.records.get::<RevokedToken>(token_id.as_str());
-        matches!(self.within_patience(revoked).await, Some(Ok(None)))
+        let untold = |detail| PortError::new(Peer::Registry, Fault::Unavailable, "ask whether it was revoked", detail);
+        match self.within_patience(revoked).await {
+            Some(Ok(revoked)) => Ok(revoked.is_none()),
+            Some(Err(error)) => Err(untold(error.to_string())),
+            None => Err(untold(format!("no answer within {PATIENCE:?}"))),
+        }
     }
 
     async fn take(

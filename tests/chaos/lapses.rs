@@ -17,6 +17,8 @@ use crate::world::{CALL_TIMEOUT, CLOCK_DIFFERENCE, Kind, LEASE, World};
 const FETCH_LEASE: Duration = CALL_TIMEOUT.saturating_add(Duration::from_secs(2));
 /// How long one call of the shelf may take (`broker/sharing.rs`): so long after a trouble a broker may act upon it.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a shelf that did not answer is left alone (`broker/shelf_rest.rs`).
+const REST: Duration = Duration::from_secs(10);
 
 const TAKEN_OVER: &str = "a lease on a journal that was not given up is taken over";
 
@@ -58,7 +60,7 @@ impl Logged {
                     }
                     "a token is fetched without asking the other brokers" => {
                         logged.without_table.push(client());
-                        (CALL_TIMEOUT, &**site)
+                        (CALL_TIMEOUT.max(REST), &**site)
                     }
                     // Something was done to another one, whichever that is.
                     "a token is fetched without a lease, since the fetches of others take too long" => {

@@ -29,8 +29,8 @@ pub const CLOCK_DIFFERENCE: Duration = Duration::from_millis(500);
 /// What a call to a service may take. That is what a line that is cut in silence costs whoever waits, and what the
 /// emulator takes at the worst on a machine that has much else to do.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(6);
-/// What a step may wait for a share of the quotas. With the clocks' difference it is shorter than a lease, or that lapses
-/// meanwhile, since nobody renews it under a step.
+/// What a step may wait for a share of the quotas. Shorter than a lease, so that
+/// one which has just begun need not be renewed for it.
 const QUOTA_WAIT: Duration = Duration::from_secs(2);
 /// How often the emulator is asked for nothing.
 const PULSE: Duration = Duration::from_millis(50);
@@ -309,7 +309,7 @@ fn configure(folder: &Path, name: &str, [table, aws, door]: [SocketAddr; 3], mor
     let text = format!(
         "listen = '127.0.0.1:0'\ncallers.trust_loopback = true\nbackend = 'aws'\ndata_dir = {:?}\n\
          registry.table = '{TABLE}'\nregistry.token_key_file = {:?}\nlimits.calls_per_second = 10000\nlimits.calls_burst = 10000\n\
-         log.format = 'json'\n\
+         log.format = 'json'\nlog.filter = 'info,keyward::broker::sharing=debug'\n\
          tokens.fetch_timeout = '{fetch}ms'\n{more}\n\
          [journal]\nlease = '{lease}ms'\nclock_difference = '{difference}ms'\npoll_interval = '1s'\n\
          first_retry = '200ms'\nmax_retry = '2s'\n\
