@@ -20,6 +20,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use keyward::config::ConfigError;
 use keyward::daemon::{MigrateError, StartError};
+use keyward::net::InheritError;
+use keyward::net::Inherited;
 use keyward::runtime::hygiene;
 use keyward::tour::TourError;
 
@@ -49,6 +51,8 @@ Exit codes:
 
 Environment:
   KEYWARD_MASTER_KEY  base64 of 32 bytes, where embedded.master_key_file is not set
+  NOTIFY_SOCKET, WATCHDOG_USEC, LISTEN_FDS
+                      of systemd: whom to tell that it serves and lives, and sockets to listen on
   RUST_LOG            what is logged, such as info,keyward::broker=debug
   NO_COLOR            set to anything: no colours";
 
@@ -70,6 +74,9 @@ enum Command {
     Migrate(migrate::Args),
 }
 
+/// What whoever started the process listens on for it.
+type Sockets = Result<Inherited, InheritError>;
+
 /// How a command ended well, or not quite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -82,12 +89,14 @@ enum Outcome {
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
+    // Before there is another thread, or another descriptor.
+    let sockets = Inherited::from_env();
     // Before anything is read that is secret.
     hygiene::censor_panics();
     hygiene::protect();
     let result = match Cli::parse().command {
-        Command::Dev(args) => in_runtime(dev::run(args)),
-        Command::Serve(args) => in_runtime(serve::run(args)),
+        Command::Dev(args) => in_runtime(dev::run(args, sockets)),
+        Command::Serve(args) => in_runtime(serve::run(args, sockets)),
         Command::Check(args) => in_runtime(check::run(args)),
         Command::Tour(args) => in_runtime(tour::run(args)),
         Command::Audit(args) => in_runtime(audit::run(args)),
@@ -107,7 +116,9 @@ pub fn main() -> ExitCode {
 /// Whether what was asked for is at fault, so that asking again is of no use.
 fn is_misuse(error: &anyhow::Error) -> bool {
     let is_target = |cause: &TourError| matches!(cause, TourError::Target { .. });
-    let is_misfit = |cause: &StartError| matches!(cause, StartError::Policies(_) | StartError::Config(_));
+    let is_misfit = |cause: &StartError| {
+        matches!(cause, StartError::Policies(_) | StartError::Config(_) | StartError::HandedOver(_))
+    };
     let is_of_a_start = |cause: &MigrateError| matches!(cause, MigrateError::Start(cause) if is_misfit(cause));
     error.chain().any(|cause| {
         cause.is::<ConfigError>()
