@@ -1,4 +1,5 @@
-//! The command line: `dev`, `serve`, `check`, `tour`, `audit verify` and `migrate`, and what the shell learns of how they ended.
+//! The command line: `dev`, `serve`, `check`, `tour`, `audit verify`, `migrate`, `completions` and `man`, and what the shell
+//! learns of how they ended.
 //!
 //! Commands put configuration, logs, signals and the daemon together and print for people. What the daemon does is not
 //! known here.
@@ -6,8 +7,10 @@
 mod asking;
 mod audit;
 mod check;
+mod completions;
 mod dev;
 mod home;
+mod manual;
 mod migrate;
 mod ready_file;
 mod serve;
@@ -39,6 +42,7 @@ Examples:
                                            check that nobody changed the audit log
   keyward migrate --from sqlite --to dynamodb --config keyward.toml
                            bring the records to where several brokers share them
+  keyward completions bash                 have the shell complete command lines; keyward man prints the manual
   grpcurl -plaintext 127.0.0.1:7443 list   ask a running broker what it offers
 
 Exit codes:
@@ -72,6 +76,8 @@ enum Command {
     Tour(tour::Args),
     Audit(audit::Args),
     Migrate(migrate::Args),
+    Completions(completions::Args),
+    Man(manual::Args),
 }
 
 /// What whoever started the process listens on for it.
@@ -101,6 +107,8 @@ pub fn main() -> ExitCode {
         Command::Tour(args) => in_runtime(tour::run(args)),
         Command::Audit(args) => in_runtime(audit::run(args)),
         Command::Migrate(args) => in_runtime(migrate::run(args)),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => manual::run(&args),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
