@@ -13,6 +13,7 @@ mod migrating;
 mod predecessor;
 mod serving;
 mod sharing;
+mod stopping;
 
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -42,7 +44,7 @@ use crate::domain::lease::LeaseTerms;
 use crate::embedded::{MasterKeyError, OpenError};
 use crate::grpc::{self, Front, Limits};
 use crate::http;
-use crate::net::{Address, Cores, Serving, TlsError};
+use crate::net::{Address, Cores, Inherited, Serving, TlsError};
 use crate::permission::{Origin, Permissions, PolicyError};
 use crate::runtime::behind::Behind;
 use crate::runtime::readiness::Readiness;
@@ -53,6 +55,7 @@ use aws_options::aws_options;
 pub use calling::grants;
 pub use live::{Finding, Verdict, try_out};
 pub use migrating::{MigrateError, Migrated, migrate};
+pub use stopping::longest_stop;
 
 /// Why the daemon did not start. Says which key or file is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +92,8 @@ pub enum StartError {
     AuditFile { file: PathBuf, source: std::io::Error },
     #[error("listen: cannot listen on {address}: {source}")]
     Listen { address: Address, source: std::io::Error },
+    #[error("listen: must have {0}, since whoever started the process listens there for it (LISTEN_FDS)")]
+    HandedOver(Address),
     #[error("status.listen: cannot listen on {address}: {source}")]
     Status { address: SocketAddr, source: std::io::Error },
     #[error("the system gives no more threads: {0}")]
@@ -115,9 +120,9 @@ pub struct Running {
     membership: JoinHandle<()>,
     server: Serving,
     /// Its threads serve for as long as the daemon runs.
-    _cores: Cores,
+    cores: Cores,
     /// And on these its background works.
-    _behind: Behind,
+    behind: Behind,
     drain_deadline: Duration,
     /// Held for as long as the daemon runs.
     _data_lock: File,
@@ -126,6 +131,11 @@ pub struct Running {
 /// Starts the daemon over the backend that its configuration names. It serves once this has answered.
 pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
     start_through(config, clock, |ports| ports).await
+}
+
+/// Like [`start`], on sockets that were handed over, where there are some at addresses of the configuration.
+pub async fn start_on(config: Config, clock: Arc<dyn Clock>, sockets: Inherited) -> Result<Running, StartError> {
+    assemble(config, clock, sockets, None, |ports| ports).await
 }
 
 /// Like [`start`], with the ports seen through `through`. Tests count, delay and fail calls there.
@@ -142,6 +152,16 @@ pub async fn start_through(
 pub async fn start_for(
     config: Config,
     clock: Arc<dyn Clock>,
+    callers: Option<Callers>,
+    through: impl FnOnce(Ports) -> Ports,
+) -> Result<Running, StartError> {
+    assemble(config, clock, Inherited::default(), callers, through).await
+}
+
+async fn assemble(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    sockets: Inherited,
     callers: Option<Callers>,
     through: impl FnOnce(Ports) -> Ports,
 ) -> Result<Running, StartError> {
@@ -171,7 +191,7 @@ pub async fn start_for(
 
     let audit_file = audit::open_file(&config, &broker, clock.clone(), &background, &stopping).await?;
 
-    let listeners = serving::bind(&config).await?;
+    let listeners = serving::bind(&config, sockets).await?;
     let addresses = serving::addresses(&listeners);
     let status = serving::bind_status(&config).await?;
     let status_address = status.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -227,8 +247,8 @@ pub async fn start_for(
         leaving,
         membership,
         server,
-        _cores: cores,
-        _behind: behind,
+        cores,
+        behind,
         drain_deadline: config.shutdown.drain_deadline,
         _data_lock: data_lock,
     })
@@ -253,6 +273,17 @@ impl Running {
     /// Ready once health answers SERVING.
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
+    }
+
+    /// All that something runs on, apart from the runtime that it was started on. Each takes a task at any time, unless a
+    /// thread of it hangs.
+    pub fn runtimes(&self) -> Vec<Handle> {
+        self.cores.runtimes().chain([self.behind.runtime()]).collect()
+    }
+
+    /// How long [`stop`](Self::stop) takes at the most, see [`longest_stop`].
+    pub fn longest_stop(&self) -> Duration {
+        stopping::within(self.drain_deadline)
     }
 
     /// Returns when the server has ended by itself.

@@ -8,7 +8,7 @@ use keyward::config::Config;
 use keyward::net::Address;
 use keyward::runtime::telemetry::Format;
 
-use super::{Outcome, ReadyFile, home, serve};
+use super::{Outcome, ReadyFile, Sockets, home, serve};
 
 /// Start a broker to play with: embedded backend, no TLS, every caller an operator.
 ///
@@ -39,7 +39,7 @@ enum LogFormat {
     Json,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(args: Args, sockets: Sockets) -> anyhow::Result<Outcome> {
     // Checked before anything is made on disk.
     Config::dev(args.listen, args.data.clone())?;
     let folder = home::prepare(&args.data)?;
@@ -52,7 +52,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
         // A closed standard error is no reason not to serve.
         let _ = std::io::stderr().write_all(notice(address, &folder).as_bytes());
     };
-    serve::run_daemon(config, args.ready.ready_file.as_deref(), announce).await
+    serve::run_daemon(config, sockets?, args.ready.ready_file.as_deref(), announce).await
 }
 
 fn notice(address: &Address, folder: &Path) -> String {

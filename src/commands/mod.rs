@@ -1,4 +1,5 @@
-//! The command line: `dev`, `serve`, `check`, `tour`, `audit verify` and `migrate`, and what the shell learns of how they ended.
+//! The command line: `dev`, `serve`, `check`, `tour`, `audit verify`, `migrate`, `completions` and `man`, and what the shell
+//! learns of how they ended.
 //!
 //! Commands put configuration, logs, signals and the daemon together and print for people. What the daemon does is not
 //! known here.
@@ -6,8 +7,10 @@
 mod asking;
 mod audit;
 mod check;
+mod completions;
 mod dev;
 mod home;
+mod manual;
 mod migrate;
 mod ready_file;
 mod serve;
@@ -20,6 +23,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use keyward::config::ConfigError;
 use keyward::daemon::{MigrateError, StartError};
+use keyward::net::InheritError;
+use keyward::net::Inherited;
 use keyward::runtime::hygiene;
 use keyward::tour::TourError;
 
@@ -37,6 +42,7 @@ Examples:
                                            check that nobody changed the audit log
   keyward migrate --from sqlite --to dynamodb --config keyward.toml
                            bring the records to where several brokers share them
+  keyward completions bash                 have the shell complete command lines; keyward man prints the manual
   grpcurl -plaintext 127.0.0.1:7443 list   ask a running broker what it offers
 
 Exit codes:
@@ -49,6 +55,8 @@ Exit codes:
 
 Environment:
   KEYWARD_MASTER_KEY  base64 of 32 bytes, where embedded.master_key_file is not set
+  NOTIFY_SOCKET, WATCHDOG_USEC, LISTEN_FDS
+                      of systemd: whom to tell that it serves and lives, and sockets to listen on
   RUST_LOG            what is logged, such as info,keyward::broker=debug
   NO_COLOR            set to anything: no colours";
 
@@ -68,7 +76,12 @@ enum Command {
     Tour(tour::Args),
     Audit(audit::Args),
     Migrate(migrate::Args),
+    Completions(completions::Args),
+    Man(manual::Args),
 }
+
+/// What whoever started the process listens on for it.
+type Sockets = Result<Inherited, InheritError>;
 
 /// How a command ended well, or not quite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,16 +95,20 @@ enum Outcome {
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
+    // Before there is another thread, or another descriptor.
+    let sockets = Inherited::from_env();
     // Before anything is read that is secret.
     hygiene::censor_panics();
     hygiene::protect();
     let result = match Cli::parse().command {
-        Command::Dev(args) => in_runtime(dev::run(args)),
-        Command::Serve(args) => in_runtime(serve::run(args)),
+        Command::Dev(args) => in_runtime(dev::run(args, sockets)),
+        Command::Serve(args) => in_runtime(serve::run(args, sockets)),
         Command::Check(args) => in_runtime(check::run(args)),
         Command::Tour(args) => in_runtime(tour::run(args)),
         Command::Audit(args) => in_runtime(audit::run(args)),
         Command::Migrate(args) => in_runtime(migrate::run(args)),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => manual::run(&args),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -107,7 +124,9 @@ pub fn main() -> ExitCode {
 /// Whether what was asked for is at fault, so that asking again is of no use.
 fn is_misuse(error: &anyhow::Error) -> bool {
     let is_target = |cause: &TourError| matches!(cause, TourError::Target { .. });
-    let is_misfit = |cause: &StartError| matches!(cause, StartError::Policies(_) | StartError::Config(_));
+    let is_misfit = |cause: &StartError| {
+        matches!(cause, StartError::Policies(_) | StartError::Config(_) | StartError::HandedOver(_))
+    };
     let is_of_a_start = |cause: &MigrateError| matches!(cause, MigrateError::Start(cause) if is_misfit(cause));
     error.chain().any(|cause| {
         cause.is::<ConfigError>()

@@ -7,14 +7,16 @@ use anyhow::Context as _;
 use keyward::config::Config;
 use keyward::daemon::{self, Running};
 use keyward::net::Address;
+use keyward::net::Inherited;
 use keyward::runtime::clock::SystemClock;
 use keyward::runtime::hygiene;
+use keyward::runtime::service_manager::ServiceManager;
 use keyward::runtime::shutdown::{self, Drained};
 use keyward::runtime::{descriptors, telemetry};
 use tokio_util::sync::CancellationToken;
 
 use super::ready_file::{self, Written};
-use super::{Outcome, ReadyFile};
+use super::{Outcome, ReadyFile, Sockets};
 
 /// Run a broker as a configuration file says.
 ///
@@ -35,15 +37,16 @@ pub(super) struct Args {
     ready: ReadyFile,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(args: Args, sockets: Sockets) -> anyhow::Result<Outcome> {
     let config = Config::load(&args.config)?;
     config.master_key_source().map_err(|error| error.in_file(&args.config))?;
-    run_daemon(config, args.ready.ready_file.as_deref(), |_| {}).await
+    run_daemon(config, sockets?, args.ready.ready_file.as_deref(), |_| {}).await
 }
 
 /// Starts the daemon, tells `announce` where it listens, and waits until it was asked to end or ended by itself.
 pub(super) async fn run_daemon(
     config: Config,
+    sockets: Inherited,
     ready_file: Option<&Path>,
     announce: impl FnOnce(&Address),
 ) -> anyhow::Result<Outcome> {
@@ -55,15 +58,18 @@ pub(super) async fn run_daemon(
         tracing::warn!(room, most, "the system lets the process have fewer connections than limits.max_connections");
     }
     let asked = shutdown::on_signals().context("cannot listen for signals")?;
+    let manager = ServiceManager::from_env();
+    manager.starts().await;
     let mut running = tokio::select! {
-        started = daemon::start(config, Arc::new(SystemClock)) => started.context("the daemon did not start")?,
+        started = daemon::start_on(config, Arc::new(SystemClock), sockets) => started.context("the daemon did not start")?,
         () = asked.cancelled() => return Ok(Outcome::Done),
     };
     announce(running.local_addr());
     for address in running.addresses() {
         tracing::info!("listening on {address}");
     }
-    let written = until_asked(&mut running, ready_file, &asked).await;
+    let written = until_asked(&mut running, ready_file, &manager, &asked).await;
+    manager.ends(running.longest_stop()).await;
     let drained = running.stop().await;
     match (written?, drained) {
         (_written, Drained::Clean) => {
@@ -81,6 +87,7 @@ pub(super) async fn run_daemon(
 async fn until_asked(
     running: &mut Running,
     ready_file: Option<&Path>,
+    manager: &ServiceManager,
     asked: &CancellationToken,
 ) -> anyhow::Result<Option<Written>> {
     let addresses = running.addresses().to_vec();
@@ -97,6 +104,8 @@ async fn until_asked(
         }
         None => None,
     };
+    manager.serves(&addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(", ")).await;
+    manager.keep_saying_that_it_lives(running.runtimes());
     tokio::select! {
         () = asked.cancelled() => Ok(written),
         () = running.wait() => anyhow::bail!("the server ended by itself"),

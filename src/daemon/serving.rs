@@ -12,19 +12,29 @@ use crate::broker::ports::Clock;
 use crate::config::{Config, Demand, MinVersion};
 use crate::grpc::Hot;
 use crate::http;
-use crate::net::{self, Address, Authorities, ClientCertificates, Cores, Limits, Listener, Serving, Tls, TlsFiles};
+use crate::net::{
+    self, Address, Authorities, ClientCertificates, Cores, Inherited, Limits, Listener, Serving, Tls, TlsFiles,
+};
 
 /// A certificate that cannot be used is complained of again after so many looks, so that nobody misses it until it is
 /// too late.
 const LOOKS_BETWEEN_COMPLAINTS: u32 = 60;
 
-pub(super) async fn bind(config: &Config) -> Result<Vec<Listener>, StartError> {
+/// Listens at each address of the configuration: on the socket that was handed over for it, where there is one.
+pub(super) async fn bind(config: &Config, mut inherited: Inherited) -> Result<Vec<Listener>, StartError> {
     let mut listeners = Vec::new();
     for address in &config.listen.0 {
-        let listener = Listener::bind(address).await;
+        let listener = match inherited.take(address) {
+            Some(socket) => Listener::handed_over(address, socket),
+            None => Listener::bind(address).await,
+        };
         listeners.push(listener.map_err(|source| StartError::Listen { address: address.clone(), source })?);
     }
-    Ok(listeners)
+    // Callers there would wait for ever, or be served where the configuration does not say so.
+    match inherited.rest() {
+        Some(address) => Err(StartError::HandedOver(address.clone())),
+        None => Ok(listeners),
+    }
 }
 
 /// `None` where nothing is served there.

@@ -47,6 +47,11 @@ impl Cores {
         Ok(Cores { cores, _stop: stop.drop_guard() })
     }
 
+    /// What connections run on.
+    pub fn runtimes(&self) -> impl Iterator<Item = Handle> {
+        self.cores.iter().map(|core| core.runtime.clone())
+    }
+
     pub(super) fn places(&self) -> Places {
         Places(self.cores.clone())
     }

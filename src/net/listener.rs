@@ -4,10 +4,11 @@ use std::io;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::inherited::Handed;
 use super::socket_file::{self, SocketFile};
 use super::{Address, Source};
 
-/// A bound address. A Unix socket's file goes when it is dropped.
+/// A bound address. The file of a Unix socket that was made here goes when it is dropped.
 #[derive(Debug)]
 pub struct Listener {
     address: Address,
@@ -17,7 +18,11 @@ pub struct Listener {
 #[derive(Debug)]
 enum Kind {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, _file: SocketFile },
+    /// Without a file of ours where the socket was handed over.
+    Unix {
+        listener: UnixListener,
+        _file: Option<SocketFile>,
+    },
 }
 
 /// A connection before anything was said on it.
@@ -37,9 +42,24 @@ impl Listener {
             }
             Address::Unix(path) => {
                 let (listener, file) = socket_file::listen(path)?;
-                Ok(Listener { address: address.clone(), kind: Kind::Unix { listener, _file: file } })
+                Ok(Listener { address: address.clone(), kind: Kind::Unix { listener, _file: Some(file) } })
             }
         }
+    }
+
+    /// Accepts from a socket that somebody else listens on too. What is not accepted by the end stays in its queue.
+    pub fn handed_over(address: &Address, socket: Handed) -> io::Result<Listener> {
+        let kind = match socket {
+            Handed::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                Kind::Tcp(TcpListener::from_std(listener)?)
+            }
+            Handed::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                Kind::Unix { listener: UnixListener::from_std(listener)?, _file: None }
+            }
+        };
+        Ok(Listener { address: address.clone(), kind })
     }
 
     /// Where it listens, with the real port where 0 was asked for.

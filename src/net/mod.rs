@@ -7,6 +7,7 @@
 mod address;
 mod cores;
 mod crowd;
+mod inherited;
 mod limits;
 mod listener;
 mod preface;
@@ -25,6 +26,7 @@ use std::sync::{Arc, OnceLock};
 pub use address::Address;
 pub use cores::Cores;
 use crowd::Guest;
+pub use inherited::{InheritError, Inherited};
 pub use limits::Limits;
 pub use listener::Listener;
 pub use seldom::Seldom;

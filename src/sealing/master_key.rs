@@ -35,7 +35,8 @@ pub enum MasterKeyError {
 
 impl MasterKey {
     /// Reads a file that holds base64 of 32 bytes; white space around it is ignored. On Unix a file that its group or
-    /// others can read, write or run is refused.
+    /// others can read, write or run is refused; of root's, for a process that is not root, its group may read it. So
+    /// Kubernetes (`fsGroup`) and systemd (`LoadCredential`) hand a secret to one that is not root.
     pub fn from_file(path: &Path) -> Result<Self, MasterKeyError> {
         let io = |source| MasterKeyError::Io { file: path.to_owned(), source };
         let file = File::open(path).map_err(io)?;
@@ -108,10 +109,19 @@ fn decode(text: &str) -> Option<MasterKey> {
 
 #[cfg(unix)]
 fn check_mode(file: &File, path: &Path) -> Result<(), MasterKeyError> {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::MetadataExt as _;
     let metadata = file.metadata().map_err(|source| MasterKeyError::Io { file: path.to_owned(), source })?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(MasterKeyError::TooOpen { file: path.to_owned(), mode }) }
+    let mode = metadata.mode() & 0o777;
+    match is_private(mode, metadata.uid(), rustix::process::geteuid().as_raw()) {
+        true => Ok(()),
+        false => Err(MasterKeyError::TooOpen { file: path.to_owned(), mode }),
+    }
+}
+
+#[cfg(unix)]
+fn is_private(mode: u32, owner: u32, user: u32) -> bool {
+    let others = if owner == 0 && user != 0 { 0o037 } else { 0o077 };
+    mode & others == 0
 }
 
 #[cfg(not(unix))]
@@ -165,6 +175,18 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
             let message = refusal(MasterKey::from_file(&path));
             assert!(message.contains("master.key") && message.contains(&format!("{mode:o}")), "{message}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn of_roots_files_a_group_may_read_one_that_is_for_another_user() {
+        let (root, user) = (0, 1_000);
+        assert!(is_private(0o440, root, user) && is_private(0o400, root, user) && is_private(0o600, user, user));
+        for (mode, owner, who) in
+            [(0o440, root, root), (0o440, user, user), (0o440, 1_001, user), (0o460, root, user), (0o444, root, user)]
+        {
+            assert!(!is_private(mode, owner, who), "{mode:o} {owner} {who}");
         }
     }
 

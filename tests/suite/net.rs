@@ -5,6 +5,7 @@
 
 mod certificates;
 mod ending;
+mod handed_over;
 mod limits;
 mod reload;
 mod sockets;

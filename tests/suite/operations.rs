@@ -4,10 +4,11 @@ mod deadlines;
 mod health;
 mod logs;
 mod reflection;
+mod service_manager;
 mod signals;
 
 use std::path::Path;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 
 use keyward::proto;
 use keyward::proto::audit_service_client::AuditServiceClient;
@@ -28,6 +29,11 @@ const SERVICES: [&str; 6] = [
 
 /// `keyward serve` in `folder` on a free port, with `more` in its configuration after `[embedded]`.
 fn serve(folder: &Path, more: &str) -> Binary {
+    Binary::start(&mut command(folder, more))
+}
+
+/// The same, not started.
+fn command(folder: &Path, more: &str) -> Command {
     let (key, config) = (folder.join("master.key"), folder.join("keyward.toml"));
     if !key.exists() {
         keyward::embedded::MasterKey::generate_file(&key).expect("a master key");
@@ -38,7 +44,9 @@ fn serve(folder: &Path, more: &str) -> Binary {
         folder.join("data")
     );
     std::fs::write(&config, text).expect("written");
-    Binary::start(Binary::command().arg("serve").arg("--config").arg(config))
+    let mut command = Binary::command();
+    command.arg("serve").arg("--config").arg(config);
+    command
 }
 
 /// Waits until it has ended by itself, while this test's own connections go on.

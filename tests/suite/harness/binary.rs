@@ -28,7 +28,10 @@ impl Binary {
     /// The program, with nothing of this process's environment that it would read.
     pub fn command() -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
-        command.env_remove("RUST_LOG").env_remove("KEYWARD_MASTER_KEY").stdin(Stdio::null());
+        for name in ["RUST_LOG", "KEYWARD_MASTER_KEY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS"] {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null());
         command
     }
 
