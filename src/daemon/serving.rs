@@ -13,7 +13,8 @@ use crate::config::{Config, Demand, MinVersion};
 use crate::grpc::Hot;
 use crate::http;
 use crate::net::{
-    self, Address, Authorities, ClientCertificates, Cores, Inherited, Limits, Listener, Serving, Tls, TlsFiles,
+    self, Address, Authorities, ClientCertificates, Cores, Inherited, Limits, Listener, Protocol, Serving, Tls,
+    TlsFiles,
 };
 
 /// A certificate that cannot be used is complained of again after so many looks, so that nobody misses it until it is
@@ -64,7 +65,7 @@ pub(super) fn load_tls(config: &Config, clock: Arc<dyn Clock>) -> Result<Option<
 }
 
 /// Those of no domain, and those of each trust domain that has its own.
-fn authorities(config: &Config) -> Vec<Authorities> {
+pub(super) fn authorities(config: &Config) -> Vec<Authorities> {
     let of_none = config.tls.client_ca_file.iter().map(|file| Authorities { domain: None, file: file.clone() });
     let of_domains = config.callers.spiffe.iter().filter_map(|domain| {
         let file = domain.x509_bundle_file.clone()?;
@@ -117,15 +118,18 @@ pub(super) fn serve(
     cores: &Cores,
     draining: CancellationToken,
 ) -> Serving {
-    let limits = Limits {
+    net::serve(Protocol::Http2, listeners, tls, limits(config), routes, cores, draining)
+}
+
+pub(super) fn limits(config: &Config) -> Limits {
+    Limits {
         max_connections: config.limits.max_connections,
         handshake_timeout: config.limits.handshake_timeout,
         idle_timeout: config.limits.idle_timeout,
         max_header_bytes: config.limits.max_header_bytes,
         max_concurrent_streams: config.grpc.max_concurrent_streams,
         keepalive_interval: config.grpc.keepalive_interval,
-    };
-    net::serve(listeners, tls, limits, routes, cores, draining)
+    }
 }
 
 /// Where they listen.

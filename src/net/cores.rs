@@ -12,10 +12,14 @@ use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::turns::Turns;
+
 /// The threads. They end when this is dropped, and whatever runs on them with them.
 #[derive(Debug)]
 pub struct Cores {
     cores: Arc<[Core]>,
+    /// One set for all who serve, so that strangers have half of the processors however many front doors there are.
+    turns: Turns,
     _stop: DropGuard,
 }
 
@@ -44,7 +48,7 @@ impl Cores {
             Ok(Core { runtime: handle, connections: Arc::default() })
         };
         let cores = (0..processors).map(core).collect::<io::Result<_>>()?;
-        Ok(Cores { cores, _stop: stop.drop_guard() })
+        Ok(Cores { cores, turns: Turns::new(), _stop: stop.drop_guard() })
     }
 
     /// What connections run on.
@@ -54,6 +58,10 @@ impl Cores {
 
     pub(super) fn places(&self) -> Places {
         Places(self.cores.clone())
+    }
+
+    pub(super) fn turns(&self) -> Turns {
+        self.turns.clone()
     }
 }
 

@@ -10,9 +10,7 @@ use std::time::Duration;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::http::{Request, Response};
-use hyper::rt::Executor;
-use hyper::server::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -21,18 +19,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cores::Places;
-use super::crowd::{Crowd, Guest, Place};
-use super::limits::{
-    CONNECTION_WINDOW_BYTES, FAREWELL, MAX_RESETS_BEFORE_ACCEPT, MAX_RESETS_FOR_ERRORS, PAUSE, SEND_BUFFER_BYTES,
-    STREAM_WINDOW_BYTES, WINDOW_BYTES_OF_A_CALL,
-};
+use super::crowd::{Crowd, Place};
+use super::limits::{FAREWELL, PAUSE};
 use super::listener::{Accepted, is_exhausted};
 use super::preface::greeted;
 use super::seldom::Seldom;
 use super::socket::Socket;
-use super::tls::HTTP_2;
 use super::turns::Turns;
-use super::{Connection, Cores, Limits, Listener, Shown, Source, Tls};
+use super::{Connection, Cores, Limits, Listener, Protocol, Shown, Source, Tls, http_1, http_2};
 
 /// What answers requests, each with the connection that it came by.
 pub trait Answers<In>: Clone + Send + Sync + 'static {
@@ -53,6 +47,7 @@ pub struct Serving {
 /// What all connections have in common.
 #[derive(Debug)]
 struct Host {
+    protocol: Protocol,
     tls: Option<Arc<Tls>>,
     limits: Limits,
     crowd: Arc<Crowd>,
@@ -68,9 +63,11 @@ struct Host {
 }
 
 /// Accepts connections and answers their requests with `service`, until `draining` is cancelled. TCP speaks TLS where
-/// there is `tls`; a Unix socket never does. Handshakes and
-/// strangers are on the runtime that this is called on, known callers on `cores`.
+/// there is `tls`; a Unix socket never does. Handshakes and strangers are on the runtime that this is called on, and so is
+/// all that speaks HTTP/1.1; known callers of HTTP/2 are on `cores`. Strangers of all who serve by the same `cores` share
+/// their turns.
 pub fn serve(
+    protocol: Protocol,
     listeners: Vec<Listener>,
     tls: Option<Arc<Tls>>,
     limits: Limits,
@@ -79,13 +76,14 @@ pub fn serve(
     draining: CancellationToken,
 ) -> Serving {
     let host = Arc::new(Host {
+        protocol,
         tls,
         limits,
         crowd: Crowd::new(limits.max_connections),
         connections: TaskTracker::new(),
         draining,
         over: CancellationToken::new(),
-        turns: Turns::new(),
+        turns: cores.turns(),
         cores: cores.places(),
         full: Seldom::default(),
         failed: Seldom::default(),
@@ -179,12 +177,22 @@ impl Host {
         if !shown.certificates.is_empty() {
             place.guest().is_known();
         }
-        let connection = Connection::of(place.guest().clone(), source, shown);
-        let service = Introducing { connection, service };
-        let http = http_2(&self.limits, Calls { guest: place.guest().clone(), turns: self.turns.clone() });
-        let answering = Box::pin(http.serve_connection(TokioIo::new(stream), service));
+        let (guest, stream) = (place.guest().clone(), TokioIo::new(stream));
+        let connection = Connection::of(guest.clone(), source, shown);
+        let answering: Pin<Box<dyn Answering>> = match self.protocol {
+            Protocol::Http2 => {
+                let calls = http_2::Calls { guest, turns: self.turns.clone() };
+                let http = http_2::builder(&self.limits, calls);
+                Box::pin(http.serve_connection(stream, Introducing { connection, service }))
+            }
+            Protocol::Http1 => {
+                let service = http_1::Counting { guest, service: Introducing { connection, service } };
+                Box::pin(http_1::builder(&self.limits).serve_connection(stream, service))
+            }
+        };
+        let moves_on = self.protocol == Protocol::Http2;
         let mut conversation = Conversation { host: self.clone(), place, answering, is_leaving: false };
-        if conversation.go_on(true).await {
+        if conversation.go_on(moves_on).await {
             moves.begin();
             self.cores.spawn(&self.connections, async move {
                 conversation.go_on(false).await;
@@ -192,24 +200,31 @@ impl Host {
         }
     }
 
-    /// TLS where it is wanted, then HTTP/2's first words; what the client has proven.
+    /// TLS where it is wanted, then HTTP/2's first words where that is spoken; what the client has proven.
     async fn shake_hands(&self, socket: Socket, source: Source) -> io::Result<(Box<dyn Stream>, Shown)> {
         match (source, &self.tls) {
             (Source::Tcp(_), Some(tls)) => {
                 let ready = tls.ready();
-                let stream = TlsAcceptor::from(ready.config.clone()).accept(socket).await?;
+                let config = ready.config_for(self.protocol);
+                let stream = TlsAcceptor::from(config.clone()).accept(socket).await?;
                 let (_, session) = stream.get_ref();
-                if session.alpn_protocol() != Some(HTTP_2) {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not ask for HTTP/2"));
+                if !self.protocol.is_agreed_on(session.alpn_protocol()) {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not ask for the protocol"));
                 }
                 let shown = session.peer_certificates().unwrap_or_default();
                 let certificates = shown.iter().map(|certificate| certificate.to_vec()).collect();
                 let shown = Shown { certificates, vouchers: ready.vouchers(shown) };
-                Ok((Box::new(greeted(stream).await?), shown))
+                Ok((self.greet(stream).await?, shown))
             }
-            (Source::Tcp(_), None) | (Source::Unix { .. }, _) => {
-                Ok((Box::new(greeted(socket).await?), Shown::default()))
-            }
+            (Source::Tcp(_), None) | (Source::Unix { .. }, _) => Ok((self.greet(socket).await?, Shown::default())),
+        }
+    }
+
+    async fn greet(&self, stream: impl Stream + 'static) -> io::Result<Box<dyn Stream>> {
+        match self.protocol {
+            Protocol::Http2 => Ok(Box::new(greeted(stream).await?)),
+            // Its first words are a request, for whose head HTTP/1.1 has a time of its own.
+            Protocol::Http1 => Ok(Box::new(stream)),
         }
     }
 }
@@ -224,15 +239,9 @@ struct Conversation {
 }
 
 /// The answering of a connection's calls, until the connection ends.
-trait Answering: Future<Output = hyper::Result<()>> + Send {
+pub(super) trait Answering: Future<Output = hyper::Result<()>> + Send {
     /// Tells the client to go.
     fn say_farewell(self: Pin<&mut Self>);
-}
-
-impl<S: Answers<Incoming>> Answering for http2::Connection<TokioIo<Box<dyn Stream>>, Introducing<S>, Calls> {
-    fn say_farewell(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
 }
 
 impl Conversation {
@@ -287,53 +296,12 @@ async fn in_turn<F: Future>(mut turns: Turns, future: F) -> F::Output {
     poll_fn(|cx| turns.poll(future.as_mut(), cx)).await
 }
 
-fn http_2(limits: &Limits, calls: Calls) -> http2::Builder<Calls> {
-    let window = CONNECTION_WINDOW_BYTES.max(limits.max_concurrent_streams.saturating_mul(WINDOW_BYTES_OF_A_CALL));
-    let mut http = http2::Builder::new(calls);
-    http.timer(TokioTimer::new())
-        .keep_alive_interval(limits.keepalive_interval)
-        .max_concurrent_streams(limits.max_concurrent_streams)
-        .max_header_list_size(limits.max_header_bytes)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(window)
-        .max_send_buf_size(SEND_BUFFER_BYTES)
-        .max_pending_accept_reset_streams(MAX_RESETS_BEFORE_ACCEPT)
-        .max_local_error_reset_streams(MAX_RESETS_FOR_ERRORS);
-    http
-}
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// Runs the calls of a connection, a stranger's in turn, and counts them, each until its answer was taken.
-#[derive(Clone)]
-struct Calls {
-    guest: Arc<Guest>,
-    turns: Turns,
-}
-
-impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Calls {
-    fn execute(&self, call: F) {
-        let under_way = self.guest.begin_call();
-        if !self.guest.is_stranger() {
-            tokio::spawn(async move {
-                call.await;
-                drop(under_way);
-            });
-            return;
-        }
-        let Calls { guest, mut turns } = self.clone();
-        tokio::spawn(async move {
-            let mut call = pin!(call);
-            poll_fn(|cx| turns.poll_of(&guest, call.as_mut(), cx)).await;
-            drop(under_way);
-        });
-    }
-}
-
 /// Gives each request the connection that it came by.
-struct Introducing<S> {
+pub(super) struct Introducing<S> {
     connection: Connection,
     service: S,
 }

@@ -21,11 +21,10 @@ use rustls::time_provider::TimeProvider;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 use zeroize::Zeroizing;
 
+use super::Protocol;
+
 /// A longer file holds no certificates, and is not read to its end.
 const MAX_FILE_BYTES: u64 = 1 << 20;
-
-/// ALPN's name of HTTP/2 over TLS, RFC 9113 section 3.2.
-pub(super) const HTTP_2: &[u8] = b"h2";
 
 /// What TLS is made of.
 #[derive(Clone, Debug)]
@@ -102,7 +101,8 @@ struct State {
 /// What a connection begins and is judged with, all of one reading of the files.
 #[derive(Debug)]
 pub(super) struct Ready {
-    pub config: Arc<ServerConfig>,
+    http_2: Arc<ServerConfig>,
+    http_1: Arc<ServerConfig>,
     judges: Vec<Judge>,
     now: Arc<dyn TimeProvider>,
 }
@@ -115,6 +115,13 @@ struct Judge {
 }
 
 impl Ready {
+    pub fn config_for(&self, protocol: Protocol) -> &Arc<ServerConfig> {
+        match protocol {
+            Protocol::Http2 => &self.http_2,
+            Protocol::Http1 => &self.http_1,
+        }
+    }
+
     /// Whose authorities vouch for a chain that the handshake has found good: one of them all does.
     pub fn vouchers(&self, shown: &[CertificateDer<'_>]) -> Vec<Option<Arc<str>>> {
         let ([first, between @ ..], Some(now)) = (shown, self.now.current_time()) else { return Vec::new() };
@@ -189,10 +196,14 @@ impl Contents {
         let chain = certificates(&self.certificate, &files.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| malformed(&files.key, &error))?;
         let mut config = builder.with_client_cert_verifier(everybody).with_single_cert(chain, key).map_err(pair)?;
-        config.alpn_protocols = vec![HTTP_2.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Ready { config: Arc::new(config), judges, now })
+        let speaking = |protocol: Protocol| {
+            let mut config = config.clone();
+            config.alpn_protocols = vec![protocol.name().to_vec()];
+            Arc::new(config)
+        };
+        Ok(Ready { http_2: speaking(Protocol::Http2), http_1: speaking(Protocol::Http1), judges, now })
     }
 
     /// Who judges a handshake, by all authorities there are, and who judges by those of each file.

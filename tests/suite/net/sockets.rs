@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use keyward::net::{
-    Answers, Authorities, ClientCertificates, Connection, Cores, Limits, Listener, Source, Tls, TlsFiles, serve,
+    Answers, Authorities, ClientCertificates, Connection, Cores, Limits, Listener, Protocol, Source, Tls, TlsFiles,
+    serve,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::http::{Request, Response};
@@ -63,7 +64,7 @@ async fn each_request_comes_with_its_connection() {
     let seen: Arc<Mutex<Vec<Connection>>> = Arc::default();
     let service = Witness(seen.clone());
     let cores = Cores::start().expect("threads");
-    let serving = serve(listeners, Some(tls), LIMITS, service, &cores, CancellationToken::new());
+    let serving = serve(Protocol::Http2, listeners, Some(tls), LIMITS, service, &cores, CancellationToken::new());
 
     for identity in [Some(&client), None] {
         let stream = handshake(&tcp, trusting(&authority, identity)).await.expect("connected");
