@@ -338,6 +338,7 @@ async fn announce(health: &HealthReporter, status: ServingStatus) {
         let name = if service.is_empty() { String::new() } else { format!("keyward.v1.{service}Service") };
         health.set_service_status(name, status).await;
     }
+    health.set_service_status("envoy.service.auth.v3.Authorization", status).await;
 }
 
 pub(crate) fn settings(config: &Config) -> Settings {

@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tower::{Layer, Service};
 
-use super::limits::SERVICES;
+use super::limits::is_ours;
 use super::status::{shutting_down, status};
 
 const REFLECTION: &str = "/grpc.reflection.";
@@ -54,7 +54,7 @@ where
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
         let path = request.uri().path();
-        let (is_ours, asks_on) = (path.starts_with(SERVICES), path.starts_with(REFLECTION));
+        let (is_ours, asks_on) = (is_ours(path), path.starts_with(REFLECTION));
         let drained = |wanted: bool| wanted.then(|| Box::pin(self.draining.clone().cancelled_owned()));
         let (no_answers, no_questions) = (drained(!is_ours), drained(asks_on));
         let request = request.map(|body| Ended { body: Some(body), draining: no_questions, is_answer: false });

@@ -1,11 +1,11 @@
-//! `GetToken` and `VerifyToken`, which come with every request of a platform, past what only other calls need.
+//! `GetToken`, `VerifyToken` and Envoy's `Check`, which come with every request of a platform, past what only other calls need.
 //!
 //! A call of theirs is one short message and one short answer, and nearly always the same was asked before.
 //!
 //! | what comes | how it is answered |
 //! | --- | --- |
 //! | a question whose answer was given before and still holds, of a caller who was proven before | with the same bytes (`ready.rs`), once it has a place and was counted |
-//! | any other question in one plain message | by the code of every call: caller, permission, handler, audit event. Not by what costs more than the answer: the choice among services, a stream of messages, a span and a timer before anybody has to wait |
+//! | any other question in one plain message, and each of Envoy's, which tell of ports and times and so never repeat | by the code of every call: caller, permission, handler, audit event. Not by what costs more than the answer: the choice among services, a stream of messages, a span and a timer before anybody has to wait |
 //! | a message whose rest is on its way | the same, if it comes within 10 ms |
 //! | anything else | the long way, as it came, on other threads (`aside.rs`), and there it is complained of |
 //!
@@ -19,13 +19,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use envoy_types::ext_authz::v3::pb::CheckRequest;
 use futures::future::BoxFuture;
 use http_body::Body;
-use prost::Message;
 use prost::bytes::Bytes;
 use tokio::time::timeout;
 use tonic::codegen::http::request::Parts;
-use tonic::codegen::http::{self, HeaderValue, Request, Response, header};
+use tonic::codegen::http::{HeaderValue, Request, Response};
 use tonic::{Code, Status};
 use tower::Service;
 use tracing::{Instrument as _, Span};
@@ -35,10 +35,11 @@ use super::answered::Answer;
 use super::aside::Aside;
 use super::deadline::{self, at_once};
 use super::decode::token;
-use super::ready::{self, Method, Ready, ReadyAnswers};
+use super::ready::{self, Ready, ReadyAnswers};
 use super::replayed::{PREFIX_BYTES, Replayed};
 use super::requests::Asked;
 use super::shedding::Shed;
+use super::wanted::{Method, Wanted};
 use super::{Front, encode};
 use crate::broker::Basis;
 use crate::domain::audit::Call;
@@ -48,8 +49,6 @@ use crate::gate::{CALL_ID_HEADER, authorization, call_id, call_id_value, source}
 use crate::net::{Answers, Connection};
 use crate::proto::{GetTokenRequest, VerifyTokenRequest, VerifyTokenResponse};
 
-const GET_TOKEN: &str = "/keyward.v1.TokenService/GetToken";
-const VERIFY_TOKEN: &str = "/keyward.v1.VerificationService/VerifyToken";
 /// How long the rest of a request may be behind its headers. It usually comes with them, and nearly always at once.
 const ON_ITS_WAY: Duration = Duration::from_millis(10);
 
@@ -184,7 +183,7 @@ impl<S> Inner<S> {
     where
         S: Others<In>,
     {
-        let method = hot_method(&request);
+        let method = Method::of(&request);
         let (parts, body) = request.into_parts();
         let mut body = Replayed::from(body);
         let Some(method) = method else {
@@ -227,7 +226,7 @@ impl<S> Inner<S> {
     /// or something to say.
     fn at_hand<Out>(&self, asking: &Asking) -> Option<Response<Answer<Out>>> {
         let Asking { parts: Parts { headers, .. }, connection, .. } = asking;
-        if tracing::enabled!(tracing::Level::DEBUG) {
+        if asking.method == Method::Check || tracing::enabled!(tracing::Level::DEBUG) {
             return None;
         }
         let (broker, callers) = (&self.front.broker, &self.front.callers);
@@ -257,6 +256,7 @@ impl<S> Inner<S> {
         let made = match wanted {
             Wanted::Token(request) => self.get(&asking, request).await,
             Wanted::Verdict(request) => self.verify(&asking, request).await,
+            Wanted::Check(request) => self.check(&asking, *request).await,
         };
         Ok(match made {
             Ok((id, message)) => Answer::encoded(HeaderValue::from_str(&id).ok(), message, place),
@@ -292,6 +292,15 @@ impl<S> Inner<S> {
         let front = &self.front;
         self.make(asking, request, async |_, request, basis| {
             Ok(encode::framed(&VerifyTokenResponse { verdict: Some(front.verdict(request, basis).await?) }))
+        })
+        .await
+    }
+
+    async fn check(&self, asking: &Asking, request: CheckRequest) -> Made {
+        let front = &self.front;
+        self.make(asking, request, async |call, request, basis| {
+            basis.never_again();
+            Ok(encode::framed(&front.check(&call.call_id, request).await))
         })
         .await
     }
@@ -345,34 +354,6 @@ impl<S> Inner<S> {
 
 /// The call's id and the framed answer.
 type Made = Result<(Arc<str>, Bytes), Status>;
-
-/// `None` for every other method, and for a request that is anything but plain.
-fn hot_method<In>(request: &Request<In>) -> Option<Method> {
-    let method = match request.uri().path() {
-        GET_TOKEN => Method::GetToken,
-        VERIFY_TOKEN => Method::VerifyToken,
-        _ => return None,
-    };
-    let headers = request.headers();
-    let is_identity = headers.get("grpc-encoding").is_none_or(|encoding| encoding == "identity");
-    let is_grpc = headers.get(header::CONTENT_TYPE).is_some_and(|content| content == "application/grpc");
-    (is_identity && is_grpc && request.method() == http::Method::POST).then_some(method)
-}
-
-enum Wanted {
-    Token(GetTokenRequest),
-    Verdict(VerifyTokenRequest),
-}
-
-impl Wanted {
-    /// `None` for what cannot be decoded.
-    fn read(method: Method, message: &[u8]) -> Option<Self> {
-        match method {
-            Method::GetToken => GetTokenRequest::decode(message).ok().map(Wanted::Token),
-            Method::VerifyToken => VerifyTokenRequest::decode(message).ok().map(Wanted::Verdict),
-        }
-    }
-}
 
 /// In a span of its own from the moment on that it has to wait.
 async fn until_slow<F: Future>(mut future: Pin<&mut F>, span: impl FnOnce() -> Span) -> F::Output {

@@ -42,8 +42,13 @@ pub const BUFFER_BYTES: usize = 64 * 1024 * 1024;
 /// By how much longer a message may take of which only a call that streams can be in want. The others are over by then.
 pub const FOR_STREAMS: Duration = Duration::from_millis(100);
 
-/// What the paths of the contract's methods begin with.
-pub const SERVICES: &str = "/keyward.v1.";
+/// What the paths of our methods begin with: the contract's, and Envoy's. Health and reflection are others.
+const SERVICES: [&str; 2] = ["/keyward.v1.", "/envoy.service.auth.v3."];
+
+/// Whether a path is that of a method of ours.
+pub fn is_ours(path: &str) -> bool {
+    SERVICES.iter().any(|start| path.starts_with(start))
+}
 
 /// Turns tonic's complaints about a request into INVALID_ARGUMENT.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +83,7 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        if !request.uri().path().starts_with(SERVICES) {
+        if !is_ours(request.uri().path()) {
             return self.inner.call(request).boxed();
         }
         let method = request.uri().path().trim_start_matches('/').to_owned();

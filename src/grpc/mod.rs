@@ -17,6 +17,7 @@ mod deadline;
 mod decode;
 mod draining;
 mod encode;
+mod envoy;
 mod hot;
 mod limits;
 mod ready;
@@ -28,11 +29,13 @@ mod status;
 mod tenants;
 mod tokens;
 mod verification;
+mod wanted;
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use envoy_types::ext_authz::v3::pb::AuthorizationServer;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -71,7 +74,7 @@ impl Deref for Front {
 #[derive(Clone)]
 struct Service(Arc<Front>);
 
-/// All services of the contract, the health service as it was given, and reflection.
+/// All services of the contract, Envoy's authorization, the health service as it was given, and reflection.
 ///
 /// Fails when the descriptors that were compiled in cannot be read.
 pub fn routes<H: Health>(
@@ -82,6 +85,7 @@ pub fn routes<H: Health>(
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(envoy::DESCRIPTORS)
             // The messages of error details, which clients find in `Any`.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
@@ -98,7 +102,8 @@ pub fn routes<H: Health>(
         .add_service(TenantServiceServer::new(service.clone()).max_decoding_message_size(most))
         .add_service(ClientServiceServer::new(service.clone()).max_decoding_message_size(most))
         .add_service(CatalogServiceServer::new(service.clone()).max_decoding_message_size(most))
-        .add_service(AuditServiceServer::new(service).max_decoding_message_size(most))
+        .add_service(AuditServiceServer::new(service.clone()).max_decoding_message_size(most))
+        .add_service(AuthorizationServer::new(service).max_decoding_message_size(most))
         .add_service(health)
         .add_service(v1)
         .add_service(v1alpha);

@@ -23,6 +23,7 @@ use jiff::Timestamp;
 use prost::bytes::Bytes;
 use zeroize::Zeroizing;
 
+use super::wanted::Method;
 use crate::broker::Basis;
 use crate::domain::caller::Caller;
 
@@ -105,13 +106,6 @@ struct Key {
     message: Zeroizing<Box<[u8]>>,
     caller: Arc<Caller>,
     source: Option<IpAddr>,
-}
-
-/// The methods whose answers are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Method {
-    GetToken,
-    VerifyToken,
 }
 
 impl Key {

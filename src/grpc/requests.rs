@@ -19,6 +19,11 @@ pub trait Asked: prost::Message + Default + 'static {
     /// Whether the method changes something.
     const CHANGES: bool;
 
+    /// What policies call it: the method's own name, for nearly all.
+    fn action() -> &'static str {
+        Self::METHOD.split_once('/').unwrap_or_default().1
+    }
+
     /// What it is about, as a resource name in the caller's words; empty where that is not known before the call.
     /// Never a token.
     fn resource(&self) -> String {

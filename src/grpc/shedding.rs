@@ -21,7 +21,7 @@ use tonic::codegen::http::{Extensions, Request, Response};
 use tower::{Layer, Service};
 
 use super::bodies::{Buffers, Metered};
-use super::limits::SERVICES;
+use super::limits::is_ours;
 use super::status::status;
 use crate::domain::error::{Error, Reason};
 use crate::gate::{CALL_ID_HEADER, call_id};
@@ -80,7 +80,7 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        let places = match request.uri().path().starts_with(SERVICES) {
+        let places = match is_ours(request.uri().path()) {
             true => &self.shed.calls,
             false => &self.shed.probes,
         };

@@ -19,10 +19,9 @@ use crate::net::Connection;
 
 /// What a request asks permission for.
 pub(super) fn ask<'a, M: Asked>(caller: &'a Caller, connection: Option<&Connection>, message: &'a M) -> Ask<'a> {
-    let (_, action) = M::METHOD.split_once('/').unwrap_or_default();
     Ask {
         caller,
-        action,
+        action: M::action(),
         target: Target::of(&message.resource()),
         scopes: message.scopes(),
         source: source(connection),

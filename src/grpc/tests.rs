@@ -24,6 +24,7 @@ use crate::broker::{Broker, Ports};
 use crate::callers::Callers;
 use crate::config::Config;
 use crate::embedded::{Embedded, MasterKey, Options};
+use crate::gate::CALL_ID_HEADER;
 use crate::net::{Answers as _, Connection, Source};
 use crate::permission::Permissions;
 use crate::proto::client_service_client::ClientServiceClient;

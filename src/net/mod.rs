@@ -7,9 +7,9 @@
 mod address;
 mod cores;
 mod crowd;
-mod inherited;
 mod http_1;
 mod http_2;
+mod inherited;
 mod limits;
 mod listener;
 mod preface;

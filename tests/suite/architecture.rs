@@ -102,6 +102,7 @@ const CRATES: &[(&str, &[&str])] = &[
     // In aws it is a module of this name.
     ("governor", &["aws", "callers", "runtime"]),
     ("jsonwebtoken", &["callers"]),
+    ("envoy_types", &["grpc"]),
     ("reqwest", &["aws", "callers", "runtime"]),
     ("tonic", &["grpc", "daemon", "tour", "proto"]),
     ("prost", &["grpc", "tour", "proto"]),

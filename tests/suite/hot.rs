@@ -1,4 +1,4 @@
-//! The short way of `GetToken` and `VerifyToken` answers as the long way does.
+//! The short way of `GetToken`, `VerifyToken` and Envoy's `Check` answers as the long way does.
 //!
 //! A content type that says more than it must sends a call the long way, and so does a request that comes in pieces.
 
@@ -10,6 +10,7 @@ use prost::bytes::Bytes;
 use tokio::net::TcpStream;
 use tonic::codegen::http::{HeaderMap, Request};
 
+use crate::envoy::{CHECK, question};
 use crate::harness::Daemon;
 use crate::harness::http2::Raw;
 
@@ -89,6 +90,9 @@ async fn questions(daemon: &Daemon) -> Vec<(&'static str, Vec<u8>, &'static str)
         let request = VerifyTokenRequest { token: token.to_owned(), tenant: tenant.to_owned(), ..Default::default() };
         frame(&request.encode_to_vec())
     };
+    let envoys = |rule: &[(&str, &str)], credential: &str| {
+        frame(&question(rule, &[("authorization", credential)]).encode_to_vec())
+    };
     let compressed = [&[1][..], &get(&client.name, &[])[1..]].concat();
     let too_short = [&[0, 0, 0, 0, 99][..], b"x"].concat();
     vec![
@@ -111,6 +115,14 @@ async fn questions(daemon: &Daemon) -> Vec<(&'static str, Vec<u8>, &'static str)
         (VERIFY, verify("", ""), "3"),
         (VERIFY, verify(&"x".repeat(30_000), ""), "3"),
         (VERIFY, frame(b"\x0a\x05a"), "3"),
+        (CHECK, envoys(&[("keyward.scopes", "orders/read")], &format!("Bearer {token}")), "0"),
+        (CHECK, envoys(&[("keyward.scopes", "orders/admin")], &format!("Bearer {token}")), "0"),
+        (CHECK, envoys(&[("keyward.scope", "orders/read")], &format!("Bearer {token}")), "0"),
+        (CHECK, envoys(&[("keyward.scopes", "")], "Bearer no.token.this"), "0"),
+        (CHECK, envoys(&[("keyward.scopes", "")], "Basic x"), "0"),
+        (CHECK, frame(&[]), "0"),
+        (CHECK, frame(b"\x0a\x05a"), "3"),
+        (CHECK, Vec::new(), "3"),
     ]
 }
 

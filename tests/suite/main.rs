@@ -19,6 +19,7 @@ mod commands;
 mod contract;
 mod crash;
 mod deployed;
+mod envoy;
 mod fake;
 #[path = "fake/tests/mod.rs"]
 mod fake_tests;

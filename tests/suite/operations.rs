@@ -17,8 +17,9 @@ use tonic::transport::Channel;
 
 use crate::harness::Binary;
 
-/// Every service of the contract.
-const SERVICES: [&str; 6] = [
+/// Every service of the contract, and Envoy's.
+const SERVICES: [&str; 7] = [
+    "envoy.service.auth.v3.Authorization",
     "keyward.v1.AuditService",
     "keyward.v1.CatalogService",
     "keyward.v1.ClientService",

@@ -48,15 +48,21 @@ fn the_examples_answer_as_shown() {
 }
 
 #[test]
-fn the_walk_over_mutual_tls_goes_as_shown() {
+fn the_walk_over_mutual_tls_and_behind_envoy_goes_as_shown() {
     let (_, walk) = README.split_once("### From a certificate to a token\n").expect("the walk");
-    let (walk, _) = walk.split_once("\n### ").expect("what comes next");
-    let walk = walk.replace("127.0.0.1:7444", &format!("127.0.0.1:{}", quiet_port()));
+    let (walk, _) = walk.split_once("\n### Who may do what\n").expect("what comes next");
+    // Keyward, Envoy, and the service behind it; as an address or as a port alone.
+    let ports = quiet_ports();
+    let walk = ["7444", "10000", "8080"].iter().zip(ports).fold(walk.to_owned(), |walk, (shown, port)| {
+        let forms = [format!("127.0.0.1:{shown}"), format!("port_value: {shown}"), format!("\"127.0.0.1\", {shown}")];
+        forms.iter().fold(walk, |walk, form| walk.replace(form, &form.replace(shown, &port.to_string())))
+    });
     let walk = walk.replace("cargo run -- ", &format!("{} ", env!("CARGO_BIN_EXE_keyward")));
     let (mut script, mut examples) = (String::new(), Vec::new());
     let mut blocks = blocks(&walk).into_iter().peekable();
     while let Some(block) = blocks.next() {
         match block.lang {
+            "yaml" => script.push_str(&format!("cat > envoy.yaml <<'END'\n{}END\n", block.text)),
             "toml" => script.push_str(&format!("cat > walk.toml <<'END'\n{}END\n", block.text)),
             "sh" => {
                 script.push_str(&format!("{}\necho; echo '{MARK}'\n", block.text));
@@ -66,7 +72,10 @@ fn the_walk_over_mutual_tls_goes_as_shown() {
         }
     }
     let (_folder, path) = folder();
-    let printed = bash(&format!("exec 2>&1\ntrap 'kill %1' EXIT\ncd {}\n{script}", path.display()));
+    let start = "exec 2>&1\ntrap 'kill $(jobs -p)' EXIT";
+    let envoy = crate::peers::envoy();
+    let envoy = envoy.parent().expect("a folder").display();
+    let printed = bash(&format!("{start}\nPATH=$PATH:{envoy}\ncd {}\n{script}", path.display()));
     let answers: Vec<&str> = printed.split(MARK).collect();
     assert_eq!(answers.len(), examples.len() + 1, "not every command was run:\n{printed}");
     let mut seen = 0;
@@ -81,11 +90,11 @@ fn the_walk_over_mutual_tls_goes_as_shown() {
     assert!(seen >= 5, "only {seen} answers are shown");
 }
 
-/// Nobody listens there, and the system gives it to nobody who asks for any port.
-fn quiet_port() -> u16 {
+/// Nobody listens there, and the system gives them to nobody who asks for any port.
+fn quiet_ports() -> Vec<u16> {
     let first = 12_000 + u16::try_from(std::process::id() % 10_000).expect("small");
     let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    (first..first + 1_000).find(is_free).expect("a port")
+    (first..first + 1_000).filter(is_free).take(3).collect()
 }
 
 #[test]

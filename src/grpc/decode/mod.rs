@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod catalog;
+pub mod check;
 pub mod client;
 pub mod import;
 mod mask;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod catalog;
+pub mod check;
 mod client;
 mod drift;
 mod tenant;

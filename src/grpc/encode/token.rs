@@ -82,7 +82,7 @@ pub fn verdict(verdict: Verdict) -> verify_token_response::Verdict {
     }
 }
 
-fn rejection_reason(rule: Rule) -> proto::RejectionReason {
+pub fn rejection_reason(rule: Rule) -> proto::RejectionReason {
     match rule {
         Rule::Malformed => proto::RejectionReason::Malformed,
         Rule::UnsupportedAlgorithm => proto::RejectionReason::UnsupportedAlgorithm,

@@ -1,5 +1,6 @@
 //! A life with everything in it that has to do with secrets and tokens, and what was seen of it.
 
+use envoy_types::ext_authz::v3::pb::CheckRequest;
 use keyward::proto;
 use keyward::proto::catalog_service_client::CatalogServiceClient;
 use keyward::proto::client_service_client::ClientServiceClient;
@@ -10,6 +11,7 @@ use keyward::proto::verification_service_client::VerificationServiceClient;
 use tonic::Status;
 use tonic::transport::Channel;
 
+use crate::envoy::{check, question};
 use crate::harness::{create_client, create_tenant, events, mask, new_client, put_orders_api, token, verify};
 
 #[derive(Default)]
@@ -95,11 +97,22 @@ async fn verified_and_forged(channel: &Channel, life: &mut Life, token: &str) {
             panic!("a forged token is accepted");
         };
         life.errors.push(format!("{rejected:?}"));
-        let request = proto::RevokeTokensRequest { target: Some(Target::Token(forged)), ..Default::default() };
+        let request = proto::RevokeTokensRequest { target: Some(Target::Token(forged.clone())), ..Default::default() };
         life.fail(ClientServiceClient::new(channel.clone()).revoke_tokens(request).await);
+        asked_by_envoy(channel, life, question(&[("keyward.scopes", "")], &[("authorization", &forged)])).await;
+        let bearer = format!("Bearer {forged}");
+        asked_by_envoy(channel, life, question(&[("keyward.scopes", "")], &[("authorization", &bearer)])).await;
+    }
+    let bearer = format!("Bearer {token}");
+    for rule in ["keyward.scopes", "keyward.scope"] {
+        asked_by_envoy(channel, life, question(&[(rule, "orders/read")], &[("authorization", &bearer)])).await;
     }
     let request = proto::VerifyTokenRequest { token: token.repeat(30), ..Default::default() };
     life.fail(VerificationServiceClient::new(channel.clone()).verify_token(request).await);
+}
+
+async fn asked_by_envoy(channel: &Channel, life: &mut Life, request: CheckRequest) {
+    life.errors.push(format!("{:?}", check(channel, request).await.expect("an answer")));
 }
 
 /// A token or a secret in a field where none belongs, as a hasty caller may put it.
@@ -128,6 +141,9 @@ async fn mistakes(channel: &Channel, life: &mut Life, client: &str, token: &str)
         life.fail(clients.update_client(request).await);
         let request = proto::VerifyTokenRequest { token: token.to_owned(), tenant: text.clone(), ..Default::default() };
         life.fail(VerificationServiceClient::new(channel.clone()).verify_token(request).await);
+        for rule in ["keyward.scopes", "keyward.tenant"] {
+            asked_by_envoy(channel, life, question(&[("keyward.scopes", ""), (rule, &text)], &[])).await;
+        }
         let request = proto::DeleteResourceServerRequest { name: text, ..Default::default() };
         life.fail(CatalogServiceClient::new(channel.clone()).delete_resource_server(request).await);
     }

