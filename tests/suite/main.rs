@@ -53,5 +53,6 @@ mod smoke;
 mod status;
 mod tenants;
 mod tokens;
+mod trust;
 mod verification;
 mod watch_token;
