@@ -14,6 +14,7 @@ mod background;
 mod bad_input;
 mod callers;
 mod catalog;
+mod client;
 mod clients;
 mod commands;
 mod contract;
