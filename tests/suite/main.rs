@@ -20,6 +20,7 @@ mod commands;
 mod contract;
 mod crash;
 mod deployed;
+mod examples;
 mod fake;
 #[path = "fake/tests/mod.rs"]
 mod fake_tests;

@@ -15,4 +15,5 @@ mod tests;
 pub use botocore::service_model;
 pub use moto::moto_python;
 pub use process::Peer;
+pub use provision::{environment, provision, run};
 pub use sdk::{Sdk, refusal};
