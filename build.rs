@@ -36,6 +36,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(out.join("keyward.v1.bin"), descriptors.encode_to_vec())?;
 
     // Maps are ordered, so that one message has one encoding: fingerprints of requests depend on it.
-    tonic_prost_build::configure().btree_map(".").skip_debug(SECRET).compile_fds(descriptors)?;
+    // Servers are for the daemon alone.
+    let has_server = std::env::var_os("CARGO_FEATURE_SERVER").is_some();
+    tonic_prost_build::configure()
+        .build_server(has_server)
+        .btree_map(".")
+        .skip_debug(SECRET)
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -368,6 +368,8 @@ pub(crate) fn settings(config: &Config) -> Settings {
             max_cached: config.verification.max_cached,
             key_refetch_floor: config.verification.key_refetch_floor,
             key_max_age: config.verification.key_max_age,
+            max_watchers: config.verification.max_watchers,
+            max_staleness: config.verification.max_staleness,
         },
         rotation: RotationSettings {
             prove_timeout: config.rotation.prove_timeout,

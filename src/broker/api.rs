@@ -1,5 +1,7 @@
 //! What goes into and comes out of the broker: requests with every field checked for form, and views of resources.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,7 +19,7 @@ use crate::domain::rotation::{Milestone, Rotation};
 use crate::domain::scope::{Identifier, ResourceServer, ScopeDefinition, ScopeSet};
 use crate::domain::secret::ClientSecret;
 use crate::domain::tenant::{Isolation, Labels, Tenant, UserPoolSettings};
-use std::sync::Arc;
+use crate::domain::trust::TrustChange;
 
 /// A page of a list: what comes after a key, at most `size`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +160,55 @@ pub enum Verdict {
 pub struct Verified {
     pub client: ClientName,
     pub claims: Arc<Claims>,
+}
+
+/// What somebody watches who verifies by themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustQuery {
+    /// Only these tenants, their clients and app clients; all where it is empty.
+    pub tenants: BTreeSet<TenantId>,
+    /// What the last message said that was taken in.
+    pub resume: Option<String>,
+}
+
+impl TrustQuery {
+    pub fn wants(&self, tenant: &TenantId) -> bool {
+        self.tenants.is_empty() || self.tenants.contains(tenant)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustMessage {
+    pub event: TrustEvent,
+    /// Where to go on after it; `None` where that cannot be.
+    pub resume: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrustEvent {
+    /// All follows.
+    Reset(TrustTerms),
+    Changes(Vec<TrustChange>),
+    /// All was told.
+    Synced(TrustSynced),
+}
+
+/// What is agreed at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrustTerms {
+    /// The longest time from one [`TrustEvent::Synced`] to the next.
+    pub heartbeat: Duration,
+    pub max_staleness: Duration,
+    pub leeway: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrustSynced {
+    /// Every change was told that was answered before.
+    pub fresh_time: Timestamp,
+    pub now: Timestamp,
+    /// From then on nobody can tell by what was told so far.
+    pub fresh_until: Timestamp,
 }
 
 pub struct NewRevocation {

@@ -75,6 +75,11 @@ impl Following {
         Hearing { silence: self.silence(now), verdicts_for, tokens_for }
     }
 
+    /// When the last read began that succeeded. What it told has been taken to heart for whoever sees this.
+    pub fn heard_time(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.heard.load(Ordering::Acquire)).unwrap_or(Timestamp::MIN)
+    }
+
     /// For how long nothing was heard. A clock that was set back says nothing about that: it counts as silence.
     fn silence(&self, now: Timestamp) -> Duration {
         let heard = self.heard.load(Ordering::Relaxed);
@@ -101,7 +106,7 @@ impl Following {
             match self.read(&world.records, &world.revoked_tokens, last, begun).await {
                 Ok(read) => {
                     last = read;
-                    self.heard.store(begun.as_millisecond(), Ordering::Relaxed);
+                    self.heard.store(begun.as_millisecond(), Ordering::Release);
                     if std::mem::take(&mut is_silent) {
                         tracing::info!(change = last, "changes to the registry are heard of again");
                     }

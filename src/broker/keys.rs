@@ -8,11 +8,9 @@
 //!
 //! A key is for RS256 and nothing else, whatever a token says of itself.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -25,13 +23,11 @@ use super::world::World;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::Issuer;
 use crate::domain::pool::MadePool;
+use crate::domain::trust::{KeySet, TrustedKeys};
+use crate::domain::verifying_key::{MAX_KEYS, VerifyingKey};
 
 /// Issuers whose keys are held in memory. A pool per tenant means an issuer per tenant.
 const MAX_ISSUERS: u64 = 20_000;
-/// Keys of one issuer at the most; Cognito has two and, while it rotates them, a few more.
-const MAX_KEYS: usize = 16;
-/// RSA moduli shorter than this are refused, in bytes (2,048 bits; RFC 7518, section 3.3).
-const MIN_MODULUS_BYTES: usize = 256;
 /// From a failed fetch to the next for a `kid` that is not known, and what callers are told to wait.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -42,7 +38,7 @@ pub struct Keys {
 }
 
 pub struct IssuerKeys {
-    keys: Arc<HashMap<String, Key>>,
+    keys: KeySet,
     /// When they were fetched, or last tried to be.
     tried_time: Timestamp,
     fetched_time: Option<Timestamp>,
@@ -83,6 +79,28 @@ impl Keys {
         self.fetch(pool, known).await?.or_unavailable(kid)
     }
 
+    /// The issuer's keys, read anew where they are older than they may be, or could not be read last. For whoever passes them on
+    /// without a token to verify.
+    ///
+    /// Fails only where the reading itself is broken; keys that cannot be read are told by [`TrustedKeys::are_read`].
+    pub async fn all_of(self: &Arc<Self>, pool: &MadePool) -> Result<Arc<IssuerKeys>> {
+        let (now, max_age) = (self.world.now(), self.world.settings.verification.key_max_age);
+        let known = self.known.get(&pool.issuer);
+        if let Some(known) = &known {
+            let age = Duration::try_from(now.duration_since(known.tried_time)).unwrap_or_default();
+            if age < if known.has_failed { RETRY } else { max_age } {
+                return Ok(known.clone());
+            }
+        }
+        self.fetch(pool, known).await
+    }
+
+    /// The issuer's keys as they were read last; none, and not read, where that was never done.
+    pub fn known(&self, issuer: &Issuer) -> TrustedKeys {
+        let none = || TrustedKeys { keys: KeySet::default(), are_read: false };
+        self.known.get(issuer).map_or_else(none, |known| known.trusted())
+    }
+
     fn fetch(
         self: &Arc<Self>,
         pool: &MadePool,
@@ -104,16 +122,25 @@ impl Keys {
                 }
             };
             let keys = Arc::new(keys);
+            let before = this.known.get(&pool.issuer);
             this.known.insert(pool.issuer.clone(), keys.clone());
             this.world.records.keys_changed(&pool.issuer);
+            if before.is_none_or(|before| before.has_failed != keys.has_failed || before.keys != keys.keys) {
+                this.world.records.trust_log.note_keys(&pool.issuer);
+            }
             Ok(keys)
         })
     }
 }
 
 impl IssuerKeys {
-    pub fn key(&self, kid: &str) -> Option<&Key> {
+    pub fn key(&self, kid: &str) -> Option<&VerifyingKey> {
         self.keys.get(kid)
+    }
+
+    /// All of them, for those who verify by themselves.
+    pub fn trusted(&self) -> TrustedKeys {
+        TrustedKeys { keys: self.keys.clone(), are_read: !self.has_failed }
     }
 
     /// These keys, unless nobody can tell whether `kid` is one of the issuer's.
@@ -126,24 +153,14 @@ impl IssuerKeys {
     }
 }
 
-/// A public key of an issuer, for RS256.
-pub struct Key(ParsedPublicKey);
-
-impl Key {
-    /// Whether `signature`, as its bytes, is one of this key over `signed` (RFC 7518, section 3.3).
-    pub fn verifies(&self, signed: &str, signature: &[u8]) -> bool {
-        self.0.verify_sig(signed.as_bytes(), signature).is_ok()
-    }
-}
-
-fn parse(key: &PublicKey) -> Option<(String, Key)> {
+fn parse(key: &PublicKey) -> Option<(String, VerifyingKey)> {
     let modulus = URL_SAFE_NO_PAD.decode(&key.modulus).ok()?;
     let exponent = URL_SAFE_NO_PAD.decode(&key.exponent).ok()?;
-    if modulus.len() < MIN_MODULUS_BYTES {
-        tracing::warn!(kid = %key.kid, "a published key is too short and is not used");
-        return None;
+    match VerifyingKey::parse(modulus, exponent) {
+        Ok(parsed) => Some((key.kid.clone(), parsed)),
+        Err(problem) => {
+            tracing::warn!(kid = %key.kid, problem, "a published key is not used");
+            None
+        }
     }
-    let components = RsaPublicKeyComponents { n: modulus, e: exponent };
-    let parsed = components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok()?;
-    Some((key.kid.clone(), Key(parsed)))
 }

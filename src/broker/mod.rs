@@ -53,6 +53,8 @@ mod token_key;
 mod token_keys;
 mod token_shelf;
 mod tokens;
+mod trust;
+mod trust_log;
 mod verifier;
 mod views;
 mod watching;
@@ -75,6 +77,7 @@ pub use tenants::Tenants;
 pub use token_key::TokenKey;
 pub use token_keys::TokenKeys;
 pub use tokens::Tokens;
+pub use trust::Trust;
 pub use verifier::Verifier;
 pub use world::{Ports, Shared, SharedTokens};
 
@@ -98,6 +101,7 @@ pub struct Broker {
     pub rotations: Arc<Rotations>,
     pub tokens: Arc<Tokens>,
     pub verifier: Arc<Verifier>,
+    pub trust: Arc<Trust>,
     pub logins: Arc<Logins>,
     pub revocations: Arc<Revocations>,
     pub catalog: Arc<Catalog>,
@@ -130,6 +134,7 @@ impl Broker {
             logins: Arc::new(Logins::new(world.clone(), background.clone())?),
             tokens: Arc::new(Tokens::new(world.clone(), background)),
             revocations: Arc::new(Revocations::new(world.clone(), verifier.clone())),
+            trust: Arc::new(Trust::new(world.clone(), verifier.keys())),
             verifier,
             catalog: Arc::new(Catalog::new(world.clone(), journals.clone())),
             audit: Arc::new(Audit::new(world.clone())),
@@ -155,7 +160,8 @@ impl Broker {
                 tokens.keys.follow(&*self.world.clock, stop.clone()).await;
             }
         };
-        tokio::join!(adopt, follow, keys, self.journals.clone().work(stop.clone()));
+        let trusted_keys = self.trust.keep_keys(stop.clone());
+        tokio::join!(adopt, follow, keys, trusted_keys, self.journals.clone().work(stop.clone()));
     }
 
     /// How it hears of what other brokers change; `None` where it alone has the registry.

@@ -18,6 +18,7 @@ use super::api::{Listing, Page};
 use super::basis::{Basis, Changes, Subject};
 use super::lapsing::Lapsing;
 use super::ports::{Action, ChangeSet, Fault, Peer, PortError, Registry, Shelf, StoredRecord, Write};
+use super::trust_log::TrustLog;
 use super::views::View;
 use crate::domain::audit::{Event, NumberedEvent};
 use crate::domain::client::{Client, Owner};
@@ -82,6 +83,7 @@ pub struct Records {
     /// Counts the changes to revoked tokens.
     revocations: watch::Sender<u64>,
     changes: Changes,
+    pub(super) trust_log: TrustLog,
     last_event: watch::Sender<u64>,
     due: Notify,
     watched: Mutex<Lapsing<TenantId, watch::Sender<()>>>,
@@ -102,6 +104,7 @@ impl Records {
             revoked: View::new(max_cached),
             revocations: watch::Sender::new(0),
             changes: Changes::new(),
+            trust_log: TrustLog::default(),
             last_event: watch::Sender::new(last_event),
             due: Notify::new(),
             watched: Mutex::new(Lapsing::new(|sender| sender.receiver_count() > 0)),
@@ -215,6 +218,7 @@ impl Records {
         self.revoked.forget_all();
         self.revocations.send_modify(|count| *count += 1);
         self.changes.count_all();
+        self.trust_log.lose();
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.values().for_each(|sender| sender.send_modify(|()| ()));
     }
@@ -239,6 +243,7 @@ impl Records {
                 self.tell_watchers(key.split('/').next().unwrap_or_default());
             }
         }
+        self.trust_log.note(touched);
     }
 
     /// Whether nothing that an answer stands on has changed, as far as this broker knows.
@@ -271,7 +276,7 @@ impl Records {
         self.due.notified().await;
     }
 
-    /// Says that something may have become due.
+    /// Something may have become due.
     pub fn nudge(&self) {
         self.due.notify_one();
     }

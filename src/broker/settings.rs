@@ -49,6 +49,10 @@ pub struct VerificationSettings {
     pub key_refetch_floor: Duration,
     /// Keys older than this are fetched again in the background.
     pub key_max_age: Duration,
+    /// Those who are told of all that verification looks at, at one time.
+    pub max_watchers: usize,
+    /// How long after they heard last they may verify by themselves.
+    pub max_staleness: Duration,
 }
 
 #[derive(Clone, Debug)]

@@ -13,17 +13,18 @@ use super::api::{Question, Verdict, Verified};
 use super::background::Background;
 use super::basis::Basis;
 use super::keys::{IssuerKeys, Keys};
-use super::records::IssuerPool;
+use super::records::Versioned;
 use super::shelves::{client_key, owner_key};
 use super::standings::{Named, Standing, Standings};
 use super::world::World;
-use crate::domain::claims::{Claims, Rejection, Rule, Unverified};
-use crate::domain::client::{Client, ClientState, Owner};
+use crate::domain::claims::{Claims, Rejection, Unverified};
+use crate::domain::client::{Client, Owner};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::Issuer;
-use crate::domain::pool::{MadePool, Pool};
+use crate::domain::pool::MadePool;
 use crate::domain::revocation::{RevokedToken, TokenId};
-use crate::domain::tenant::{Tenant, TenantState};
+use crate::domain::tenant::Tenant;
+use crate::domain::trust::{self, Ownership, Party};
 
 pub struct Verifier {
     world: Arc<World>,
@@ -81,6 +82,11 @@ impl Verifier {
         }
     }
 
+    /// The keys that it verifies by.
+    pub(super) fn keys(&self) -> Arc<Keys> {
+        self.keys.clone()
+    }
+
     /// `basis` gets what the verdict stands on. That a token is refused is judged anew each time.
     pub async fn verify(&self, question: &Question, basis: &mut Basis) -> Result<Verdict> {
         match self.judge(question, basis).await {
@@ -116,10 +122,8 @@ impl Verifier {
         };
         basis.stand_on(&standing.basis);
         self.check_standing(claims, &standing, question, basis).await?;
-        let Some(owner) = &standing.owner else { return Err(unknown_client().into()) };
-        if let Some(scope) = question.required_scopes.first_missing_in(&claims.scopes) {
-            return Err(Rejection::new(Rule::InsufficientScope, format!("the token lacks {scope}")).into());
-        }
+        let Some(owner) = &standing.owner else { return Err(trust::unknown_client().into()) };
+        trust::check_scopes(claims, &question.required_scopes)?;
         self.world.may_say_verified()?;
         Ok(Verified { client: owner.client.clone(), claims: claims.clone() })
     }
@@ -151,7 +155,7 @@ impl Verifier {
     async fn keys_for(&self, token: &Looked<'_>, basis: &mut Basis) -> Result<Arc<IssuerKeys>, Refusal> {
         let pool = self.pool_of(token.issuer(), basis).await?;
         let Some(kid) = token.kid() else {
-            return Err(Rejection::new(Rule::UnknownKey, "the header names no kid").into());
+            return Err(trust::no_key_id().into());
         };
         Ok(self.keys.of(&pool, kid, basis).await?)
     }
@@ -164,14 +168,14 @@ impl Verifier {
         standing: Option<&Standing>,
     ) -> Result<Arc<Believed>, Refusal> {
         let Some(key) = token.kid().and_then(|kid| keys.key(kid)) else {
-            return Err(Rejection::new(Rule::UnknownKey, "the issuer publishes no key of this kid").into());
+            return Err(trust::unknown_key().into());
         };
         let (digest, unverified) = match token {
             Looked::Believed(believed) => return Ok(believed),
             Looked::New(digest, unverified) => (digest, unverified),
         };
         if !key.verifies(unverified.signed, &unverified.signature) {
-            return Err(Rejection::new(Rule::BadSignature, "the signature is not the issuer's").into());
+            return Err(trust::bad_signature().into());
         }
         let kid = unverified.kid.clone().unwrap_or_default();
         let mut claims = unverified.into_claims();
@@ -184,10 +188,7 @@ impl Verifier {
     }
 
     async fn pool_of(&self, issuer: &Issuer, basis: &mut Basis) -> Result<MadePool, Refusal> {
-        let unknown = || Rejection::new(Rule::UnknownIssuer, "iss is not the issuer of a pool of this broker");
-        let known = self.world.records.view_for::<IssuerPool>(issuer.as_str(), basis).await?.ok_or_else(unknown)?;
-        let pool = self.world.records.view_for::<Pool>(known.pool.as_str(), basis).await?.ok_or_else(unknown)?;
-        Ok(pool.made.clone().ok_or_else(unknown)?)
+        Ok(self.world.pool_of(issuer, basis).await?.ok_or_else(trust::unknown_issuer)?)
     }
 
     /// Whose the token is. Nothing in it names the tenant: issuer and app client do.
@@ -217,44 +218,29 @@ impl Verifier {
         question: &Question,
         basis: &mut Basis,
     ) -> Result<(), Refusal> {
-        let Some(owner) = &standing.owner else { return Err(unknown_client().into()) };
-        if question.tenant.as_ref().is_some_and(|tenant| *tenant != owner.client.tenant) {
-            return Err(Rejection::new(Rule::WrongTenant, "the token belongs to another tenant").into());
-        }
-        let tenant = standing.tenant.as_ref().filter(|tenant| tenant.state != TenantState::Deleting);
-        let Some(tenant) = tenant else {
-            return Err(Rejection::new(Rule::TenantDeleted, "the tenant is deleted").into());
-        };
+        let Some(owner) = &standing.owner else { return Err(trust::unknown_client().into()) };
+        let tenant = standing.tenant.as_ref();
         // A client of the same name may have come after. An app client that was replaced is still the client's.
-        let client = standing.client.as_ref();
-        let client = client.filter(|client| client.state != ClientState::Deleting && owner.is_of(client));
-        let Some(client) = client else {
-            return Err(Rejection::new(Rule::ClientDeleted, "the client is deleted").into());
+        let client = standing.client.as_ref().filter(|client| owner.is_of(client));
+        let ownership = Ownership {
+            owner: &owner.client.tenant,
+            tenant: tenant.map(|tenant| Party { state: tenant.state, revoked_before: tenant.revoked_before }),
+            client: client.map(|client| Party { state: client.state, revoked_before: client.revoked_before }),
+            revoked: owner.revoked,
         };
-        if tenant.state == TenantState::Suspended {
-            return Err(Rejection::new(Rule::TenantSuspended, "the tenant is suspended").into());
-        }
-        if owner.revoked {
-            return Err(Rejection::new(Rule::Revoked, "the app client was compromised and is replaced").into());
-        }
-        let revoked_before = tenant.revoked_before.max(client.revoked_before);
-        if revoked_before.is_some_and(|revoked_before| claims.issue_time < revoked_before) {
-            return Err(Rejection::new(Rule::Revoked, "tokens issued so early are revoked").into());
-        }
+        ownership.check(claims, question.tenant.as_ref())?;
         let Some(token_id) = &claims.token_id else { return Ok(()) };
-        if self.is_revoked(token_id, &claims.issuer, basis).await? {
-            return Err(Rejection::new(Rule::Revoked, "the token is revoked").into());
-        }
+        let revoked = self.revoked(token_id, basis).await?;
+        trust::check_token_id(claims, revoked.as_ref().map(|revoked| &revoked.issuer))?;
         Ok(())
     }
 
-    async fn is_revoked(&self, token_id: &TokenId, issuer: &Issuer, basis: &mut Basis) -> Result<bool> {
+    async fn revoked(&self, token_id: &TokenId, basis: &mut Basis) -> Result<Option<Arc<Versioned<RevokedToken>>>> {
         self.world.records.note::<RevokedToken>(token_id.as_str(), basis);
         if !self.world.may_be_revoked(token_id, &self.background) {
-            return Ok(false);
+            return Ok(None);
         }
-        let revoked = self.world.records.view::<RevokedToken>(token_id.as_str()).await?;
-        Ok(revoked.is_some_and(|revoked| revoked.issuer.as_ref().is_none_or(|its| its == issuer)))
+        self.world.records.view::<RevokedToken>(token_id.as_str()).await
     }
 }
 
@@ -284,10 +270,6 @@ impl Looked<'_> {
         };
         Some(Named { issuer: self.issuer(), app_client, kid: self.kid()? })
     }
-}
-
-fn unknown_client() -> Rejection {
-    Rejection::new(Rule::UnknownClient, "client_id is not an app client of this broker")
 }
 
 fn digest_of(token: &str) -> [u8; 32] {

@@ -13,7 +13,7 @@ use super::following::Following;
 use super::ports::{
     ChangeFeed, Clock, KeySource, Members, Registry, ShareInForce, TokenEndpoint, TokenShelf, UserPools, Vault,
 };
-use super::records::{Change, Records, Versioned, settle};
+use super::records::{Change, IssuerPool, Records, Versioned, settle};
 use super::revoked_tokens::RevokedTokens;
 use super::settings::Settings;
 use super::shelves::{REQUEST_MEMORY, SeenRequest, request_key, tenant_prefix};
@@ -22,7 +22,8 @@ use super::token_keys::TokenKeys;
 use crate::domain::audit::{Call, Event};
 use crate::domain::client::{Client, Marked};
 use crate::domain::error::{Error, Reason, Result};
-use crate::domain::id::BrokerId;
+use crate::domain::id::{BrokerId, Issuer};
+use crate::domain::pool::{MadePool, Pool};
 use crate::domain::revocation::TokenId;
 use crate::domain::secret::ClientSecret;
 
@@ -110,6 +111,19 @@ impl World {
     /// The same for handing out a token that is held, which may go on for longer.
     pub fn may_hand_out(&self) -> Result<()> {
         self.following.as_ref().map_or(Ok(()), |(following, _)| following.may_hand_out(self.now()))
+    }
+
+    /// The pool whose issuer this is; `None` where it is none of ours.
+    pub async fn pool_of(&self, issuer: &Issuer, basis: &mut Basis) -> Result<Option<MadePool>> {
+        let Some(known) = self.records.view_for::<IssuerPool>(issuer.as_str(), basis).await? else { return Ok(None) };
+        let pool = self.records.view_for::<Pool>(known.pool.as_str(), basis).await?;
+        Ok(pool.and_then(|pool| pool.made.clone()))
+    }
+
+    /// Up to when this broker has heard of every change that was answered.
+    pub fn fresh_time(&self) -> Timestamp {
+        let now = self.now();
+        self.following.as_ref().map_or(now, |(following, _)| following.heard_time().min(now))
     }
 
     /// Whether the registry must be asked about this token. What it has of others is read by `background` where nobody has.

@@ -156,6 +156,12 @@ pub struct Verification {
     /// How old an issuer's keys may get before they are read anew: 1 min to 1 d.
     #[serde(with = "humantime_serde")]
     pub key_max_age: Duration,
+    /// How many may follow `WatchTrust` at one time: 1 to 10,000.
+    pub max_watchers: usize,
+    /// How long after they heard last those may verify by themselves: 1 s to 1 h. So long a revocation may go unnoticed by
+    /// one that is cut off. They hear of the broker five times in it.
+    #[serde(with = "humantime_serde")]
+    pub max_staleness: Duration,
 }
 
 impl Default for Verification {
@@ -165,6 +171,8 @@ impl Default for Verification {
             max_cached: 100_000,
             key_refetch_floor: 30 * SECOND,
             key_max_age: 60 * MINUTE,
+            max_watchers: 256,
+            max_staleness: 10 * SECOND,
         }
     }
 }

@@ -92,6 +92,14 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
         .lasting(SECOND, HOUR),
         Setting::new("verification.key_max_age", period(verification.key_max_age), "When keys are read anew")
             .lasting(MINUTE, DAY),
+        Setting::new("verification.max_watchers", size(verification.max_watchers), "Streams of WatchTrust at once")
+            .within(1, 10_000),
+        Setting::new(
+            "verification.max_staleness",
+            period(verification.max_staleness),
+            "How long those who follow WatchTrust go on without it",
+        )
+        .lasting(SECOND, HOUR),
         Setting::new("rotation.prove_timeout", period(rotation.prove_timeout), "How long a new secret is tried")
             .lasting(SECOND, HOUR),
         Setting::new("rotation.jitter", count(rotation.jitter), "By how much rotations may be early, percent")

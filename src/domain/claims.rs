@@ -60,6 +60,7 @@ pub struct Unverified<'a> {
     /// Header and payload as they were signed.
     pub signed: &'a str,
     pub signature: Vec<u8>,
+    whole: &'a str,
     claims: Claims,
 }
 
@@ -78,8 +79,7 @@ impl<'a> Unverified<'a> {
             let detail = "the header says crit, jku, jwk, x5u, x5c or a typ other than JWT";
             return Err(Rejection::new(Rule::UnsupportedHeader, detail));
         }
-        let issuer = Issuer::parse("iss", &claims.iss)
-            .map_err(|_| Rejection::new(Rule::UnknownIssuer, "iss is not the issuer of a pool of this broker"))?;
+        let issuer = Issuer::parse("iss", &claims.iss).map_err(|_| super::trust::unknown_issuer())?;
         let claims = Claims {
             issuer,
             app_client: claims.client_id,
@@ -90,7 +90,12 @@ impl<'a> Unverified<'a> {
             not_before: claims.nbf.map(|time| time.0),
             expire_time: claims.exp.0,
         };
-        Ok(Unverified { kid, signed, signature: signature_bytes, claims })
+        Ok(Unverified { kid, signed, signature: signature_bytes, whole: token, claims })
+    }
+
+    /// The token as it came.
+    pub fn whole(&self) -> &'a str {
+        self.whole
     }
 
     /// Whose key may verify it. It is not true before one has.

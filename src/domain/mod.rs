@@ -28,5 +28,7 @@ pub mod share;
 pub mod spiffe;
 pub mod tenant;
 pub mod token;
+pub mod trust;
+pub mod verifying_key;
 
 pub use error::{Error, Kind, Result};

@@ -37,7 +37,6 @@ const NOT_OFFERED: &[&str] = &[
     "keyward.v1.TenantService/ExportAuthorizer",
     "keyward.v1.TenantService/MatchTenant",
     "keyward.v1.TenantService/MoveTenant",
-    "keyward.v1.VerificationService/WatchTrust",
 ];
 
 /// A front over an empty broker, and the folder that the broker needs for as long as it is asked.

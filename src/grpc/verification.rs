@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::answer::Answers;
-use super::decode::{required, token};
+use super::decode::{required, token, trust};
 use super::limits::violation;
 use super::requests::Asked as _;
 use super::status::code;
@@ -65,7 +65,8 @@ impl VerificationService for Service {
         &self,
         request: Request<WatchTrustRequest>,
     ) -> Result<Response<Self::WatchTrustStream>, Status> {
-        self.0.not_offered(request).await
+        let open = |_: &Call, message: WatchTrustRequest| self.0.broker.trust.watch(trust::query(message)?);
+        self.0.stream(request, open, encode::trust).await
     }
 }
 

@@ -47,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("http", &["broker::Broker"]),
     ("proto", &[]),
     ("tour", &["proto"]),
+    ("client", &["domain", "proto"]),
     ("runtime", &["broker::ports"]),
     ("config", &["domain::grant", "domain::partition", "domain::spiffe", "net::Address", "runtime"]),
     (
@@ -104,9 +105,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["callers"]),
     ("envoy_types", &["grpc"]),
     ("reqwest", &["aws", "callers", "runtime"]),
-    ("tonic", &["grpc", "daemon", "tour", "proto"]),
+    ("tonic", &["grpc", "daemon", "tour", "client", "proto"]),
     ("prost", &["grpc", "tour", "proto"]),
-    ("prost_types", &["grpc", "proto"]),
+    ("prost_types", &["grpc", "client", "proto"]),
     ("axum", &["http"]),
     // In gate for the type of headers.
     ("hyper", &["gate", "http", "net"]),

@@ -12,6 +12,7 @@ mod mask;
 pub mod page;
 pub mod tenant;
 pub mod token;
+pub mod trust;
 
 use std::fmt;
 use std::time::Duration;

@@ -12,18 +12,13 @@ use crate::proto::{self, revocation};
 
 pub fn client(view: ClientView) -> proto::Client {
     let ClientView { client, version, pool, state_reason } = view;
-    let state = match client.state {
-        ClientState::Creating => proto::ClientState::Creating,
-        ClientState::Active => proto::ClientState::Active,
-        ClientState::Deleting => proto::ClientState::Deleting,
-    };
     let (pool_issuer, token_endpoint) = pool.map(|pool| (pool.issuer, pool.token_endpoint)).unzip();
     let message = proto::Client {
         name: client.name.to_string(),
         uid: client.uid,
         display_name: display_name(client.display_name, &client.name.client),
         kind: proto::ClientKind::Machine.into(),
-        state: state.into(),
+        state: client_state(client.state).into(),
         scopes: scopes(&client.scopes),
         access_token_validity: Some(duration(client.access_token_validity)),
         rotation_policy: Some(rotation_policy(client.rotation)),
@@ -161,5 +156,13 @@ pub fn revocation(revocation: Revocation) -> proto::Revocation {
         reason: revocation.reason,
         create_time: Some(timestamp(revocation.create_time)),
         expire_time: Some(timestamp(revocation.expire_time)),
+    }
+}
+
+pub fn client_state(state: ClientState) -> proto::ClientState {
+    match state {
+        ClientState::Creating => proto::ClientState::Creating,
+        ClientState::Active => proto::ClientState::Active,
+        ClientState::Deleting => proto::ClientState::Deleting,
     }
 }

@@ -7,6 +7,7 @@ mod client;
 mod drift;
 mod tenant;
 mod token;
+mod trust;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub use client::{client, planned_rotation, revealed, revocation, rotation};
 pub use drift::reconciled;
 pub use tenant::{isolation, issuer_type, tenant};
 pub use token::{access_token, framed, framed_access_token, verdict};
+pub use trust::trust;
 
 use crate::domain::id::Issuer;
 use crate::domain::scope::ScopeSet;

@@ -40,7 +40,7 @@ pub fn isolation(isolation: Isolation) -> proto::Isolation {
     }
 }
 
-fn tenant_state(state: TenantState) -> proto::TenantState {
+pub fn tenant_state(state: TenantState) -> proto::TenantState {
     match state {
         TenantState::Creating => proto::TenantState::Creating,
         TenantState::Active => proto::TenantState::Active,

@@ -260,6 +260,8 @@ fn settings() -> Settings {
             max_cached: 1_000,
             key_refetch_floor: Duration::from_secs(30),
             key_max_age: Duration::from_secs(3_600),
+            max_watchers: 8,
+            max_staleness: Duration::from_secs(10),
         },
         rotation: RotationSettings {
             prove_timeout: Duration::from_secs(900),

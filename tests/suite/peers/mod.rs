@@ -17,4 +17,5 @@ pub use botocore::service_model;
 pub use envoy::envoy;
 pub use moto::moto_python;
 pub use process::Peer;
+pub use provision::{environment, provision, run};
 pub use sdk::{Sdk, refusal};

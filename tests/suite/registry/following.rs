@@ -1,5 +1,7 @@
 //! Two daemons on one table: what one changes the other feels, and what it says while it cannot hear of changes.
 
+mod watched;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
