@@ -1,4 +1,7 @@
-//! `deploy/`: what an operator gives to AWS allows what the program does there, and nothing else.
+//! `deploy/`: what an operator gives to AWS allows what the program does there, and nothing else. And what runs
+//! the program elsewhere agrees with it.
+
+mod alarms;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
