@@ -2,6 +2,8 @@
 //! the program elsewhere agrees with it.
 
 mod alarms;
+mod container;
+mod manifests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -69,7 +69,7 @@ fn the_manual_has_a_page_for_each_command_with_all_that_help_says() {
         let text = std::fs::read_to_string(&page).expect("the page");
         assert!(text.contains(".SH EXAMPLES"), "{name} has no examples");
         if is_typeset {
-            let typeset = run(Command::new("groff").args(["-man", "-Tutf8", "-ww", "-Kutf8"]).arg(&page));
+            let typeset = run(Command::new("groff").args(["-man", "-Tutf8", "-ww", "-Kutf8", "-P-cbou"]).arg(&page));
             assert_eq!((typeset.code, typeset.err.as_str()), (0, ""), "{name}");
             let ends = typeset.out.contains("EXAMPLES") && typeset.out.contains("keyward ");
             assert!(ends, "{name}: {}", typeset.out);
