@@ -58,6 +58,8 @@ fn the_manual_has_a_page_for_each_command_with_all_that_help_says() {
 
     let main = run(Binary::command().arg("man")).out;
     assert_eq!(main, std::fs::read_to_string(path.join("keyward.1")).expect("the page"));
+    let title = format!(".TH keyward 1 {} Keyward \"Keyward Manual\"\n", env!("CARGO_PKG_VERSION"));
+    assert!(main.contains(&title), "{main}");
     for section in
         ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "SUBCOMMANDS", "EXAMPLES", "\"EXIT CODES\"", "ENVIRONMENT"]
     {
