@@ -49,7 +49,8 @@ fn collect(command: &Command, pages: &mut Vec<Page>) -> io::Result<()> {
 }
 
 fn page(command: &Command) -> io::Result<Page> {
-    let man = Man::new(command.clone()).manual("Keyward");
+    // Which day a version is of is not known here; an empty one would move all that follows it.
+    let man = Man::new(command.clone()).date(env!("CARGO_PKG_VERSION")).source("Keyward").manual("Keyward Manual");
     let mut text = Vec::new();
     man.render_title(&mut text)?;
     man.render_name_section(&mut text)?;

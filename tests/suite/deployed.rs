@@ -1,4 +1,9 @@
-//! `deploy/`: what an operator gives to AWS allows what the program does there, and nothing else.
+//! `deploy/`: what an operator gives to AWS allows what the program does there, and nothing else. And what runs
+//! the program elsewhere agrees with it.
+
+mod alarms;
+mod container;
+mod manifests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 //!
 //! What `…` stands for is left open: a part of a text, further fields, further entries, further lines.
 
+mod commands;
 mod shown;
 
 use std::collections::BTreeSet;

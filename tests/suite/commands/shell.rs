@@ -58,6 +58,8 @@ fn the_manual_has_a_page_for_each_command_with_all_that_help_says() {
 
     let main = run(Binary::command().arg("man")).out;
     assert_eq!(main, std::fs::read_to_string(path.join("keyward.1")).expect("the page"));
+    let title = format!(".TH keyward 1 {} Keyward \"Keyward Manual\"\n", env!("CARGO_PKG_VERSION"));
+    assert!(main.contains(&title), "{main}");
     for section in
         ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "SUBCOMMANDS", "EXAMPLES", "\"EXIT CODES\"", "ENVIRONMENT"]
     {
@@ -69,7 +71,7 @@ fn the_manual_has_a_page_for_each_command_with_all_that_help_says() {
         let text = std::fs::read_to_string(&page).expect("the page");
         assert!(text.contains(".SH EXAMPLES"), "{name} has no examples");
         if is_typeset {
-            let typeset = run(Command::new("groff").args(["-man", "-Tutf8", "-ww", "-Kutf8"]).arg(&page));
+            let typeset = run(Command::new("groff").args(["-man", "-Tutf8", "-ww", "-Kutf8", "-P-cbou"]).arg(&page));
             assert_eq!((typeset.code, typeset.err.as_str()), (0, ""), "{name}");
             let ends = typeset.out.contains("EXAMPLES") && typeset.out.contains("keyward ");
             assert!(ends, "{name}: {}", typeset.out);
