@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
+use super::api::PublishedKeys;
 use super::background::Background;
 use super::basis::Basis;
 use super::flights::Flights;
@@ -101,6 +102,36 @@ impl Keys {
         self.known.get(issuer).map_or_else(none, |known| known.trusted())
     }
 
+    /// All keys that the issuer publishes, for passing them on, and how long that is so as far as anybody may believe. From
+    /// half of `key_max_age` on they are fetched anew meanwhile, so that an issuer that cannot be read is noticed late.
+    ///
+    /// Fails with UNAVAILABLE where none were read for `key_max_age`: whoever passes on older ones could bring back one that
+    /// was withdrawn.
+    pub async fn published(self: &Arc<Self>, pool: &MadePool) -> Result<PublishedKeys> {
+        let (now, settings) = (self.world.now(), &self.world.settings.verification);
+        let since = |time: Timestamp| Duration::try_from(now.duration_since(time)).unwrap_or_default();
+        let left = |keys: &IssuerKeys| {
+            let age = since(keys.fetched_time?);
+            settings.key_max_age.checked_sub(age).filter(|left| !left.is_zero())
+        };
+        let mut known = self.known.get(&pool.issuer);
+        let floor = |keys: &IssuerKeys| if keys.has_failed { RETRY } else { settings.key_refetch_floor };
+        let may_ask = known.as_ref().is_none_or(|keys| since(keys.tried_time) >= floor(keys));
+        let remaining = known.as_deref().and_then(left);
+        if may_ask && remaining.is_none_or(|left| left < settings.key_max_age / 2) {
+            let fetch = self.fetch(pool, known.clone());
+            if remaining.is_none() {
+                known = Some(fetch.await?);
+            }
+        }
+        let Some((keys, left)) = known.and_then(|keys| left(&keys).map(|left| (keys, left))) else {
+            return Err(Error::unavailable(Reason::KeysUnavailable, "the issuer's keys cannot be read", RETRY));
+        };
+        let mut keys: Vec<PublicKey> = keys.keys.iter().map(|(kid, key)| published(kid, key)).collect();
+        keys.sort_by(|one, other| one.kid.cmp(&other.kid));
+        Ok(PublishedKeys { keys, good_for: left })
+    }
+
     fn fetch(
         self: &Arc<Self>,
         pool: &MadePool,
@@ -151,6 +182,11 @@ impl IssuerKeys {
         }
         Ok(self.clone())
     }
+}
+
+fn published(kid: &str, key: &VerifyingKey) -> PublicKey {
+    let encoded = |number: &[u8]| URL_SAFE_NO_PAD.encode(number);
+    PublicKey { kid: kid.to_owned(), modulus: encoded(key.modulus()), exponent: encoded(key.exponent()) }
 }
 
 fn parse(key: &PublicKey) -> Option<(String, VerifyingKey)> {

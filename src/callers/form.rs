@@ -8,16 +8,16 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// One value without its escapes; `+` is a space. `None` for a broken escape, for what is not UTF-8 behind the escapes, and
+/// One value without its escapes; `+` is what `plus` says. `None` for a broken escape, for what is not UTF-8 behind the escapes, and
 /// for a character that a form must escape: one that is not printable ASCII.
-pub(super) fn unescaped(text: &[u8]) -> Option<Zeroizing<String>> {
+pub(super) fn unescaped(text: &[u8], plus: u8) -> Option<Zeroizing<String>> {
     // As long as it can become, so that no copy is left behind by growing.
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text;
     while let Some((&first, after)) = rest.split_first() {
         rest = after;
         bytes.push(match first {
-            b'+' => b' ',
+            b'+' => plus,
             b'%' => {
                 let (digits, after) = rest.split_at_checked(2)?;
                 rest = after;
@@ -36,9 +36,8 @@ pub(super) fn hex_byte(digits: &[u8]) -> Option<u8> {
     Some(digit(high)? * 16 + digit(low)?)
 }
 
-/// The body of a request to a token endpoint, taken apart (RFC 6749, sections 3.2 and 4.4.2).
-///
-/// It is for a front that speaks OAuth 2.0 and knows what the parameters mean. Nothing does so yet.
+/// The body of a request to a token endpoint, or to one that introspects, taken apart (RFC 6749, sections 3.2 and 4.4.2; RFC
+/// 7662, section 2.1). Whoever speaks OAuth 2.0 knows what the parameters mean.
 pub struct Form(Vec<(Zeroizing<String>, Zeroizing<String>)>);
 
 impl Form {
@@ -68,7 +67,7 @@ impl Form {
             let (name, value) = parameter.split_at(end);
             let value = value.strip_prefix(b"=").unwrap_or_default();
             const NOT_ESCAPED: &str = "a parameter is not escaped as it must be, or is not UTF-8";
-            let (name, value) = (unescaped(name).ok_or(NOT_ESCAPED)?, unescaped(value).ok_or(NOT_ESCAPED)?);
+            let (name, value) = (unescaped(name, b' ').ok_or(NOT_ESCAPED)?, unescaped(value, b' ').ok_or(NOT_ESCAPED)?);
             if name.is_empty() {
                 return Err("a parameter has no name");
             }

@@ -8,6 +8,7 @@ mod shown;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use prost_reflect::{DescriptorPool, ServiceDescriptor};
 
@@ -91,11 +92,13 @@ fn the_walk_over_mutual_tls_and_behind_envoy_goes_as_shown() {
     assert!(seen >= 5, "only {seen} answers are shown");
 }
 
-/// Nobody listens there, and the system gives them to nobody who asks for any port.
+/// Nobody listens there, the system gives them to nobody who asks for any port, and they are given out here once.
 fn quiet_ports() -> Vec<u16> {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
     let first = 12_000 + u16::try_from(std::process::id() % 10_000).expect("small");
     let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    (first..first + 1_000).filter(is_free).take(3).collect()
+    let next = || first + GIVEN.fetch_add(1, Ordering::Relaxed);
+    std::iter::repeat_with(next).filter(is_free).take(3).collect()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::shown::{Block, blocks};
-use super::{README, examples, quiet_port};
+use super::{README, examples, quiet_ports};
 use crate::harness::folder;
 
 /// Blocks that no test runs as they are printed, by how they begin, and why.
@@ -102,7 +102,7 @@ fn shell() -> String {
 /// The least configuration, as shown but for the port, which may be somebody's.
 fn configure(folder: &Path) {
     let least = section("Run it").into_iter().find(|block| block.lang == "toml").expect("a configuration");
-    let text = format!("listen = \"127.0.0.1:{}\"\n{}", quiet_port(), least.text);
+    let text = format!("listen = \"127.0.0.1:{}\"\n{}", quiet_ports()[0], least.text);
     std::fs::write(folder.join("keyward.toml"), text).expect("written");
 }
 
