@@ -21,6 +21,7 @@ use super::requests::Asked;
 use super::{Front, Service};
 use crate::broker::Basis;
 use crate::broker::api::{Question, Verdict, Verified};
+use crate::domain::id::TenantId;
 use crate::gate::log_cause;
 use crate::net::Seldom;
 
@@ -38,7 +39,10 @@ impl Asked for CheckRequest {
 
     fn resource(&self) -> String {
         let extensions = self.attributes.as_ref().map(|attributes| &attributes.context_extensions);
-        extensions.and_then(|extensions| extensions.get(check::TENANT)).cloned().unwrap_or_default()
+        let tenant = extensions.and_then(|extensions| extensions.get(check::TENANT));
+        // What is written there by mistake is not for the record of a denial.
+        let tenant = tenant.and_then(|name| TenantId::from_name("tenant", name).ok());
+        tenant.map(|tenant| tenant.name()).unwrap_or_default()
     }
 }
 

@@ -8,6 +8,8 @@ use prost::Message as _;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
 use serde_json::Value;
 
+use crate::harness::{Binary, folder, grpcurl};
+
 const SERVICE: &str = "envoy/service/auth/v3/external_auth.proto";
 
 /// Without comments, and with the files that it needs and no others.
@@ -24,6 +26,27 @@ fn the_descriptors_are_those_of_the_crate() {
         let made = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("envoy.bin");
         std::fs::write(&made, expected).expect("written");
         panic!("src/grpc/envoy.bin is not what the crate has: take {}", made.display());
+    }
+}
+
+/// As somebody would who looks why a route lets nobody through.
+#[test]
+fn grpcurl_describes_the_service_and_asks_it() {
+    let (_folder, path) = folder();
+    let broker = Binary::dev(&path.join("data"));
+    let grpcurl = |arguments: &[&str]| {
+        let output = Command::new(grpcurl().join("grpcurl")).arg("-plaintext").args(arguments).output();
+        let output = output.expect("grpcurl runs");
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    };
+    let described = grpcurl(&[&broker.address, "describe", "envoy.service.auth.v3.Authorization"]);
+    assert!(described.contains("Check") && described.contains("CheckRequest"), "{described}");
+    let described = grpcurl(&[&broker.address, "describe", "envoy.service.auth.v3.AttributeContext"]);
+    assert!(described.contains("context_extensions"), "{described}");
+    for (rule, reason) in [("keyward.scopes", "CREDENTIALS_MISSING"), ("keyward.scope", "FIELD_INVALID")] {
+        let question = format!("{{\"attributes\": {{\"context_extensions\": {{\"{rule}\": \"orders/read\"}}}}}}");
+        let answer = grpcurl(&["-d", &question, &broker.address, super::CHECK]);
+        assert!(answer.contains(reason), "{answer}");
     }
 }
 

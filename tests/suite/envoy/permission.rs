@@ -25,13 +25,19 @@ async fn who_may_not_verify_may_not_ask_and_that_is_on_record_without_the_token(
 
     let permitted = check(&daemon.channel, ask(&[("keyward.scopes", ""), ("keyward.tenant", "tenants/acme")])).await;
     assert!(matches!(Told::of(&permitted.expect("permitted")), Told::GoOn { .. }));
-    for rule in [&[("keyward.scopes", "")][..], &[("keyward.scopes", ""), ("keyward.tenant", "tenants/globex")], &[]] {
+    for rule in [
+        &[("keyward.scopes", "")][..],
+        &[("keyward.scopes", ""), ("keyward.tenant", "tenants/globex")],
+        // Written there by mistake.
+        &[("keyward.scopes", ""), ("keyward.tenant", token.as_str())],
+        &[],
+    ] {
         let status = check(&daemon.channel, ask(rule)).await.expect_err("denied");
         assert_eq!((status.code(), details(&status).reason.as_str()), (Code::PermissionDenied, "PERMISSION_DENIED"));
     }
     let events = events(&daemon.channel).await;
     let denials: Vec<_> = events.iter().filter(|event| event.method == CHECK).collect();
-    assert_eq!(denials.len(), 3, "only denials are events");
+    assert_eq!(denials.len(), 4, "only denials are events");
     for event in denials {
         assert_eq!((event.outcome(), event.reason.as_str()), (AuditOutcome::Denied, "PERMISSION_DENIED"));
         assert!(!format!("{event:?}").contains(&token[..40]), "{event:?}");
