@@ -173,7 +173,6 @@ mod tests {
             (&[("keyward.scopes", ""), ("keyward_tenant", "tenants/acme")], "keyward_tenant"),
             (&[("keyward.scopes", ""), ("keyward.tenant", "")], "keyward.tenant"),
             (&[("keyward.scopes", ""), ("keyward.tenant", "acme")], "keyward.tenant"),
-            (&[("keyward.scopes", "orders/read,orders/write")], "keyward.scopes"),
             (&[("keyward.scopes", "orders/read read")], "keyward.scopes"),
         ] {
             let error = rule(extensions).expect_err(at);

@@ -26,6 +26,7 @@ fn every_block_is_run_or_it_is_said_why_not() {
         let is_of = |title| section(title).iter().any(|other| other.text == block.text);
         examples(README).iter().any(|(example, _)| example.text == block.text)
             || is_of("From a certificate to a token")
+            || is_of("Behind Envoy")
             || [serving(), asking(), shell()].contains(&block.text)
     };
     let (run, rest): (Vec<_>, Vec<_>) = all.iter().partition(|block| is_run(block));
