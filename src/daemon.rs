@@ -40,6 +40,7 @@ use crate::domain::form::Form;
 use crate::domain::id::{BrokerId, UserPoolId};
 use crate::domain::lease::LeaseTerms;
 use crate::embedded::{MasterKeyError, OpenError};
+use crate::gate::Gate;
 use crate::grpc::{self, Front, Limits};
 use crate::http;
 use crate::net::{Address, Cores, Serving, TlsError};
@@ -178,18 +179,21 @@ pub async fn start_for(
 
     let health = HealthReporter::new();
     announce(&health, ServingStatus::NotServing).await;
-    let front = Front {
+    let gate = Gate {
         broker: broker.clone(),
-        shutdown: draining.clone(),
         background: background.clone(),
+        callers: Arc::new(callers),
+        permissions: permissions.clone(),
+        audit_file,
+    };
+    let front = Front {
+        gate,
+        shutdown: draining.clone(),
         limits: Limits {
             message_bytes: config.grpc.max_message_bytes,
             call_duration: config.grpc.request_timeout,
             calls: config.limits.max_calls,
         },
-        callers: Arc::new(callers),
-        permissions: permissions.clone(),
-        audit_file,
     };
     let health_service = HealthService::from_health_reporter(health.clone());
     let routes = grpc::routes(front, tonic_health::pb::health_server::HealthServer::new(health_service))?;

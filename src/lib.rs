@@ -11,6 +11,7 @@ pub mod config;
 pub mod daemon;
 pub mod domain;
 pub mod embedded;
+pub mod gate;
 pub mod grpc;
 pub mod http;
 pub mod net;

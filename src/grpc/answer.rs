@@ -5,21 +5,20 @@ use std::time::Instant;
 
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt as _};
-use tokio::task::JoinError;
 use tonic::codegen::http::HeaderMap;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Extensions, Request, Response, Status};
 use tracing::{Instrument as _, Span};
 
 use super::Front;
-use super::caller::{CALL_ID_HEADER, authorization, call_id};
 use super::requests::Asked;
 use super::standing::{Standing, ask};
-use super::status::{code, code_name, log_cause, shutting_down, status};
+use super::status::{code, code_name, shutting_down, status};
 use crate::broker::Basis;
 use crate::domain::audit::Call;
 use crate::domain::caller::{Caller, Principal};
 use crate::domain::error::{Error, Reason, Result};
+use crate::gate::{CALL_ID_HEADER, authorization, call_id};
 use crate::net::{Connection, Seldom};
 
 /// A stream of answers. It ends with its first error.
@@ -123,14 +122,6 @@ impl Front {
         }
     }
 
-    /// Carries a task through to its end, whatever becomes of whoever waits for it.
-    async fn finish<A: Send + 'static>(&self, task: impl Future<Output = Result<A>> + Send + 'static) -> Result<A> {
-        let ended = self.background.spawn(task.instrument(Span::current())).await;
-        // What a panic said may quote a secret, and a `JoinError` repeats it.
-        let how = |lost: JoinError| if lost.is_panic() { "its task panicked" } else { "its task was cancelled" };
-        ended.unwrap_or_else(|lost| Err(Error::internal("carrying out a call", how(lost))))
-    }
-
     /// Who calls, under which id, and whether they may.
     async fn begin<M: Asked>(
         &self,
@@ -208,23 +199,12 @@ impl Front {
         end: End,
     ) -> BoxFuture<'a, Status> {
         Box::pin(async move {
-            let error = match error.reason().is_denial() {
-                true => self.denied(call, resource, &error).await.err().unwrap_or(error),
-                false => error,
-            };
-            log_cause(&error, &call.call_id);
+            let error = self.on_record(call, resource, error).await;
             end.because(&error);
             let mut status = status(&error);
             carry(call, status.metadata_mut());
             status
         })
-    }
-
-    /// Writes a denial down, also when the caller hangs up to avoid it.
-    async fn denied(&self, call: &Call, resource: &str, error: &Error) -> Result<()> {
-        let (audit, call, resource, error) =
-            (self.broker.audit.clone(), call.clone(), resource.to_owned(), error.clone());
-        self.finish(async move { audit.denied(&call, &resource, &error).await }).await
     }
 }
 

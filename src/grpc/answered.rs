@@ -7,8 +7,8 @@ use http_body::{Body, Frame, SizeHint};
 use prost::bytes::Bytes;
 use tonic::codegen::http::{HeaderMap, HeaderValue, Response, header};
 
-use super::caller::CALL_ID_HEADER;
 use super::shedding::Place;
+use crate::gate::CALL_ID_HEADER;
 
 /// The body of an answer.
 pub enum Answer<Out> {

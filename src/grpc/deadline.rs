@@ -16,8 +16,8 @@ use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::caller::{CALL_ID_HEADER, call_id};
 use super::status::{code_name, out_of_time};
+use crate::gate::{CALL_ID_HEADER, call_id};
 
 /// By how much a caller's deadline is met early, where that is less than a tenth of it. tonic's timer is set first and
 /// counts whole milliseconds.

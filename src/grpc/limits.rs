@@ -13,9 +13,9 @@ use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::caller::{CALL_ID_HEADER, call_id};
 use super::status::{code_name, status};
 use crate::domain::error::Error;
+use crate::gate::{CALL_ID_HEADER, call_id};
 
 /// Bounds of what a caller may send.
 #[derive(Clone, Copy, Debug)]

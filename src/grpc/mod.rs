@@ -11,14 +11,12 @@ mod answered;
 mod aside;
 mod audit;
 mod bodies;
-mod caller;
 mod catalog;
 mod clients;
 mod deadline;
 mod decode;
 mod draining;
 mod encode;
-mod handing_out;
 mod hot;
 mod limits;
 mod ready;
@@ -31,6 +29,7 @@ mod tenants;
 mod tokens;
 mod verification;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,12 +37,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-use crate::audit_file::AuditFile;
-use crate::broker::Broker;
-use crate::broker::background::Background;
-use crate::callers::Callers;
 use crate::domain::error::{Error, Reason};
-use crate::permission::Permissions;
+use crate::gate::Gate;
 use crate::proto;
 use crate::proto::audit_service_server::AuditServiceServer;
 use crate::proto::catalog_service_server::CatalogServiceServer;
@@ -52,22 +47,24 @@ use crate::proto::tenant_service_server::TenantServiceServer;
 use crate::proto::token_service_server::TokenServiceServer;
 use crate::proto::verification_service_server::VerificationServiceServer;
 
-pub use caller::CALL_ID_HEADER;
 pub use hot::Hot;
 pub use limits::Limits;
 
-/// What every service needs.
+/// What every service needs: the gate, and what gRPC adds to it.
 pub struct Front {
-    pub broker: Arc<Broker>,
+    pub gate: Gate,
     /// Ends the long streams, with UNAVAILABLE and SHUTTING_DOWN, when it is cancelled.
     pub shutdown: CancellationToken,
-    /// Where changes go on whose callers may have given up. To be waited for once the server has stopped.
-    pub background: Background,
     pub limits: Limits,
-    pub callers: Arc<Callers>,
-    pub permissions: Arc<Permissions>,
-    /// Has a line of every token and secret that leaves; `None` where that is not wanted.
-    pub audit_file: Option<Arc<AuditFile>>,
+}
+
+/// What is asked of the gate is asked of the front.
+impl Deref for Front {
+    type Target = Gate;
+
+    fn deref(&self) -> &Gate {
+        &self.gate
+    }
 }
 
 /// One service of the contract over the front that all of them share.

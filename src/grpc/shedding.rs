@@ -21,10 +21,10 @@ use tonic::codegen::http::{Extensions, Request, Response};
 use tower::{Layer, Service};
 
 use super::bodies::{Buffers, Metered};
-use super::caller::{CALL_ID_HEADER, call_id};
 use super::limits::SERVICES;
 use super::status::status;
 use crate::domain::error::{Error, Reason};
+use crate::gate::{CALL_ID_HEADER, call_id};
 use crate::net::{Connection, Seldom};
 
 /// Which part of the free places one connection may have.

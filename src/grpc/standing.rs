@@ -7,15 +7,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::future::{OptionFuture, select_all};
-use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::Front;
 use super::requests::Asked;
 use crate::broker::Basis;
-use crate::domain::caller::{Ask, Caller, Known, Target};
-use crate::domain::error::{Error, Reason, Result};
-use crate::net::{Connection, Source};
+use crate::domain::caller::{Ask, Caller, Target};
+use crate::domain::error::Result;
+use crate::gate::{check_proof, source};
+use crate::net::Connection;
 
 /// What a request asks permission for.
 pub(super) fn ask<'a, M: Asked>(caller: &'a Caller, connection: Option<&Connection>, message: &'a M) -> Ask<'a> {
@@ -26,37 +26,6 @@ pub(super) fn ask<'a, M: Asked>(caller: &'a Caller, connection: Option<&Connecti
         target: Target::of(&message.resource()),
         scopes: message.scopes(),
         source: source(connection),
-    }
-}
-
-/// The address that a call comes from.
-pub(super) fn source(connection: Option<&Connection>) -> Option<IpAddr> {
-    match connection?.source() {
-        Source::Tcp(address) => Some(address.ip()),
-        Source::Unix { .. } => None,
-    }
-}
-
-impl Front {
-    /// Fails with PERMISSION_DENIED, the same for what exists and what does not; with CREDENTIALS_INVALID when the proof of
-    /// who calls has expired; with UNAVAILABLE when the labels that policies look at cannot be read.
-    ///
-    /// `basis` gets what the decision stands on beside the policies.
-    pub(super) async fn permit(&self, ask: &Ask<'_>, basis: &mut Basis) -> Result<()> {
-        check_proof(ask.caller, self.broker.now())?;
-        let in_force = self.permissions.in_force();
-        let known = match in_force.reads_labels() {
-            true => Box::pin(self.broker.known(ask.caller, &ask.target, basis)).await?,
-            false => Known::default(),
-        };
-        in_force.decide(ask, &known)
-    }
-}
-
-fn check_proof(caller: &Caller, now: Timestamp) -> Result<()> {
-    match caller.valid_until {
-        Some(end) if now >= end => Err(Error::new(Reason::CredentialsInvalid, "the proof of who calls has expired")),
-        _ => Ok(()),
     }
 }
 

@@ -1,21 +1,18 @@
 //! Errors of the domain as gRPC statuses: the only place that makes a [`Status`].
 //!
 //! A status says what [`Error`] lets a caller know, with the details of AIP-193: `ErrorInfo` always, `BadRequest`
-//! for bad input, `RetryInfo` when waiting helps. Causes go to the log here, once, and never into a status.
+//! for bad input, `RetryInfo` when waiting helps. Causes go to the log, by the gate, and never into a status.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::domain::error::{Error, Kind, Reason};
+use crate::gate::retry_delay;
 
 /// `google.rpc.ErrorInfo.domain` of every error.
 pub const ERROR_DOMAIN: &str = "keyward";
-
-/// How long to wait where an error helps by waiting but says nothing of its own.
-const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The gRPC code of a kind of error.
 pub fn code(kind: Kind) -> Code {
@@ -58,13 +55,6 @@ pub fn code_name(code: Code) -> &'static str {
     }
 }
 
-/// How long to wait before asking again; `None` when waiting does not help.
-pub fn retry_delay(error: &Error) -> Option<Duration> {
-    let helps = error.kind() == Kind::Unavailable
-        || matches!(error.reason(), Reason::Throttled | Reason::RateLimited | Reason::Overloaded);
-    error.retry_delay().or(helps.then_some(RETRY_DELAY))
-}
-
 /// What the caller is told.
 pub fn status(error: &Error) -> Status {
     let metadata: HashMap<String, String> =
@@ -78,19 +68,6 @@ pub fn status(error: &Error) -> Status {
         details.set_retry_info(Some(delay));
     }
     Status::with_error_details(code(error.kind()), error.to_string(), details)
-}
-
-/// Writes down what the caller is not told. Called once for each error that is answered.
-pub fn log_cause(error: &Error, call_id: &str) {
-    let cause = error.internal_detail();
-    match (error.kind(), cause) {
-        (Kind::Internal, cause) => {
-            let cause = cause.unwrap_or_else(|| error.to_string());
-            tracing::error!(call_id, cause, "the broker failed");
-        }
-        (_, Some(cause)) => tracing::warn!(call_id, reason = error.reason().as_str(), cause, "{error}"),
-        (_, None) => {}
-    }
 }
 
 /// What is told of a call that was not answered in time. It is no error of the domain, which knows no deadlines of
@@ -107,6 +84,8 @@ pub fn shutting_down() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::proto::ErrorReason;
 

@@ -19,11 +19,14 @@ use tonic_types::StatusExt as _;
 
 use super::requests::{CHANGES, TABLE};
 use super::*;
-use crate::broker::Ports;
 use crate::broker::background::Background;
+use crate::broker::{Broker, Ports};
+use crate::callers::Callers;
 use crate::config::Config;
 use crate::embedded::{Embedded, MasterKey, Options};
+use crate::gate::CALL_ID_HEADER;
 use crate::net::{Answers as _, Connection, Source};
+use crate::permission::Permissions;
 use crate::proto::client_service_client::ClientServiceClient;
 use crate::proto::tenant_service_client::TenantServiceClient;
 use crate::proto::verification_service_client::VerificationServiceClient;
@@ -40,16 +43,14 @@ const NOT_OFFERED: &[&str] = &[
 /// A front over an empty broker, and the folder that the broker needs for as long as it is asked.
 pub async fn front() -> (tempfile::TempDir, Front) {
     let folder = tempfile::tempdir().expect("folder");
-    let front = Front {
+    let gate = Gate {
         broker: Arc::new(empty_broker(folder.path()).await),
-        shutdown: CancellationToken::new(),
         background: Background::here(TaskTracker::new()),
-        limits: Limits::default(),
         callers: Arc::new(Callers::everybody_is_operator("dev")),
         permissions: Arc::new(Permissions::open(Default::default()).expect("the built-in policies")),
         audit_file: None,
     };
-    (folder, front)
+    (folder, Front { gate, shutdown: CancellationToken::new(), limits: Limits::default() })
 }
 
 async fn serve() -> Channel {
@@ -312,7 +313,8 @@ async fn a_stream_ends_when_the_broker_drains() {
 #[tokio::test]
 async fn a_change_goes_on_when_its_caller_gives_up_and_a_read_does_not() {
     let ((_folder, front), tracker) = (front().await, TaskTracker::new());
-    let front = Arc::new(Front { background: Background::here(tracker.clone()), ..front });
+    let gate = Gate { background: Background::here(tracker.clone()), ..front.gate };
+    let front = Arc::new(Front { gate, ..front });
     let (begin, begun) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
     let (sender, mut ended) = tokio::sync::mpsc::unbounded_channel();
     let work = |what: &'static str| {

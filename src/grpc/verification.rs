@@ -9,11 +9,12 @@ use super::answer::Answers;
 use super::decode::{required, token};
 use super::limits::violation;
 use super::requests::Asked as _;
-use super::status::{code, log_cause, retry_delay};
+use super::status::code;
 use super::{Front, Service, encode};
 use crate::broker::Basis;
 use crate::domain::audit::Call;
 use crate::domain::error::{Error, Result};
+use crate::gate::{log_cause, retry_delay};
 use crate::proto::verification_service_server::VerificationService;
 use crate::proto::{
     VerificationError, VerifyTokenRequest, VerifyTokenResponse, VerifyTokensRequest, VerifyTokensResponse,

@@ -1,12 +1,11 @@
 //! Which token is wanted, and which is to be verified.
 
-use std::time::Duration;
-
 use crate::broker::api::Question;
 use crate::domain::client::MAX_TOKEN_VALIDITY;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::{ClientName, TenantId};
 use crate::domain::scope::ScopeSet;
+pub use crate::gate::Wanted;
 use crate::proto;
 
 use super::client::whole_token;
@@ -14,13 +13,6 @@ use super::{duration, enumeration, not_offered};
 
 /// The longest name of an item of `VerifyTokens`, in characters.
 const MAX_CORRELATION_ID: usize = 128;
-
-/// A token that is asked for. Without scopes, all of the client's are meant.
-pub struct Wanted {
-    pub client: ClientName,
-    pub scopes: ScopeSet,
-    pub min_remaining: Duration,
-}
 
 impl Wanted {
     /// From the fields that `GetToken` and `WatchToken` have in common.

@@ -35,8 +35,8 @@ async fn a_token_does_not_leave_when_its_tenant_is_suspended_while_the_disk_is_w
     let (folder, plain) = front().await;
     let path = folder.path().join("audit.jsonl");
     let (file, writing) = crate::audit_file::open(&path, true, Arc::new(SystemClock)).expect("opened");
-    let (broker, audit_file) = (plain.broker.clone(), Some(Arc::new(file)));
-    let recording = Service(Arc::new(Front { broker, audit_file, ..front().await.1 }));
+    let gate = Gate { audit_file: Some(Arc::new(file)), ..plain.gate.clone() };
+    let recording = Service(Arc::new(Front { gate, ..front().await.1 }));
     let plain = Service(Arc::new(plain));
     make_client(&plain).await;
     // From now on everything that the call needs is in memory, so that it waits for nothing but its line.

@@ -3,22 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Front;
-use super::decode::token::Wanted;
+use super::Gate;
 use crate::audit_file::HandedOut;
 use crate::broker::Basis;
 use crate::domain::audit::Call;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::ClientName;
+use crate::domain::scope::ScopeSet;
 use crate::domain::token::AccessToken;
 
 /// Tokens that are put on record for one call while changes of the client make them void.
 const ATTEMPTS: usize = 4;
 
-impl Front {
+/// A token that is asked for. Without scopes, all of the client's are meant.
+pub struct Wanted {
+    pub client: ClientName,
+    pub scopes: ScopeSet,
+    pub min_remaining: Duration,
+}
+
+impl Gate {
     /// The token that is wanted, on record. Costs nothing where there is no audit file. `basis` gets what the answer stands
     /// on: nothing where each token is put on record.
-    pub(super) async fn token(&self, call: &Call, wanted: &Wanted, basis: &mut Basis) -> Result<Arc<AccessToken>> {
+    pub async fn token(&self, call: &Call, wanted: &Wanted, basis: &mut Basis) -> Result<Arc<AccessToken>> {
         let tokens = &self.broker.tokens;
         let token = tokens.get_for(&wanted.client, &wanted.scopes, wanted.min_remaining, basis).await?;
         match self.audit_file {
@@ -51,7 +58,7 @@ impl Front {
     }
 
     /// The same for the next token of a stream; `None` when it is void already, and the stream has another to come.
-    pub(super) async fn next_token(
+    pub async fn next_token(
         &self,
         call: &Call,
         wanted: &Wanted,
@@ -73,7 +80,7 @@ impl Front {
     }
 
     /// Puts on record that the secret of `client` leaves, and why.
-    pub(super) async fn record_secret(&self, call: &Call, client: &ClientName, reason: &str) -> Result<()> {
+    pub async fn record_secret(&self, call: &Call, client: &ClientName, reason: &str) -> Result<()> {
         let Some(file) = &self.audit_file else { return Ok(()) };
         let event = self.broker.audit.event(call, client).detail(reason);
         file.hand_out(HandedOut { event, scopes: Vec::new(), expire_time: None }).await

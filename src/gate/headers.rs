@@ -1,9 +1,9 @@
-//! What a call's metadata says about its caller: the call's id, and the credentials.
+//! What a call's headers say about its caller: the call's id, and the credentials.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 
-use tonic::codegen::http::{HeaderMap, HeaderValue};
+use hyper::http::{HeaderMap, HeaderValue};
 
 /// The header in which a caller may give a call's id, and in which every answer carries it.
 pub const CALL_ID_HEADER: &str = "x-request-id";
