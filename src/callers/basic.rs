@@ -16,7 +16,9 @@ pub struct Login {
 }
 
 impl Login {
-    /// What follows `Basic `. Both parts are form-encoded, so a `+` that is meant must be written `%2B`.
+    /// What follows `Basic `. Both parts are form-encoded, but for a `+`, which may be written `%2B` and as it is. Libraries
+    /// do either: some form-encode as RFC 6749 has it, some do nothing, as RFC 7617 has it and Cognito takes it. A space, which
+    /// is what a `+` stands for in a form, is in no id and no secret, so nothing has two meanings.
     ///
     /// `None` for whatever is not an id and a secret, and for what is longer than 4,096 characters.
     pub fn read(credential: &str) -> Option<Self> {
@@ -25,7 +27,7 @@ impl Login {
         }
         let bytes = Zeroizing::new(STANDARD.decode(credential).ok()?);
         let colon = bytes.iter().position(|&byte| byte == b':')?;
-        let (id, secret) = (unescaped(&bytes[..colon])?, unescaped(&bytes[colon + 1..])?);
+        let (id, secret) = (unescaped(&bytes[..colon], b'+')?, unescaped(&bytes[colon + 1..], b'+')?);
         (!id.is_empty() && !secret.is_empty()).then_some(Login { id, secret })
     }
 }
@@ -44,7 +46,7 @@ mod tests {
         assert_eq!(pair("1h57kf5cpq17m0eml12EXAMPLE:a_secret"), is("1h57kf5cpq17m0eml12EXAMPLE", "a_secret"));
         assert_eq!(pair("id:a%2Bb%3Ac"), is("id", "a+b:c"));
         assert_eq!(pair("id:a:b"), is("id", "a:b"));
-        assert_eq!(pair("id:a+b"), is("id", "a b"));
+        assert_eq!(pair("id:a+b"), is("id", "a+b"));
         for none in [
             "",
             "id",

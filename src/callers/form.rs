@@ -8,16 +8,16 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// One value without its escapes; `+` is a space. `None` for a broken escape, for what is not UTF-8 behind the escapes, and
+/// One value without its escapes; `+` is what `plus` says. `None` for a broken escape, for what is not UTF-8 behind the escapes, and
 /// for a character that a form must escape: one that is not printable ASCII.
-pub(super) fn unescaped(text: &[u8]) -> Option<Zeroizing<String>> {
+pub(super) fn unescaped(text: &[u8], plus: u8) -> Option<Zeroizing<String>> {
     // As long as it can become, so that no copy is left behind by growing.
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text;
     while let Some((&first, after)) = rest.split_first() {
         rest = after;
         bytes.push(match first {
-            b'+' => b' ',
+            b'+' => plus,
             b'%' => {
                 let (digits, after) = rest.split_at_checked(2)?;
                 rest = after;
@@ -68,7 +68,7 @@ impl Form {
             let (name, value) = parameter.split_at(end);
             let value = value.strip_prefix(b"=").unwrap_or_default();
             const NOT_ESCAPED: &str = "a parameter is not escaped as it must be, or is not UTF-8";
-            let (name, value) = (unescaped(name).ok_or(NOT_ESCAPED)?, unescaped(value).ok_or(NOT_ESCAPED)?);
+            let (name, value) = (unescaped(name, b' ').ok_or(NOT_ESCAPED)?, unescaped(value, b' ').ok_or(NOT_ESCAPED)?);
             if name.is_empty() {
                 return Err("a parameter has no name");
             }
