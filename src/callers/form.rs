@@ -36,9 +36,8 @@ pub(super) fn hex_byte(digits: &[u8]) -> Option<u8> {
     Some(digit(high)? * 16 + digit(low)?)
 }
 
-/// The body of a request to a token endpoint, taken apart (RFC 6749, sections 3.2 and 4.4.2).
-///
-/// It is for a front that speaks OAuth 2.0 and knows what the parameters mean. Nothing does so yet.
+/// The body of a request to a token endpoint, or to one that introspects, taken apart (RFC 6749, sections 3.2 and 4.4.2; RFC
+/// 7662, section 2.1). Whoever speaks OAuth 2.0 knows what the parameters mean.
 pub struct Form(Vec<(Zeroizing<String>, Zeroizing<String>)>);
 
 impl Form {

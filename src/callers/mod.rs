@@ -13,6 +13,9 @@
 //! | `authorization: Basic …` | `basic` and whoever implements [`ClientSecrets`], every time |
 //! | a Unix socket | the kernel, before the call |
 //!
+//! At a token endpoint of OAuth 2.0 it is otherwise, since there a client's own id and secret are the one thing that counts:
+//! `logins`.
+//!
 //! A certificate without a URI and a DNS name is the transport's own: it names nobody and is not in the way of a header.
 
 mod basic;
@@ -20,6 +23,7 @@ mod certificate;
 mod form;
 mod key_source;
 mod keys;
+mod logins;
 mod options;
 mod presigned;
 mod rates;
@@ -45,7 +49,7 @@ use crate::net::{Connection, Source};
 use certificate::Believed;
 use key_source::KeySource;
 use keys::{Ages, KeySet};
-use rates::{CallRates, Failures, Origin};
+use rates::Origin;
 use refusals::{ambiguous, invalid, missing};
 use sts::Sts;
 use tokens::{Signer, Tokens, Trusted};
@@ -53,8 +57,10 @@ use tokens::{Signer, Tokens, Trusted};
 pub use basic::Login;
 pub use form::Form;
 pub use key_source::OpenError;
+pub use logins::ClientLogins;
 pub use options::{AwsOptions, IssuerOptions, JwtOptions, KeysAt, Options, Rates, SpiffeOptions};
 pub use presigned::{BROKER_HEADER, PREFIX as AWS_PREFIX, Presigned};
+pub use rates::Counts;
 pub use tokens::Unproven;
 
 /// Tokens and signatures that are remembered as proven. They are remembered by their SHA-256.
@@ -88,8 +94,7 @@ struct Proof {
     proven: moka::sync::Cache<Digest, Arc<Proven>>,
     /// Questions to STS under way, so that one signature is asked about once.
     identities: Flights<Digest, Arc<Caller>>,
-    calls: CallRates,
-    failures: Failures,
+    counts: Arc<Counts>,
     clock: Arc<dyn Clock>,
 }
 
@@ -152,8 +157,7 @@ impl Callers {
             client_secrets,
             proven: moka::sync::Cache::new(MAX_PROVEN),
             identities: Flights::new(background),
-            calls: CallRates::new(&options.rates, clock.clone()),
-            failures: Failures::new(&options.rates, clock.clone()),
+            counts: Counts::new(&options.rates, clock.clone()),
             clock,
             options,
         }))))
@@ -168,11 +172,19 @@ impl Callers {
         }
     }
 
+    /// What is counted of calls; `None` where nobody is told apart. For another door to count by the same.
+    pub fn counts(&self) -> Option<Arc<Counts>> {
+        match &self.0 {
+            Way::Everybody(_) => None,
+            Way::Proof(proof) => Some(proof.counts.clone()),
+        }
+    }
+
     /// Counts a call of a caller who was proven. Fails with RATE_LIMITED.
     pub fn count(&self, caller: &Caller) -> Result<()> {
         match &self.0 {
             Way::Everybody(_) => Ok(()),
-            Way::Proof(proof) => proof.calls.count(&caller.principal),
+            Way::Proof(proof) => proof.counts.calls.count(&caller.principal),
         }
     }
 
@@ -190,15 +202,15 @@ impl Callers {
             Ok(presented) => match proof.proven(&presented, proof.clock.now()) {
                 Some(caller) => Ok(caller),
                 None => {
-                    proof.failures.admit(&origin)?;
+                    proof.counts.failures.admit(&origin)?;
                     // In a box: most calls come with what was proven before, and need no room for this.
                     Box::pin(proof.prove(presented)).await
                 }
             },
-            Err(error) => proof.failures.admit(&origin).and(Err(error)),
+            Err(error) => proof.counts.failures.admit(&origin).and(Err(error)),
         };
         let caller = caller.map_err(|error| match error.reason().is_denial() {
-            true => proof.failures.count(origin, error),
+            true => proof.counts.failures.count(origin, error),
             false => error,
         })?;
         self.count(&caller)?;
@@ -283,11 +295,8 @@ impl Proof {
         let Some(secrets) = &self.client_secrets else {
             return Err(invalid("this broker does not take app client ids and secrets"));
         };
-        // One message, whatever is wrong.
-        let refused = || invalid("the app client id and secret are not those of a client");
-        let login = Login::read(credential).ok_or_else(refused)?;
-        let name = secrets.check(&login.id, &login.secret).await?.ok_or_else(refused)?;
-        self.caller(Principal::Client(name), None)
+        let login = Login::read(credential).ok_or_else(refusals::no_login)?;
+        logins::client(&**secrets, &self.options.grants, &login).await
     }
 
     async fn identity(&self, credential: &str, digest: Digest, now: Timestamp) -> Result<Arc<Caller>> {
@@ -332,13 +341,16 @@ fn caller(grants: &Grants, principal: Principal, valid_until: Option<Timestamp>)
     Ok(Arc::new(Caller { valid_until, ..caller }))
 }
 
-/// An `authorization` header: a scheme, whose case does not count, one space, a credential (RFC 9110, section 11.4).
-fn header(value: &[u8]) -> Result<Presented<'_>, Error> {
+/// An `authorization` header (RFC 9110, section 11.4): a scheme, whose case does not count, one space, a credential.
+fn scheme_and_credential(value: &[u8]) -> Result<(&str, &str)> {
     let text = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_graphic() || b == b' '));
-    let parts = text.and_then(|text| text.split_once(' '));
-    let Some((scheme, credential)) = parts.filter(|(_, rest)| !rest.is_empty() && !rest.contains(' ')) else {
-        return Err(invalid("the authorization header is not a scheme and a credential"));
-    };
+    let parts = text.and_then(|text| text.split_once(' ')).filter(|(_, rest)| !rest.is_empty() && !rest.contains(' '));
+    parts.ok_or_else(|| invalid("the authorization header is not a scheme and a credential"))
+}
+
+/// What an `authorization` header presents.
+fn header(value: &[u8]) -> Result<Presented<'_>, Error> {
+    let (scheme, credential) = scheme_and_credential(value)?;
     if scheme.eq_ignore_ascii_case("basic") {
         return Ok(Presented::Basic(credential));
     }

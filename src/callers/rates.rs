@@ -1,6 +1,6 @@
-//! How often: calls of each caller, and failed proofs of each source address.
+//! How often: calls of each caller, failed proofs of each source address, and what it asks that anybody may.
 //!
-//! Both are kept for as many as have come last. Whoever is pushed out begins anew, which gives them a little more than
+//! All are kept for as many as have come last. Whoever is pushed out begins anew, which gives them a little more than
 //! their share and takes nothing from anybody else.
 
 use std::hash::Hash;
@@ -66,6 +66,30 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Limits<K> {
 /// The last to come push out the first, so that nobody who floods stays unseen.
 fn most_recent<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static>() -> moka::sync::Cache<K, V> {
     moka::sync::Cache::builder().max_capacity(MAX_COUNTED).eviction_policy(EvictionPolicy::lru()).build()
+}
+
+/// What is counted of all calls, whichever door they came by.
+pub struct Counts {
+    pub(super) calls: CallRates,
+    pub(super) failures: Failures,
+    strangers: Limits<Origin>,
+}
+
+impl Counts {
+    pub fn new(rates: &Rates, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Counts {
+            calls: CallRates::new(rates, clock.clone()),
+            failures: Failures::new(rates, clock.clone()),
+            strangers: Limits::new(rates.calls_per_second, rates.calls_burst, WallClock(clock)),
+        })
+    }
+
+    /// Counts a call that asks for what anybody may have, by where it comes from: as many as of one caller. Fails with
+    /// RATE_LIMITED.
+    pub fn count_stranger(&self, connection: &Connection) -> Result<()> {
+        let counted = self.strangers.count(&Origin::of(Some(connection)));
+        counted.map_err(|wait| limited("too many calls come from there", wait))
+    }
 }
 
 /// Calls, by caller.

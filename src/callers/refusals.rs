@@ -13,3 +13,8 @@ pub(super) fn invalid(message: impl Into<String>) -> Error {
 pub(super) fn ambiguous(message: &'static str) -> Error {
     Error::new(Reason::CredentialsAmbiguous, message)
 }
+
+/// One message, whatever is wrong with an app client id and secret.
+pub(super) fn no_login() -> Error {
+    invalid("the app client id and secret are not those of a client")
+}
