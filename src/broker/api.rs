@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::broker::ports::SecretDocument;
+use crate::broker::ports::{PublicKey, SecretDocument};
 use crate::domain::audit::Outcome;
 use crate::domain::claims::{Claims, Rejection};
 use crate::domain::client::{Client, RotationPolicy};
@@ -146,6 +146,15 @@ pub struct Question {
     pub required_scopes: ScopeSet,
     /// The token must belong to this tenant.
     pub tenant: Option<TenantId>,
+}
+
+/// The keys of an issuer, as it publishes them.
+#[derive(Clone, Debug)]
+pub struct PublishedKeys {
+    /// By `kid`, at most 16.
+    pub keys: Vec<PublicKey>,
+    /// How long they may be used before they are asked for again.
+    pub good_for: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

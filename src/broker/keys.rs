@@ -17,6 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
+use super::api::PublishedKeys;
 use super::background::Background;
 use super::basis::Basis;
 use super::flights::Flights;
@@ -83,6 +84,36 @@ impl Keys {
         self.fetch(pool, known).await?.or_unavailable(kid)
     }
 
+    /// All keys that the issuer publishes, for passing them on, and how long that is so as far as anybody may believe. From
+    /// half of `key_max_age` on they are fetched anew meanwhile, so that an issuer that cannot be read is noticed late.
+    ///
+    /// Fails with UNAVAILABLE where none were read for `key_max_age`: whoever passes on older ones could bring back one that
+    /// was withdrawn.
+    pub async fn published(self: &Arc<Self>, pool: &MadePool) -> Result<PublishedKeys> {
+        let (now, settings) = (self.world.now(), &self.world.settings.verification);
+        let since = |time: Timestamp| Duration::try_from(now.duration_since(time)).unwrap_or_default();
+        let left = |keys: &IssuerKeys| {
+            let age = since(keys.fetched_time?);
+            settings.key_max_age.checked_sub(age).filter(|left| !left.is_zero())
+        };
+        let mut known = self.known.get(&pool.issuer);
+        let floor = |keys: &IssuerKeys| if keys.has_failed { RETRY } else { settings.key_refetch_floor };
+        let may_ask = known.as_ref().is_none_or(|keys| since(keys.tried_time) >= floor(keys));
+        let remaining = known.as_deref().and_then(left);
+        if may_ask && remaining.is_none_or(|left| left < settings.key_max_age / 2) {
+            let fetch = self.fetch(pool, known.clone());
+            if remaining.is_none() {
+                known = Some(fetch.await?);
+            }
+        }
+        let Some((keys, left)) = known.and_then(|keys| left(&keys).map(|left| (keys, left))) else {
+            return Err(Error::unavailable(Reason::KeysUnavailable, "the issuer's keys cannot be read", RETRY));
+        };
+        let mut keys: Vec<PublicKey> = keys.keys.values().map(|key| key.published.clone()).collect();
+        keys.sort_by(|one, other| one.kid.cmp(&other.kid));
+        Ok(PublishedKeys { keys, good_for: left })
+    }
+
     fn fetch(
         self: &Arc<Self>,
         pool: &MadePool,
@@ -127,12 +158,15 @@ impl IssuerKeys {
 }
 
 /// A public key of an issuer, for RS256.
-pub struct Key(ParsedPublicKey);
+pub struct Key {
+    parsed: ParsedPublicKey,
+    published: PublicKey,
+}
 
 impl Key {
     /// Whether `signature`, as its bytes, is one of this key over `signed` (RFC 7518, section 3.3).
     pub fn verifies(&self, signed: &str, signature: &[u8]) -> bool {
-        self.0.verify_sig(signed.as_bytes(), signature).is_ok()
+        self.parsed.verify_sig(signed.as_bytes(), signature).is_ok()
     }
 }
 
@@ -145,5 +179,5 @@ fn parse(key: &PublicKey) -> Option<(String, Key)> {
     }
     let components = RsaPublicKeyComponents { n: modulus, e: exponent };
     let parsed = components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok()?;
-    Some((key.kid.clone(), Key(parsed)))
+    Some((key.kid.clone(), Key { parsed, published: key.clone() }))
 }

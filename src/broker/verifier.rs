@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
-use super::api::{Question, Verdict, Verified};
+use super::api::{PublishedKeys, Question, Verdict, Verified};
 use super::background::Background;
 use super::basis::Basis;
 use super::keys::{IssuerKeys, Keys};
@@ -20,7 +20,7 @@ use super::world::World;
 use crate::domain::claims::{Claims, Rejection, Rule, Unverified};
 use crate::domain::client::{Client, ClientState, Owner};
 use crate::domain::error::{Error, Result};
-use crate::domain::id::Issuer;
+use crate::domain::id::{Issuer, PoolId};
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::revocation::{RevokedToken, TokenId};
 use crate::domain::tenant::{Tenant, TenantState};
@@ -122,6 +122,16 @@ impl Verifier {
         }
         self.world.may_say_verified()?;
         Ok(Verified { client: owner.client.clone(), claims: claims.clone() })
+    }
+
+    /// The keys of a pool's tokens, for passing them on; `None` where there is no such pool, or it is not made yet. Fails with
+    /// UNAVAILABLE where nobody can tell which they are now.
+    pub async fn published_keys(&self, pool: &PoolId) -> Result<Option<PublishedKeys>> {
+        let pool = self.world.records.view::<Pool>(pool.as_str()).await?;
+        match pool.and_then(|pool| pool.made.clone()) {
+            Some(made) => self.keys.published(&made).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The claims of a token that one of our pools has signed.
