@@ -10,6 +10,7 @@ mod backend;
 mod calling;
 mod live;
 mod migrating;
+mod oauth_front;
 mod predecessor;
 mod serving;
 mod sharing;
@@ -90,6 +91,8 @@ pub enum StartError {
     AuditFile { file: PathBuf, source: std::io::Error },
     #[error("listen: cannot listen on {address}: {source}")]
     Listen { address: Address, source: std::io::Error },
+    #[error("oauth.listen: cannot listen on {address}: {source}")]
+    OAuth { address: Address, source: std::io::Error },
     #[error("status.listen: cannot listen on {address}: {source}")]
     Status { address: SocketAddr, source: std::io::Error },
     #[error("the system gives no more threads: {0}")]
@@ -115,6 +118,9 @@ pub struct Running {
     leaving: CancellationToken,
     membership: JoinHandle<()>,
     server: Serving,
+    oauth_addresses: Vec<Address>,
+    /// Serves OAuth 2.0, where that is wanted.
+    oauth: Option<Serving>,
     /// Its threads serve for as long as the daemon runs.
     _cores: Cores,
     /// And on these its background works.
@@ -174,6 +180,8 @@ pub async fn start_for(
 
     let listeners = serving::bind(&config).await?;
     let addresses = serving::addresses(&listeners);
+    let oauth_listeners = oauth_front::bind(&config).await?;
+    let oauth_addresses = serving::addresses(&oauth_listeners);
     let status = serving::bind_status(&config).await?;
     let status_address = status.as_ref().and_then(|listener| listener.local_addr().ok());
 
@@ -187,7 +195,7 @@ pub async fn start_for(
         audit_file,
     };
     let front = Front {
-        gate,
+        gate: gate.clone(),
         shutdown: draining.clone(),
         limits: Limits {
             message_bytes: config.grpc.max_message_bytes,
@@ -198,11 +206,12 @@ pub async fn start_for(
     let health_service = HealthService::from_health_reporter(health.clone());
     let routes = grpc::routes(front, tonic_health::pb::health_server::HealthServer::new(health_service))?;
     if let Some(tls) = &tls {
-        let follow = serving::follow_files(tls.clone(), config.tls.reload_interval, clock, stopping.clone());
+        let follow = serving::follow_files(tls.clone(), config.tls.reload_interval, clock.clone(), stopping.clone());
         background.spawn(follow);
     }
     let cores = Cores::start().map_err(StartError::Threads)?;
-    let server = serving::serve(&config, routes, listeners, tls, &cores, draining.clone());
+    let server = serving::serve(&config, routes, listeners, tls.clone(), &cores, draining.clone());
+    let oauth = oauth_front::serve(&config, gate, clock, oauth_listeners, tls, &cores, draining.clone());
 
     let leaving = CancellationToken::new();
     // Not a part of what a drain waits for: it goes on until that is over.
@@ -231,6 +240,8 @@ pub async fn start_for(
         leaving,
         membership,
         server,
+        oauth_addresses,
+        oauth,
         _cores: cores,
         _behind: behind,
         drain_deadline: config.shutdown.drain_deadline,
@@ -249,6 +260,11 @@ impl Running {
         &self.addresses[0]
     }
 
+    /// Where it serves OAuth 2.0, as [`addresses`](Self::addresses) are told; none where it does not.
+    pub fn oauth_addresses(&self) -> &[Address] {
+        &self.oauth_addresses
+    }
+
     /// Where it serves its metrics, with the real port.
     pub fn status_address(&self) -> Option<SocketAddr> {
         self.status_address
@@ -259,9 +275,18 @@ impl Running {
         &self.readiness
     }
 
-    /// Returns when the server has ended by itself.
+    /// Returns when one of its servers has ended by itself.
     pub async fn wait(&mut self) {
-        self.server.ended().await;
+        let oauth = async {
+            match &mut self.oauth {
+                Some(oauth) => oauth.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.server.ended() => {}
+            () = oauth => {}
+        }
     }
 
     /// Stops serving: NOT_SERVING, no new calls, then waits for what is under way until the drain deadline.
@@ -269,7 +294,14 @@ impl Running {
         let deadline = self.drain_deadline;
         announce(&self.health, ServingStatus::NotServing).await;
         self.draining.cancel();
-        let calls = match self.server.drain(deadline).await {
+        let oauth = async {
+            match self.oauth {
+                Some(oauth) => oauth.drain(deadline).await,
+                None => 0,
+            }
+        };
+        let (grpc, oauth) = tokio::join!(self.server.drain(deadline), oauth);
+        let calls = match grpc + oauth {
             0 => Drained::Clean,
             late => Drained::Late(late),
         };

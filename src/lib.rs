@@ -15,6 +15,7 @@ pub mod gate;
 pub mod grpc;
 pub mod http;
 pub mod net;
+pub mod oauth;
 pub mod permission;
 pub mod proto;
 pub mod runtime;

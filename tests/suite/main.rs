@@ -34,6 +34,7 @@ mod leases;
 mod lists;
 mod logins;
 mod net;
+mod oauth;
 mod operations;
 mod peers;
 mod permission;

@@ -7,6 +7,7 @@ mod shown;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use prost_reflect::{DescriptorPool, ServiceDescriptor};
 
@@ -16,6 +17,7 @@ use shown::{Block, blocks, json_matches, text_matches};
 const README: &str = include_str!("../../README.md");
 /// Where README says that `keyward dev` listens.
 const ADDRESS: &str = "127.0.0.1:7443";
+const OAUTH_WALK: &str = "From a secret to a token";
 /// Printed between the answers of two examples.
 const MARK: &str = "@@ example";
 
@@ -23,7 +25,8 @@ const MARK: &str = "@@ example";
 fn the_examples_answer_as_shown() {
     let (_folder, path) = folder();
     let broker = Binary::dev(&path.join("data"));
-    let readme = README.replace(ADDRESS, &broker.address);
+    // A walk has a broker of its own.
+    let readme = README.replace(section(README, OAUTH_WALK), "").replace(ADDRESS, &broker.address);
     let examples = examples(&readme);
     assert!(examples.len() > 15, "README shows {} examples", examples.len());
 
@@ -49,9 +52,26 @@ fn the_examples_answer_as_shown() {
 
 #[test]
 fn the_walk_over_mutual_tls_goes_as_shown() {
-    let (_, walk) = README.split_once("### From a certificate to a token\n").expect("the walk");
-    let (walk, _) = walk.split_once("\n### ").expect("what comes next");
-    let walk = walk.replace("127.0.0.1:7444", &format!("127.0.0.1:{}", quiet_port()));
+    walk("From a certificate to a token", &["127.0.0.1:7444"]);
+}
+
+#[test]
+fn the_walk_with_an_oauth_client_goes_as_shown() {
+    walk(OAUTH_WALK, &["127.0.0.1:7446", "127.0.0.1:7480"]);
+}
+
+/// The section of this title.
+fn section<'p>(page: &'p str, title: &str) -> &'p str {
+    let (_, section) = page.split_once(&format!("### {title}\n")).expect(title);
+    section.split_once("\n### ").expect("what comes next").0
+}
+
+/// Goes through a section whose broker is at these addresses.
+fn walk(title: &str, addresses: &[&str]) {
+    let mut walk = section(README, title).to_owned();
+    for address in addresses {
+        walk = walk.replace(address, &format!("127.0.0.1:{}", quiet_port()));
+    }
     let walk = walk.replace("cargo run -- ", &format!("{} ", env!("CARGO_BIN_EXE_keyward")));
     let (mut script, mut examples) = (String::new(), Vec::new());
     let mut blocks = blocks(&walk).into_iter().peekable();
@@ -81,11 +101,13 @@ fn the_walk_over_mutual_tls_goes_as_shown() {
     assert!(seen >= 5, "only {seen} answers are shown");
 }
 
-/// Nobody listens there, and the system gives it to nobody who asks for any port.
+/// Nobody listens there, and the system gives it to nobody who asks for any port. Another one each time.
 fn quiet_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
     let first = 12_000 + u16::try_from(std::process::id() % 10_000).expect("small");
     let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    (first..first + 1_000).find(is_free).expect("a port")
+    let next = || first + TAKEN.fetch_add(1, Ordering::Relaxed);
+    std::iter::repeat_with(next).take(1_000).find(is_free).expect("a port")
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Programs and data of others that the AWS backend is tested against, and how they come here.
 //!
-//! They are pinned and brought by the tests themselves on first use: from PyPI into `target/peers/`, from crates.io into
+//! They are pinned and brought by the tests themselves on first use: from PyPI and npm into `target/peers/`, from crates.io into
 //! `target/tools/`. Nothing here is AWS: what each of them does right and wrong is said at its head.
 
 mod botocore;
 mod dynoxide;
 mod ministack;
 mod moto;
+mod node;
 mod process;
 mod provision;
 mod sdk;
@@ -14,5 +15,7 @@ mod tests;
 
 pub use botocore::service_model;
 pub use moto::moto_python;
+pub use node::node_packages;
 pub use process::Peer;
+pub use provision::environment as python;
 pub use sdk::{Sdk, refusal};
