@@ -172,6 +172,22 @@ async fn a_clients_secret_is_taken_at_the_token_endpoint_whether_or_not_it_is_el
     fort.daemon.stop().await;
 }
 
+/// Introspection takes the proofs of gRPC, and counts as that does.
+#[tokio::test]
+async fn failures_count_together_whichever_door_they_come_by() {
+    let fort = Fort::set(|config| config.limits.failures_per_second = 1).await;
+    let wrong = basic(&fort.login.0, "wrong");
+    for guess in 0..10 {
+        let path = if guess % 2 == 0 { "/oauth2/token" } else { "/oauth2/introspect" };
+        assert_eq!(fort.post(None, path, Some(&wrong), GRANT).await.status, 401, "{guess}");
+    }
+    for path in ["/oauth2/token", "/oauth2/introspect"] {
+        let answer = fort.post(None, path, Some(&wrong), GRANT).await;
+        assert_eq!(answer.refusal(), (429, "temporarily_unavailable"), "{path}");
+    }
+    fort.daemon.stop().await;
+}
+
 #[tokio::test]
 async fn tls_is_that_of_grpc_but_for_the_protocol_in_it() {
     let clock = Arc::new(ManualClock::new(start_time()));
