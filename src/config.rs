@@ -8,6 +8,7 @@ mod aws;
 mod callers;
 mod error;
 mod net;
+mod oauth;
 mod permission;
 mod registry;
 mod sections;
@@ -24,6 +25,7 @@ pub use callers::{CallerGrant, Callers, CallersAws, SpiffeDomain, TokenIssuer};
 pub use error::ConfigError;
 use error::Document;
 pub use net::{Demand, Limits, Listen, MinVersion, Status, Tls};
+pub use oauth::OAuth;
 pub use permission::Permission;
 pub use registry::Registry;
 pub use sections::{
@@ -64,6 +66,7 @@ pub struct Config {
     pub secrets: Secrets,
     pub audit: Audit,
     pub grpc: Grpc,
+    pub oauth: OAuth,
     pub limits: Limits,
     pub status: Status,
     pub shutdown: Shutdown,
@@ -90,6 +93,7 @@ impl Default for Config {
             secrets: Secrets::default(),
             audit: Audit::default(),
             grpc: Grpc::default(),
+            oauth: OAuth::default(),
             limits: Limits::default(),
             status: Status::default(),
             shutdown: Shutdown::default(),
@@ -205,6 +209,9 @@ impl Config {
             return Some(("registry.table".to_owned(), why.to_owned()));
         }
         if let Some((key, why)) = self.registry.problem() {
+            return Some((key.to_owned(), why.to_owned()));
+        }
+        if let Some((key, why)) = self.oauth.problem() {
             return Some((key.to_owned(), why.to_owned()));
         }
         settings(self).iter().find_map(|setting: &Setting| Some((setting.key.to_owned(), setting.problem()?)))

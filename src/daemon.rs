@@ -10,6 +10,7 @@ mod backend;
 mod calling;
 mod live;
 mod migrating;
+mod oauth_front;
 mod predecessor;
 mod serving;
 mod sharing;
@@ -95,6 +96,8 @@ pub enum StartError {
     Listen { address: Address, source: std::io::Error },
     #[error("listen: must have {0}, since whoever started the process listens there for it (LISTEN_FDS)")]
     HandedOver(Address),
+    #[error("oauth.listen: cannot listen on {address}: {source}")]
+    OAuth { address: Address, source: std::io::Error },
     #[error("status.listen: cannot listen on {address}: {source}")]
     Status { address: SocketAddr, source: std::io::Error },
     #[error("the system gives no more threads: {0}")]
@@ -120,6 +123,9 @@ pub struct Running {
     leaving: CancellationToken,
     membership: JoinHandle<()>,
     server: Serving,
+    oauth_addresses: Vec<Address>,
+    /// Serves OAuth 2.0, where that is wanted.
+    oauth: Option<Serving>,
     /// Its threads serve for as long as the daemon runs.
     cores: Cores,
     /// And on these its background works.
@@ -194,6 +200,8 @@ async fn assemble(
 
     let listeners = serving::bind(&config, sockets).await?;
     let addresses = serving::addresses(&listeners);
+    let oauth_listeners = oauth_front::bind(&config).await?;
+    let oauth_addresses = serving::addresses(&oauth_listeners);
     let status = serving::bind_status(&config).await?;
     let status_address = status.as_ref().and_then(|listener| listener.local_addr().ok());
 
@@ -207,7 +215,7 @@ async fn assemble(
         audit_file,
     };
     let front = Front {
-        gate,
+        gate: gate.clone(),
         shutdown: draining.clone(),
         limits: Limits {
             message_bytes: config.grpc.max_message_bytes,
@@ -218,11 +226,12 @@ async fn assemble(
     let health_service = HealthService::from_health_reporter(health.clone());
     let routes = grpc::routes(front, tonic_health::pb::health_server::HealthServer::new(health_service))?;
     if let Some(tls) = &tls {
-        let follow = serving::follow_files(tls.clone(), config.tls.reload_interval, clock, stopping.clone());
+        let follow = serving::follow_files(tls.clone(), config.tls.reload_interval, clock.clone(), stopping.clone());
         background.spawn(follow);
     }
     let cores = Cores::start().map_err(StartError::Threads)?;
-    let server = serving::serve(&config, routes, listeners, tls, &cores, draining.clone());
+    let server = serving::serve(&config, routes, listeners, tls.clone(), &cores, draining.clone());
+    let oauth = oauth_front::serve(&config, gate, clock, oauth_listeners, tls, &cores, draining.clone());
 
     let leaving = CancellationToken::new();
     // Not a part of what a drain waits for: it goes on until that is over.
@@ -251,6 +260,8 @@ async fn assemble(
         leaving,
         membership,
         server,
+        oauth_addresses,
+        oauth,
         cores,
         behind,
         drain_deadline: config.shutdown.drain_deadline,
@@ -267,6 +278,11 @@ impl Running {
     /// The first of [`addresses`](Self::addresses).
     pub fn local_addr(&self) -> &Address {
         &self.addresses[0]
+    }
+
+    /// Where it serves OAuth 2.0, as [`addresses`](Self::addresses) are told; none where it does not.
+    pub fn oauth_addresses(&self) -> &[Address] {
+        &self.oauth_addresses
     }
 
     /// Where it serves its metrics, with the real port.
@@ -290,9 +306,18 @@ impl Running {
         stopping::within(self.drain_deadline)
     }
 
-    /// Returns when the server has ended by itself.
+    /// Returns when one of its servers has ended by itself.
     pub async fn wait(&mut self) {
-        self.server.ended().await;
+        let oauth = async {
+            match &mut self.oauth {
+                Some(oauth) => oauth.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.server.ended() => {}
+            () = oauth => {}
+        }
     }
 
     /// Stops serving: NOT_SERVING, no new calls, then waits for what is under way until the drain deadline.
@@ -300,7 +325,14 @@ impl Running {
         let deadline = self.drain_deadline;
         announce(&self.health, ServingStatus::NotServing).await;
         self.draining.cancel();
-        let calls = match self.server.drain(deadline).await {
+        let oauth = async {
+            match self.oauth {
+                Some(oauth) => oauth.drain(deadline).await,
+                None => 0,
+            }
+        };
+        let (grpc, oauth) = tokio::join!(self.server.drain(deadline), oauth);
+        let calls = match grpc + oauth {
             0 => Drained::Clean,
             late => Drained::Late(late),
         };

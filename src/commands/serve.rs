@@ -53,8 +53,9 @@ pub(super) async fn run_daemon(
     telemetry::init(config.log.format, &config.log.filter).context("cannot set up logs")?;
     let hygiene::Protection { core_dumps, inspection, swap } = hygiene::protect();
     tracing::info!(%core_dumps, %inspection, %swap, "the process is protected");
-    if let Some(room) = descriptors::make_room(config.limits.max_connections) {
-        let most = config.limits.max_connections;
+    let fronts = if config.oauth.listen.is_some() { 2 } else { 1 };
+    let most = config.limits.max_connections.saturating_mul(fronts);
+    if let Some(room) = descriptors::make_room(most) {
         tracing::warn!(room, most, "the system lets the process have fewer connections than limits.max_connections");
     }
     let asked = shutdown::on_signals().context("cannot listen for signals")?;
@@ -67,6 +68,9 @@ pub(super) async fn run_daemon(
     announce(running.local_addr());
     for address in running.addresses() {
         tracing::info!("listening on {address}");
+    }
+    for address in running.oauth_addresses() {
+        tracing::info!("serving OAuth 2.0 on {address}");
     }
     let written = until_asked(&mut running, ready_file, &manager, &asked).await;
     manager.ends(running.longest_stop()).await;

@@ -96,9 +96,10 @@ pub enum MinVersion {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Connections at a time, those in their handshake included: 1 to 1,000,000.
+    /// Connections at a time, those in their handshake included: 1 to 1,000,000. Of OAuth 2.0's front as many again.
     pub max_connections: usize,
-    /// From a connection's beginning to its first HTTP/2 frame: 100 ms to 1 min.
+    /// From a connection's beginning to its first HTTP/2 frame; with HTTP/1.1 also the head of a request, and its body: 100 ms to
+    /// 1 min.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
     /// How long a connection may have no call under way: 1 s to 1 d.
@@ -266,16 +267,20 @@ impl Config {
                 "must be above limits.max_connections, so that each connection can have a call",
             );
         }
-        let is_open = addresses.iter().any(|address| !address.is_local());
-        if is_open && self.callers.trust_loopback {
+        if self.oauth.listen.is_some() && !(1..=MAX_ADDRESSES).contains(&self.oauth.addresses().len()) {
+            return Some(("oauth.listen", format!("must be 1 to {MAX_ADDRESSES} addresses")));
+        }
+        let open = [("listen", &addresses[..]), ("oauth.listen", self.oauth.addresses())];
+        let open = open.into_iter().find(|(_, addresses)| addresses.iter().any(|address| !address.is_local()));
+        if let Some((key, _)) = open.filter(|_| self.callers.trust_loopback) {
             let why = "must be a loopback address, such as 127.0.0.1:7443, or a Unix socket, since \
                        callers.trust_loopback makes everyone who can connect an operator";
-            return problem("listen", why);
+            return problem(key, why);
         }
-        if is_open && !self.has_tls() {
+        if let Some((key, _)) = open.filter(|_| !self.has_tls()) {
             let why = "must be a loopback address, such as 127.0.0.1:7443, or a Unix socket, since there is no TLS; \
                        set tls.certificate_file and tls.key_file to be reached from elsewhere";
-            return problem("listen", why);
+            return problem(key, why);
         }
         if self.has_tls() && self.callers.trust_loopback {
             let why = "cannot be set together with TLS: everyone who can connect would act as an operator, whatever \

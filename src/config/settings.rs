@@ -2,7 +2,7 @@
 //! that they cannot differ.
 
 use super::setting::{DAY, HOUR, MILLI, MINUTE, SECOND, Setting, Value, count, is_region, period, size, text};
-use super::{Backend, Config, net};
+use super::{Backend, Config, net, oauth};
 use crate::runtime::telemetry::{self, Format};
 
 /// Every key of `config`, in the order in which they are explained.
@@ -158,6 +158,7 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
         Setting::new("grpc.keepalive_interval", period(config.grpc.keepalive_interval), "Silence before a ping")
             .lasting(SECOND, HOUR),
     ]);
+    settings.extend(oauth::oauth(&config.oauth));
     settings.extend(net::limits(&config.limits));
     settings.extend(net::status(&config.status));
     settings.extend([

@@ -11,7 +11,7 @@ use crate::broker::ports::Clock;
 use crate::callers::{
     AwsOptions, Callers, ClientSecrets, IssuerOptions, JwtOptions, KeysAt, Options, Rates, SpiffeOptions,
 };
-use crate::config::{Config, SpiffeDomain, TokenIssuer};
+use crate::config::{Config, Limits, SpiffeDomain, TokenIssuer};
 use crate::domain::error::Result;
 use crate::domain::grant::Grants;
 use crate::domain::id::ClientName;
@@ -32,7 +32,7 @@ pub(super) fn callers(
 }
 
 /// The broker's knowledge of its clients' secrets.
-struct OwnSecrets(Arc<Logins>);
+pub(super) struct OwnSecrets(pub Arc<Logins>);
 
 #[async_trait]
 impl ClientSecrets for OwnSecrets {
@@ -61,14 +61,18 @@ fn options(config: &Config) -> Options {
         aws,
         unix: callers.unix,
         grants: grants(config),
-        rates: Rates {
-            calls_per_second: limits.calls_per_second,
-            calls_burst: limits.calls_burst,
-            failures_per_second: limits.failures_per_second,
-        },
+        rates: rates(limits),
         leeway: verification.leeway,
         key_refetch_floor: verification.key_refetch_floor,
         key_max_age: verification.key_max_age,
+    }
+}
+
+pub(super) fn rates(limits: &Limits) -> Rates {
+    Rates {
+        calls_per_second: limits.calls_per_second,
+        calls_burst: limits.calls_burst,
+        failures_per_second: limits.failures_per_second,
     }
 }
 

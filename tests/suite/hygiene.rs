@@ -4,6 +4,7 @@ mod aws;
 mod credentials;
 mod life;
 mod needles;
+mod oauth;
 mod panics;
 mod printing;
 mod process;

@@ -37,6 +37,7 @@ mod leases;
 mod lists;
 mod logins;
 mod net;
+mod oauth;
 mod operations;
 mod peers;
 mod permission;

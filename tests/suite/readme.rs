@@ -18,6 +18,7 @@ use shown::{Block, blocks, json_matches, text_matches};
 const README: &str = include_str!("../../README.md");
 /// Where README says that `keyward dev` listens.
 const ADDRESS: &str = "127.0.0.1:7443";
+const OAUTH_WALK: &str = "From a secret to a token";
 /// Printed between the answers of two examples.
 const MARK: &str = "@@ example";
 
@@ -25,7 +26,8 @@ const MARK: &str = "@@ example";
 fn the_examples_answer_as_shown() {
     let (_folder, path) = folder();
     let broker = Binary::dev(&path.join("data"));
-    let readme = README.replace(ADDRESS, &broker.address);
+    // A walk has a broker of its own.
+    let readme = README.replace(section(README, OAUTH_WALK), "").replace(ADDRESS, &broker.address);
     let examples = examples(&readme);
     assert!(examples.len() > 15, "README shows {} examples", examples.len());
 
@@ -51,13 +53,28 @@ fn the_examples_answer_as_shown() {
 
 #[test]
 fn the_walk_over_mutual_tls_and_behind_envoy_goes_as_shown() {
-    let (_, walk) = README.split_once("### From a certificate to a token\n").expect("the walk");
-    let (walk, _) = walk.split_once("\n### Who may do what\n").expect("what comes next");
-    // Keyward, Envoy, and the service behind it; as an address or as a port alone.
-    let ports = quiet_ports();
-    let walk = ["7444", "10000", "8080"].iter().zip(ports).fold(walk.to_owned(), |walk, (shown, port)| {
+    // Keyward, Envoy, and the service behind it.
+    walk(&["From a certificate to a token", "Behind Envoy"], &["7444", "10000", "8080"], &crate::peers::envoy());
+}
+
+#[test]
+fn the_walk_with_an_oauth_client_goes_as_shown() {
+    walk(&[OAUTH_WALK], &["7446", "7480"], Path::new(env!("CARGO_BIN_EXE_keyward")));
+}
+
+/// The section of this title.
+fn section<'p>(page: &'p str, title: &str) -> &'p str {
+    let (_, section) = page.split_once(&format!("### {title}\n")).expect(title);
+    section.split_once("\n### ").expect("what comes next").0
+}
+
+/// Goes through sections whose servers are at these ports, with a program that is used there.
+fn walk(titles: &[&str], ports: &[&str], program: &Path) {
+    let sections: String = titles.iter().map(|title| section(README, title)).collect();
+    let walk = ports.iter().fold(sections, |walk, shown| {
+        let port = quiet_port().to_string();
         let forms = [format!("127.0.0.1:{shown}"), format!("port_value: {shown}"), format!("\"127.0.0.1\", {shown}")];
-        forms.iter().fold(walk, |walk, form| walk.replace(form, &form.replace(shown, &port.to_string())))
+        forms.iter().fold(walk, |walk, form| walk.replace(form, &form.replace(shown, &port)))
     });
     let walk = walk.replace("cargo run -- ", &format!("{} ", env!("CARGO_BIN_EXE_keyward")));
     let (mut script, mut examples) = (String::new(), Vec::new());
@@ -75,9 +92,8 @@ fn the_walk_over_mutual_tls_and_behind_envoy_goes_as_shown() {
     }
     let (_folder, path) = folder();
     let start = "exec 2>&1\ntrap 'kill $(jobs -p)' EXIT";
-    let envoy = crate::peers::envoy();
-    let envoy = envoy.parent().expect("a folder").display();
-    let printed = bash(&format!("{start}\nPATH=$PATH:{envoy}\ncd {}\n{script}", path.display()));
+    let programs = program.parent().expect("a folder").display();
+    let printed = bash(&format!("{start}\nPATH=$PATH:{programs}\ncd {}\n{script}", path.display()));
     let answers: Vec<&str> = printed.split(MARK).collect();
     assert_eq!(answers.len(), examples.len() + 1, "not every command was run:\n{printed}");
     let mut seen = 0;
@@ -92,13 +108,13 @@ fn the_walk_over_mutual_tls_and_behind_envoy_goes_as_shown() {
     assert!(seen >= 5, "only {seen} answers are shown");
 }
 
-/// Nobody listens there, the system gives them to nobody who asks for any port, and they are given out here once.
-fn quiet_ports() -> Vec<u16> {
-    static GIVEN: AtomicU16 = AtomicU16::new(0);
+/// Nobody listens there, and the system gives it to nobody who asks for any port. Another one each time.
+fn quiet_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
     let first = 12_000 + u16::try_from(std::process::id() % 10_000).expect("small");
     let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let next = || first + GIVEN.fetch_add(1, Ordering::Relaxed);
-    std::iter::repeat_with(next).filter(is_free).take(3).collect()
+    let next = || first + TAKEN.fetch_add(1, Ordering::Relaxed);
+    std::iter::repeat_with(next).take(1_000).find(is_free).expect("a port")
 }
 
 #[test]

@@ -150,6 +150,11 @@ impl Daemon {
         self.running.local_addr().to_string()
     }
 
+    /// Where it serves OAuth 2.0. Fails the test where it does not.
+    pub fn oauth_address(&self) -> String {
+        self.running.oauth_addresses().first().expect("it serves OAuth 2.0").to_string()
+    }
+
     /// Where its metrics are, if it serves them.
     pub fn status_address(&self) -> Option<SocketAddr> {
         self.running.status_address()

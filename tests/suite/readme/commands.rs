@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::shown::{Block, blocks};
-use super::{README, examples, quiet_ports};
+use super::{OAUTH_WALK, README, examples, quiet_port};
 use crate::harness::folder;
 
 /// Blocks that no test runs as they are printed, by how they begin, and why.
@@ -27,6 +27,7 @@ fn every_block_is_run_or_it_is_said_why_not() {
         examples(README).iter().any(|(example, _)| example.text == block.text)
             || is_of("From a certificate to a token")
             || is_of("Behind Envoy")
+            || is_of(OAUTH_WALK)
             || [serving(), asking(), shell()].contains(&block.text)
     };
     let (run, rest): (Vec<_>, Vec<_>) = all.iter().partition(|block| is_run(block));
@@ -103,7 +104,7 @@ fn shell() -> String {
 /// The least configuration, as shown but for the port, which may be somebody's.
 fn configure(folder: &Path) {
     let least = section("Run it").into_iter().find(|block| block.lang == "toml").expect("a configuration");
-    let text = format!("listen = \"127.0.0.1:{}\"\n{}", quiet_ports()[0], least.text);
+    let text = format!("listen = \"127.0.0.1:{}\"\n{}", quiet_port(), least.text);
     std::fs::write(folder.join("keyward.toml"), text).expect("written");
 }
 
