@@ -207,7 +207,7 @@ pub async fn start_for(
         async move { broker.keep_membership(leaving).await }
     });
     if let Some(listener) = status {
-        background.spawn(http::serve(listener, broker.clone(), stopping.clone()));
+        background.spawn(http::serve(listener, broker.clone(), readiness.clone(), stopping.clone()));
     }
     background.spawn({
         let stopping = stopping.clone();
@@ -245,7 +245,7 @@ impl Running {
         &self.addresses[0]
     }
 
-    /// Where it serves its metrics, with the real port.
+    /// Where it serves its metrics, and tells whether it is alive and ready, with the real port.
     pub fn status_address(&self) -> Option<SocketAddr> {
         self.status_address
     }
@@ -263,6 +263,7 @@ impl Running {
     /// Stops serving: NOT_SERVING, no new calls, then waits for what is under way until the drain deadline.
     pub async fn stop(self) -> Drained {
         let deadline = self.drain_deadline;
+        let _draining = self.readiness.hold("draining");
         announce(&self.health, ServingStatus::NotServing).await;
         self.draining.cancel();
         let calls = match self.server.drain(deadline).await {

@@ -38,7 +38,7 @@ impl<'de> Deserialize<'de> for Listen {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Status {
-    /// Where metrics are served over plain HTTP, to whoever can reach it. Absent: nowhere.
+    /// Where `/metrics`, `/livez` and `/readyz` are served over plain HTTP, to whoever can reach it. Absent: nowhere.
     pub listen: Option<SocketAddr>,
 }
 
@@ -220,7 +220,7 @@ pub(super) fn listen(Listen(addresses): &Listen) -> Setting {
 pub(super) fn status(status: &Status) -> Vec<Setting> {
     let value = status.listen.map_or(Value::Unset, text);
     vec![
-        Setting::new("status.listen", value, "Where /metrics is served over plain HTTP; port 0 takes a free one")
+        Setting::new("status.listen", value, "Where /metrics, /livez and /readyz are served over plain HTTP")
             .of("an IP address with a port", |_| true),
     ]
 }

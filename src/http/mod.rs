@@ -1,4 +1,10 @@
-//! What the daemon tells of itself over plain HTTP, at an address of its own: `GET /metrics`, for Prometheus.
+//! What the daemon tells of itself over plain HTTP, at an address of its own.
+//!
+//! | path | answer |
+//! | --- | --- |
+//! | `/metrics` | the metrics, for Prometheus |
+//! | `/livez` | 200 for as long as the process can answer at all. It looks at nothing else: what a restart does not mend is no reason for one |
+//! | `/readyz` | 200 while gRPC's health says SERVING; otherwise 503, and in a line of text what is waited for |
 //!
 //! It must never name a tenant, a client or anything that is a secret, read more of a request than its head, or take
 //! anything from the threads that answer calls. What it tells is read from memory when it is asked, so between two looks it
@@ -15,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use hyper::server::conn::http1;
@@ -26,6 +33,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
+use crate::runtime::readiness::Readiness;
 use metrics::Metrics;
 
 /// Connections at a time.
@@ -38,8 +46,8 @@ const MAX_HEAD_BYTES: usize = 8_192;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers at `listener` until `stop` is cancelled.
-pub async fn serve(listener: TcpListener, broker: Arc<Broker>, stop: CancellationToken) {
-    let routes = routes(&broker);
+pub async fn serve(listener: TcpListener, broker: Arc<Broker>, readiness: Readiness, stop: CancellationToken) {
+    let routes = routes(&broker, readiness);
     let places = Arc::new(Semaphore::new(AT_ONCE));
     // Connections end with it: nobody is in the middle of anything here.
     let all = async {
@@ -64,10 +72,21 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-fn routes(broker: &Arc<Broker>) -> Router {
+fn routes(broker: &Arc<Broker>, readiness: Readiness) -> Router {
     let metrics = Arc::new(Metrics::of(broker.clone()));
     let metrics = move || async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.text()) };
-    Router::new().route("/metrics", get(metrics))
+    let ready = move || async move { is_ready(&readiness) };
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+}
+
+fn is_ready(readiness: &Readiness) -> (StatusCode, String) {
+    match readiness.pending()[..] {
+        [] => (StatusCode::OK, "ready\n".to_owned()),
+        ref pending => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", pending.join(", "))),
+    }
 }
 
 async fn answer(stream: TcpStream, routes: Router) {

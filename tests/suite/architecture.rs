@@ -45,7 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "proto",
         ],
     ),
-    ("http", &["broker::Broker"]),
+    ("http", &["broker::Broker", "runtime::readiness"]),
     ("proto", &[]),
     ("tour", &["proto"]),
     ("runtime", &["broker::ports"]),
