@@ -13,6 +13,7 @@ mod registry;
 mod sections;
 mod setting;
 mod settings;
+mod traces;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub use sections::{
 };
 use setting::Setting;
 use settings::settings;
+pub use traces::Traces;
 
 use crate::net::Address;
 
@@ -66,6 +68,7 @@ pub struct Config {
     pub grpc: Grpc,
     pub limits: Limits,
     pub status: Status,
+    pub traces: Traces,
     pub shutdown: Shutdown,
     pub log: Log,
 }
@@ -92,6 +95,7 @@ impl Default for Config {
             grpc: Grpc::default(),
             limits: Limits::default(),
             status: Status::default(),
+            traces: Traces::default(),
             shutdown: Shutdown::default(),
             log: Log::default(),
         }

@@ -47,6 +47,7 @@ use crate::permission::{Origin, Permissions, PolicyError};
 use crate::runtime::behind::Behind;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::shutdown::{Drained, drain};
+use crate::traces::{StartTracesError, Traces};
 
 pub use audit::check_shared_log;
 use aws_options::aws_options;
@@ -91,6 +92,8 @@ pub enum StartError {
     Listen { address: Address, source: std::io::Error },
     #[error("status.listen: cannot listen on {address}: {source}")]
     Status { address: SocketAddr, source: std::io::Error },
+    #[error("traces.endpoint: {0}")]
+    Traces(#[from] StartTracesError),
     #[error("the system gives no more threads: {0}")]
     Threads(std::io::Error),
     #[error("tls: {0}")]
@@ -114,6 +117,7 @@ pub struct Running {
     leaving: CancellationToken,
     membership: JoinHandle<()>,
     server: Serving,
+    traces: Option<Arc<Traces>>,
     /// Its threads serve for as long as the daemon runs.
     _cores: Cores,
     /// And on these its background works.
@@ -160,7 +164,8 @@ pub async fn start_for(
     };
     // There, since SQLite's threads go before or after others as the one does that opens it.
     let opened = background.spawn(opening).await.map_err(|lost| StartError::Threads(lost.into()))?;
-    let ports = through(opened?);
+    let backend::Opened { ports, told } = opened?;
+    let ports = through(ports);
     let broker = Broker::open(ports, settings(&config), background.clone()).await.map_err(unreadable)?;
     let broker = Arc::new(broker);
     predecessor::succeed(&config.data_dir, &broker).await;
@@ -178,6 +183,9 @@ pub async fn start_for(
 
     let health = HealthReporter::new();
     announce(&health, ServingStatus::NotServing).await;
+    let traces = serving::start_traces(&config)?;
+    let counted = Arc::new(grpc::Counted::new(traces.clone()));
+    let told = serving::told(&broker, &counted, audit_file.as_ref(), traces.as_ref(), told);
     let front = Front {
         broker: broker.clone(),
         shutdown: draining.clone(),
@@ -190,6 +198,7 @@ pub async fn start_for(
         callers: Arc::new(callers),
         permissions: permissions.clone(),
         audit_file,
+        counted,
     };
     let health_service = HealthService::from_health_reporter(health.clone());
     let routes = grpc::routes(front, tonic_health::pb::health_server::HealthServer::new(health_service))?;
@@ -207,7 +216,8 @@ pub async fn start_for(
         async move { broker.keep_membership(leaving).await }
     });
     if let Some(listener) = status {
-        background.spawn(http::serve(listener, broker.clone(), readiness.clone(), stopping.clone()));
+        let status = http::Status { told, broker: broker.clone(), readiness: readiness.clone() };
+        background.spawn(http::serve(listener, status, stopping.clone()));
     }
     background.spawn({
         let stopping = stopping.clone();
@@ -227,6 +237,7 @@ pub async fn start_for(
         leaving,
         membership,
         server,
+        traces,
         _cores: cores,
         _behind: behind,
         drain_deadline: config.shutdown.drain_deadline,
@@ -275,6 +286,10 @@ impl Running {
         self.leaving.cancel();
         // It ends in time by itself; that it panicked changes nothing any more.
         let _ = self.membership.await;
+        if let Some(traces) = self.traces {
+            // It blocks; that it panicked changes nothing any more.
+            let _ = tokio::task::spawn_blocking(move || traces.end()).await;
+        }
         drained
     }
 }
@@ -327,6 +342,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             max_concurrent_fetches: config.tokens.max_concurrent_fetches,
             fetch_timeout: config.tokens.fetch_timeout,
             retry_after_failure: config.tokens.retry_after_failure,
+            price: config.tokens.price_per_million_usd,
         },
         verification: VerificationSettings {
             leeway: config.verification.leeway,
@@ -352,6 +368,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             verdicts_for: config.registry.verdicts_without_feed,
             tokens_for: config.registry.tokens_without_feed,
         },
+        told_tenants: config.status.told_tenants(),
         audit_retention: config.audit.retention,
     }
 }

@@ -83,6 +83,11 @@ impl Keys {
         self.fetch(pool, known).await?.or_unavailable(kid)
     }
 
+    /// When they were read last, of at most `most` issuers.
+    pub fn read_times(&self, most: usize) -> Vec<Timestamp> {
+        self.known.iter().take(most).filter_map(|(_, keys)| keys.fetched_time).collect()
+    }
+
     fn fetch(
         self: &Arc<Self>,
         pool: &MadePool,

@@ -213,6 +213,7 @@ impl Front {
                 false => error,
             };
             log_cause(&error, &call.call_id);
+            self.counted.refused(error.reason());
             end.because(&error);
             let mut status = status(&error);
             carry(call, status.metadata_mut());

@@ -12,7 +12,6 @@
 //! It must never answer what the long way would not, which `tests/suite/hot.rs` holds, and never give an answer that somebody has
 //! been told is out of date, which `tests/suite/ready.rs` holds.
 
-use std::error::Error;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -20,7 +19,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use http_body::Body;
 use prost::Message;
 use prost::bytes::Bytes;
 use tokio::time::timeout;
@@ -36,6 +34,7 @@ use super::aside::Aside;
 use super::caller::{CALL_ID_HEADER, authorization, call_id, call_id_value};
 use super::deadline::{self, at_once};
 use super::decode::token;
+use super::others::{Incoming, Others};
 use super::ready::{self, Method, Ready, ReadyAnswers};
 use super::replayed::{PREFIX_BYTES, Replayed};
 use super::requests::Asked;
@@ -48,6 +47,7 @@ use crate::domain::caller::Caller;
 use crate::domain::error::Result;
 use crate::net::{Answers, Connection};
 use crate::proto::{GetTokenRequest, VerifyTokenRequest, VerifyTokenResponse};
+use crate::traces;
 
 const GET_TOKEN: &str = "/keyward.v1.TokenService/GetToken";
 const VERIFY_TOKEN: &str = "/keyward.v1.VerificationService/VerifyToken";
@@ -66,38 +66,6 @@ struct Inner<S> {
     others: S,
     aside: Aside,
 }
-
-/// What answers the calls that go the long way.
-pub trait Others<In: Incoming>:
-    Service<
-        Request<Replayed<In>>,
-        Response = Response<<Self as Others<In>>::Out>,
-        Error: Error + Send + Sync,
-        Future: Send + 'static,
-    > + Clone
-    + Send
-    + Sync
-    + 'static
-{
-    type Out: Body<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static;
-}
-
-impl<In: Incoming, Out, S> Others<In> for S
-where
-    S: Service<Request<Replayed<In>>, Response = Response<Out>, Error: Error + Send + Sync, Future: Send + 'static>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    Out: Body<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static,
-{
-    type Out = Out;
-}
-
-/// The body of a request, as far as it is needed here.
-pub trait Incoming: Body<Data = Bytes, Error: Send + Unpin> + Send + Unpin + 'static {}
-
-impl<In: Body<Data = Bytes, Error: Send + Unpin> + Send + Unpin + 'static> Incoming for In {}
 
 impl<S: Clone> Clone for Hot<S> {
     fn clone(&self) -> Self {
@@ -228,7 +196,8 @@ impl<S> Inner<S> {
     /// or something to say.
     fn at_hand<Out>(&self, asking: &Asking) -> Option<Response<Answer<Out>>> {
         let Asking { parts: Parts { headers, .. }, connection, .. } = asking;
-        if tracing::enabled!(tracing::Level::DEBUG) {
+        // Whoever wants to see it gets it made anew.
+        if tracing::enabled!(tracing::Level::DEBUG) || self.front.counted.is_traced(headers) {
             return None;
         }
         let (broker, callers) = (&self.front.broker, &self.front.callers);
@@ -242,6 +211,11 @@ impl<S> Inner<S> {
         let place = self.shed.place(connection)?;
         callers.count(&caller).ok()?;
         connection.has_known_caller();
+        match asking.method {
+            Method::GetToken => broker.counting.hit(),
+            Method::VerifyToken => broker.counting.verified(),
+        }
+        self.front.counted.again(asking.method);
         Some(Answer::encoded(call_id_value(headers.get(CALL_ID_HEADER)), ready.message.clone(), place))
     }
 
@@ -255,10 +229,20 @@ impl<S> Inner<S> {
             body.read_again(asking.message);
             return self.pass_on(asking.parts, asking.connection, body).await;
         };
-        let made = match wanted {
-            Wanted::Token(request) => self.get(&asking, request).await,
-            Wanted::Verdict(request) => self.verify(&asking, request).await,
+        let timed = self.front.counted.begin(asking.method.full_name(), &asking.parts.headers);
+        let making = pin!(async {
+            match wanted {
+                Wanted::Token(request) => self.get(&asking, request).await,
+                Wanted::Verdict(request) => self.verify(&asking, request).await,
+            }
+        });
+        let made = traces::within(timed.span(), making).await;
+        let id = match &made {
+            Ok((id, _)) => Some(&**id),
+            Err(status) => status.metadata().get(CALL_ID_HEADER).and_then(|id| id.to_str().ok()),
         };
+        id.into_iter().for_each(|id| timed.is_call(id));
+        timed.end(made.as_ref().map_or_else(Status::code, |_| Code::Ok));
         Ok(match made {
             Ok((id, message)) => Answer::encoded(HeaderValue::from_str(&id).ok(), message, place),
             Err(status) => status.into_http::<NoBody>().map(|NoBody| Answer::Nothing),
@@ -270,14 +254,23 @@ impl<S> Inner<S> {
     where
         S: Others<In>,
     {
+        let timed = self.front.counted.begin(parts.uri.path(), &parts.headers);
         let mut request = Request::from_parts(parts, body);
         request.extensions_mut().insert(connection);
         let mut others = self.others.clone();
-        let answered = self.aside.run(async move {
-            poll_fn(|cx| others.poll_ready(cx)).await?;
-            others.call(request).await
-        });
-        Ok(answered.await?.map(Answer::Other))
+        let (answer, timed) = self
+            .aside
+            .run(async move {
+                let work = pin!(async {
+                    poll_fn(|cx| others.poll_ready(cx)).await?;
+                    others.call(request).await
+                });
+                (traces::within(timed.span(), work).await, timed)
+            })
+            .await;
+        let answer = answer?;
+        let timed = timed.end_as_in(answer.headers()).map(Box::new);
+        Ok(answer.map(|body| Answer::Other(body, timed)))
     }
 
     async fn get(&self, asking: &Asking, request: GetTokenRequest) -> Made {
@@ -391,7 +384,7 @@ struct NoBody;
 mod tests {
     use std::convert::Infallible;
 
-    use http_body::Frame;
+    use http_body::{Body, Frame};
     use tonic::codegen::http::{Request, Response};
 
     use super::*;
@@ -414,7 +407,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_for_an_answer_is_small() {
         let (_folder, front) = crate::grpc::tests::front().await;
-        let shed = Shed::new(1, Buffers::new(1, std::time::Duration::ZERO));
+        let shed = Shed::new(1, Buffers::new(1, std::time::Duration::ZERO), Arc::default());
         let others =
             tower::service_fn(async |_: Request<Replayed<Nothing>>| Ok::<_, Infallible>(Response::new(Nothing)));
         let hot = Hot::new(Arc::new(front), shed, others);

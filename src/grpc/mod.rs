@@ -14,6 +14,7 @@ mod bodies;
 mod caller;
 mod catalog;
 mod clients;
+mod counted;
 mod deadline;
 mod decode;
 mod draining;
@@ -21,6 +22,7 @@ mod encode;
 mod handing_out;
 mod hot;
 mod limits;
+mod others;
 mod ready;
 mod replayed;
 mod requests;
@@ -53,6 +55,7 @@ use crate::proto::token_service_server::TokenServiceServer;
 use crate::proto::verification_service_server::VerificationServiceServer;
 
 pub use caller::CALL_ID_HEADER;
+pub use counted::Counted;
 pub use hot::Hot;
 pub use limits::Limits;
 
@@ -68,6 +71,8 @@ pub struct Front {
     pub permissions: Arc<Permissions>,
     /// Has a line of every token and secret that leaves; `None` where that is not wanted.
     pub audit_file: Option<Arc<AuditFile>>,
+    /// Counts the calls.
+    pub counted: Arc<Counted>,
 }
 
 /// One service of the contract over the front that all of them share.
@@ -106,9 +111,9 @@ pub fn routes<H: Health>(
         .add_service(v1)
         .add_service(v1alpha);
     let router = routes.routes().into_axum_router();
-    let router = router.layer(limits::BlameTheRequest).layer(deadline::Deadline(call_duration));
+    let router = router.layer(limits::BlameTheRequest(front.counted.clone())).layer(deadline::Deadline(call_duration));
     let buffers = bodies::Buffers::new(limits::BUFFER_BYTES.max(most), call_duration + limits::FOR_STREAMS);
-    let shed = shedding::Shed::new(calls, buffers);
+    let shed = shedding::Shed::new(calls, buffers, front.counted.clone());
     let router = router.layer(draining::EndStreams(draining)).layer(shed.clone());
     Ok(Hot::new(front, shed, Routes::from(router).prepare()))
 }

@@ -23,8 +23,10 @@ use jiff::Timestamp;
 use prost::bytes::Bytes;
 use zeroize::Zeroizing;
 
+use super::requests::Asked as _;
 use crate::broker::Basis;
 use crate::domain::caller::Caller;
+use crate::proto::{GetTokenRequest, VerifyTokenRequest};
 
 /// Answers and what they are found by take about so many bytes at the most. Those that are asked for most stay.
 const MAX_BYTES: u64 = 32 << 20;
@@ -112,6 +114,15 @@ struct Key {
 pub enum Method {
     GetToken,
     VerifyToken,
+}
+
+impl Method {
+    pub fn full_name(self) -> &'static str {
+        match self {
+            Method::GetToken => GetTokenRequest::METHOD,
+            Method::VerifyToken => VerifyTokenRequest::METHOD,
+        }
+    }
 }
 
 impl Key {

@@ -48,6 +48,7 @@ pub async fn front() -> (tempfile::TempDir, Front) {
         callers: Arc::new(Callers::everybody_is_operator("dev")),
         permissions: Arc::new(Permissions::open(Default::default()).expect("the built-in policies")),
         audit_file: None,
+        counted: Arc::default(),
     };
     (folder, front)
 }

@@ -6,9 +6,9 @@
 //! | `/livez` | 200 for as long as the process can answer at all. It looks at nothing else: what a restart does not mend is no reason for one |
 //! | `/readyz` | 200 while gRPC's health says SERVING; otherwise 503, and in a line of text what is waited for |
 //!
-//! It must never name a tenant, a client or anything that is a secret, read more of a request than its head, or take
-//! anything from the threads that answer calls. What it tells is read from memory when it is asked, so between two looks it
-//! costs nothing. It asks nobody who they are, and so is served apart from gRPC: whoever can reach the address may read it.
+//! It must never name a tenant that the configuration does not have it name, a client or anything that is a secret, read more of a request than its head, or take
+//! anything from the threads that answer calls. What it tells is read when it is asked, so between two looks it
+//! costs nothing: from memory, but for what is to be done next, which is read once in half a minute at the most. It asks nobody who they are, and so is served apart from gRPC: whoever can reach the address may read it.
 //!
 //! A connection is for one request and lasts five seconds at most, and there are sixteen at a time; the next ones wait in
 //! the system's queue. It fails by not answering. That the daemon serves does not hang on it.
@@ -33,8 +33,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
+use crate::counts::Told;
 use crate::runtime::readiness::Readiness;
-use metrics::Metrics;
 
 /// Connections at a time.
 const AT_ONCE: usize = 16;
@@ -45,9 +45,18 @@ const MAX_HEAD_BYTES: usize = 8_192;
 /// After the system had no descriptor for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Of whom it is told.
+pub struct Status {
+    /// Parts that tell of themselves from memory.
+    pub told: Vec<Arc<dyn Told>>,
+    /// Tells also of what may have to be read.
+    pub broker: Arc<Broker>,
+    pub readiness: Readiness,
+}
+
 /// Answers at `listener` until `stop` is cancelled.
-pub async fn serve(listener: TcpListener, broker: Arc<Broker>, readiness: Readiness, stop: CancellationToken) {
-    let routes = routes(&broker, readiness);
+pub async fn serve(listener: TcpListener, status: Status, stop: CancellationToken) {
+    let routes = routes(status);
     let places = Arc::new(Semaphore::new(AT_ONCE));
     // Connections end with it: nobody is in the middle of anything here.
     let all = async {
@@ -72,9 +81,10 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-fn routes(broker: &Arc<Broker>, readiness: Readiness) -> Router {
-    let metrics = Arc::new(Metrics::of(broker.clone()));
-    let metrics = move || async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.text()) };
+fn routes(status: Status) -> Router {
+    let status = Arc::new(status);
+    let (told, readiness) = (status.clone(), status.readiness.clone());
+    let metrics = move || async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::text(&told).await) };
     let ready = move || async move { is_ready(&readiness) };
     Router::new()
         .route("/metrics", get(metrics))

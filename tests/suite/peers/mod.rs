@@ -9,6 +9,7 @@ mod ministack;
 mod moto;
 mod process;
 mod provision;
+mod rotel;
 mod sdk;
 mod tests;
 
