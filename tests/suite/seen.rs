@@ -1,6 +1,7 @@
 //! What is seen of a daemon from outside: its metrics, what README says of them, and what `deploy/` makes of them.
 
 mod calls;
+mod deploy;
 mod table;
 mod tokens;
 mod traces;
