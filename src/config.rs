@@ -14,6 +14,7 @@ mod registry;
 mod sections;
 mod setting;
 mod settings;
+mod traces;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ pub use sections::{
 };
 use setting::Setting;
 use settings::settings;
+pub use traces::Traces;
 
 use crate::net::Address;
 
@@ -69,6 +71,7 @@ pub struct Config {
     pub oauth: OAuth,
     pub limits: Limits,
     pub status: Status,
+    pub traces: Traces,
     pub shutdown: Shutdown,
     pub log: Log,
 }
@@ -96,6 +99,7 @@ impl Default for Config {
             oauth: OAuth::default(),
             limits: Limits::default(),
             status: Status::default(),
+            traces: Traces::default(),
             shutdown: Shutdown::default(),
             log: Log::default(),
         }

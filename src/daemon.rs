@@ -51,6 +51,7 @@ use crate::permission::{Origin, Permissions, PolicyError};
 use crate::runtime::behind::Behind;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::shutdown::{Drained, drain};
+use crate::traces::{StartTracesError, Traces};
 
 pub use audit::check_shared_log;
 use aws_options::aws_options;
@@ -100,6 +101,8 @@ pub enum StartError {
     OAuth { address: Address, source: std::io::Error },
     #[error("status.listen: cannot listen on {address}: {source}")]
     Status { address: SocketAddr, source: std::io::Error },
+    #[error("traces.endpoint: {0}")]
+    Traces(#[from] StartTracesError),
     #[error("the system gives no more threads: {0}")]
     Threads(std::io::Error),
     #[error("tls: {0}")]
@@ -126,6 +129,7 @@ pub struct Running {
     oauth_addresses: Vec<Address>,
     /// Serves OAuth 2.0, where that is wanted.
     oauth: Option<Serving>,
+    traces: Option<Arc<Traces>>,
     /// Its threads serve for as long as the daemon runs.
     cores: Cores,
     /// And on these its background works.
@@ -187,7 +191,8 @@ async fn assemble(
     };
     // There, since SQLite's threads go before or after others as the one does that opens it.
     let opened = background.spawn(opening).await.map_err(|lost| StartError::Threads(lost.into()))?;
-    let ports = through(opened?);
+    let backend::Opened { ports, told } = opened?;
+    let ports = through(ports);
     let broker = Broker::open(ports, settings(&config), background.clone()).await.map_err(unreadable)?;
     let broker = Arc::new(broker);
     predecessor::succeed(&config.data_dir, &broker).await;
@@ -207,6 +212,9 @@ async fn assemble(
 
     let health = HealthReporter::new();
     announce(&health, ServingStatus::NotServing).await;
+    let traces = serving::start_traces(&config)?;
+    let counted = Arc::new(grpc::Counted::new(traces.clone()));
+    let told = serving::told(&broker, &counted, audit_file.as_ref(), traces.as_ref(), told);
     let gate = Gate {
         broker: broker.clone(),
         background: background.clone(),
@@ -222,6 +230,7 @@ async fn assemble(
             call_duration: config.grpc.request_timeout,
             calls: config.limits.max_calls,
         },
+        counted,
     };
     let health_service = HealthService::from_health_reporter(health.clone());
     let routes = grpc::routes(front, tonic_health::pb::health_server::HealthServer::new(health_service))?;
@@ -240,7 +249,8 @@ async fn assemble(
         async move { broker.keep_membership(leaving).await }
     });
     if let Some(listener) = status {
-        background.spawn(http::serve(listener, broker.clone(), stopping.clone()));
+        let status = http::Status { told, broker: broker.clone(), readiness: readiness.clone() };
+        background.spawn(http::serve(listener, status, stopping.clone()));
     }
     background.spawn({
         let stopping = stopping.clone();
@@ -262,6 +272,7 @@ async fn assemble(
         server,
         oauth_addresses,
         oauth,
+        traces,
         cores,
         behind,
         drain_deadline: config.shutdown.drain_deadline,
@@ -285,7 +296,7 @@ impl Running {
         &self.oauth_addresses
     }
 
-    /// Where it serves its metrics, with the real port.
+    /// Where it serves its metrics, and tells whether it is alive and ready, with the real port.
     pub fn status_address(&self) -> Option<SocketAddr> {
         self.status_address
     }
@@ -323,6 +334,7 @@ impl Running {
     /// Stops serving: NOT_SERVING, no new calls, then waits for what is under way until the drain deadline.
     pub async fn stop(self) -> Drained {
         let deadline = self.drain_deadline;
+        let _draining = self.readiness.hold("draining");
         announce(&self.health, ServingStatus::NotServing).await;
         self.draining.cancel();
         let oauth = async {
@@ -341,6 +353,10 @@ impl Running {
         self.leaving.cancel();
         // It ends in time by itself; that it panicked changes nothing any more.
         let _ = self.membership.await;
+        if let Some(traces) = self.traces {
+            // It blocks; that it panicked changes nothing any more.
+            let _ = tokio::task::spawn_blocking(move || traces.end()).await;
+        }
         drained
     }
 }
@@ -394,6 +410,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             max_concurrent_fetches: config.tokens.max_concurrent_fetches,
             fetch_timeout: config.tokens.fetch_timeout,
             retry_after_failure: config.tokens.retry_after_failure,
+            price: config.tokens.price_per_million_usd,
         },
         verification: VerificationSettings {
             leeway: config.verification.leeway,
@@ -421,6 +438,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             verdicts_for: config.registry.verdicts_without_feed,
             tokens_for: config.registry.tokens_without_feed,
         },
+        told_tenants: config.status.told_tenants(),
         audit_retention: config.audit.retention,
     }
 }

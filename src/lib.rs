@@ -20,6 +20,8 @@ pub mod callers;
 #[cfg(feature = "server")]
 pub mod config;
 #[cfg(feature = "server")]
+pub mod counts;
+#[cfg(feature = "server")]
 pub mod daemon;
 #[cfg(feature = "server")]
 pub mod embedded;
@@ -41,3 +43,5 @@ pub mod runtime;
 pub mod sealing;
 #[cfg(feature = "server")]
 pub mod tour;
+#[cfg(feature = "server")]
+pub mod traces;

@@ -16,7 +16,7 @@ mod writer;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Audit;
 use crate::broker::ports::Clock;
+use crate::counts::{Count, Sheet, Told};
 use crate::domain::audit::NumberedEvent;
 use crate::domain::error::{Error, Reason, Result};
 pub use check::check_file;
@@ -56,8 +57,18 @@ pub struct AuditFile {
     required: bool,
     /// The last event that the file had when it was opened.
     last_event: u64,
+    counted: Arc<Counted>,
+}
+
+/// What became of lines.
+#[derive(Default)]
+struct Counted {
+    written: Count,
+    failed: Count,
     /// Lines that found the queue full, where nobody is refused for it.
-    lost: AtomicU64,
+    lost: Count,
+    /// Whether the last write failed.
+    is_failing: AtomicBool,
 }
 
 /// The task that writes. It ends when every [`AuditFile`] is gone.
@@ -71,8 +82,9 @@ pub struct Writing {
 pub fn open(path: &Path, required: bool, clock: Arc<dyn Clock>) -> io::Result<(AuditFile, Writing)> {
     let writer = Writer::open(path, clock)?;
     let (sender, queue) = mpsc::channel(QUEUE);
-    let file = AuditFile { queue: sender, required, last_event: writer.end().last_event, lost: AtomicU64::new(0) };
-    Ok((file, Writing { writer, queue, trouble: Trouble::of(path) }))
+    let counted = Arc::<Counted>::default();
+    let file = AuditFile { queue: sender, required, last_event: writer.end().last_event, counted: counted.clone() };
+    Ok((file, Writing { writer, queue, trouble: Trouble::of(path, counted) }))
 }
 
 impl AuditFile {
@@ -88,7 +100,8 @@ impl AuditFile {
                 Ok(false) | Err(_) => Err(unavailable()),
             },
             Err(_) if !self.required => {
-                let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+                self.counted.lost.add(1);
+                let lost = self.counted.lost.get();
                 // Said often enough to be seen, and not so often that it fills the log.
                 if lost.is_power_of_two() {
                     tracing::error!(lost, "lines of the audit file are lost: too many wait to be written");
@@ -171,6 +184,23 @@ impl AuditFile {
     }
 }
 
+impl Told for AuditFile {
+    fn tell(&self, sheet: &mut Sheet) {
+        let Counted { written, failed, lost, is_failing } = &*self.counted;
+        sheet
+            .counter(
+                "keyward_audit_file_lines_total",
+                "Lines of the audit file: on the disk (written), not (failed), or not even tried since too many waited (lost)",
+            )
+            .count(&[("outcome", "written")], written.get())
+            .count(&[("outcome", "failed")], failed.get())
+            .count(&[("outcome", "lost")], lost.get());
+        sheet
+            .gauge("keyward_audit_file_failing", "1 while the last write of the audit file failed")
+            .number(&[], f64::from(u8::from(is_failing.load(Ordering::Relaxed))));
+    }
+}
+
 fn unavailable() -> Error {
     let message = "the audit file cannot be written, so nothing is handed out";
     Error::unavailable(Reason::AuditUnavailable, message, RETRY)
@@ -211,17 +241,21 @@ fn write(mut writer: Writer, mut trouble: Trouble, mut entries: Vec<Entry>) -> (
 /// Says loudly that lines cannot be written, and how many; not for each of them.
 struct Trouble {
     path: PathBuf,
+    counted: Arc<Counted>,
     failed: usize,
     said: Option<Instant>,
 }
 
 impl Trouble {
-    fn of(path: &Path) -> Self {
-        Trouble { path: path.to_owned(), failed: 0, said: None }
+    fn of(path: &Path, counted: Arc<Counted>) -> Self {
+        Trouble { path: path.to_owned(), counted, failed: 0, said: None }
     }
 
     fn note(&mut self, outcome: &io::Result<()>, lines: usize) {
         let file = self.path.display();
+        let count = if outcome.is_ok() { &self.counted.written } else { &self.counted.failed };
+        count.add(lines as u64);
+        self.counted.is_failing.store(outcome.is_err(), Ordering::Relaxed);
         match outcome {
             Ok(()) if self.failed > 0 => {
                 tracing::warn!(%file, failed = self.failed, "the audit file can be written again");

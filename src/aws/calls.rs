@@ -13,12 +13,20 @@ use tracing::debug;
 use super::faults::{Asking, port_error};
 use super::governor::{Call, Category, Governor, later};
 use super::operations::Listed;
-use crate::broker::ports::{Clock, Fault, Peer, PortResult};
+use super::usage::Made;
+use crate::broker::ports::{Clock, ENDS, Fault, Peer, PortResult, end_of};
 use crate::domain::id::UserPoolId;
+use crate::traces::Span;
+
+/// As the token endpoint is called among the operations of the API.
+pub(super) const TOKEN_ENDPOINT: &str = "TokenEndpoint";
+/// Why a call was not made, in a trace.
+const NO_TURN: &str = "NO_TURN";
 
 pub(super) struct Calls {
-    governor: Governor,
-    clock: Arc<dyn Clock>,
+    pub(super) governor: Governor,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) made: Made,
     longest_call: Duration,
     /// Calls that had their turn and are not over.
     under_way: AtomicUsize,
@@ -35,7 +43,7 @@ impl Drop for UnderWay<'_> {
 impl Calls {
     /// No call takes longer than `longest_call`, its wait for a turn apart.
     pub fn new(governor: Governor, clock: Arc<dyn Clock>, longest_call: Duration) -> Self {
-        Calls { governor, clock, longest_call, under_way: AtomicUsize::new(0) }
+        Calls { governor, clock, made: Made::new(), longest_call, under_way: AtomicUsize::new(0) }
     }
 
     pub fn under_way(&self) -> usize {
@@ -92,7 +100,7 @@ impl Calls {
         send: impl Future<Output = PortResult<T>> + Send + 'a,
     ) -> impl Future<Output = PortResult<T>> + Send + 'a {
         let category = Category::ClientAuthentication;
-        let call = Call { region, category, operation: "TokenEndpoint", pool: Some(pool) };
+        let call = Call { region, category, operation: TOKEN_ENDPOINT, pool: Some(pool) };
         self.in_turn(asking, call, Box::pin(send))
     }
 
@@ -116,9 +124,21 @@ impl Calls {
         send: impl Future<Output = PortResult<T>> + Send,
     ) -> PortResult<T> {
         let (operation, region) = (call.operation, call.region);
-        self.governor.turn(asking.peer, call).await?;
-        let _call = self.begin();
-        logged(operation, region, self.in_time(asking, operation, region, send)).await
+        // Its wait for a turn is a part of it.
+        let span = Span::of_peer(operation, &[("rpc.system.name", "aws-api"), ("cloud.region", region)]);
+        if let Err(error) = self.governor.turn(asking.peer, call).await {
+            if let Some(span) = &span {
+                span.failed(NO_TURN);
+            }
+            return Err(error);
+        }
+        let (_call, counted) = (self.begin(), self.made.begin(operation));
+        let outcome = logged(operation, region, self.in_time(asking, operation, region, send)).await;
+        if let (Some(span), Err(_)) = (&span, &outcome) {
+            span.failed(ENDS[end_of(&outcome)]);
+        }
+        counted.ended(&outcome);
+        outcome
     }
 
     /// Gives a call up that has no answer in time by the broker's clock. SDK and HTTP client have the same limit by the

@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 
 use super::Quotas;
 use super::pace::Pace;
+use super::usage::Used;
 use crate::broker::ports::{Clock, Fault, Peer, PortError, PortResult, ShareInForce};
 use crate::domain::id::UserPoolId;
 
@@ -42,6 +43,26 @@ pub enum Category {
     Registry,
     /// KMS, which allows thousands a second where a broker asks a few times in its life.
     DataKeys,
+}
+
+impl Category {
+    /// As `[aws.quotas]` calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Category::ClientAuthentication => "client_authentication",
+            Category::AppClientReads => "app_client_reads",
+            Category::AppClientUpdates => "app_client_updates",
+            Category::UserPoolReads => "user_pool_reads",
+            Category::UserPoolUpdates => "user_pool_updates",
+            Category::ResourceServerReads => "resource_server_reads",
+            Category::ResourceServerUpdates => "resource_server_updates",
+            Category::ClientSecrets => "client_secrets",
+            Category::SecretReads => "secret_reads",
+            Category::SecretWrites => "secret_writes",
+            Category::Registry => "registry",
+            Category::DataKeys => "data_keys",
+        }
+    }
 }
 
 /// A call that is about to be made.
@@ -105,6 +126,17 @@ impl Governor {
         Ok(())
     }
 
+    /// The limits that were used so far, by Region and category.
+    pub(super) fn limits(&self) -> Vec<((String, Category), Arc<Limit>)> {
+        self.categories.iter().map(|(key, limit)| ((*key).clone(), limit)).collect()
+    }
+
+    /// Calls a second that a limit allows now.
+    pub(super) fn rate(&self, limit: &Limit, now: Timestamp) -> f64 {
+        let share = *self.share.watch().borrow();
+        share.rate(limit.a_second, now).map_or(0.0, |rate| f64::from(rate.calls) / f64::from(rate.seconds.max(1)))
+    }
+
     fn a_second(&self, category: Category) -> Option<u32> {
         let quotas = &self.quotas;
         match category {
@@ -123,8 +155,9 @@ impl Governor {
 }
 
 /// One limit, and the line of those who wait for it: its lock is fair, and only its holder looks at the pace.
-struct Limit {
+pub(super) struct Limit {
     a_second: u32,
+    pub(super) used: Used,
     line: Mutex<Pace>,
 }
 
@@ -135,17 +168,28 @@ enum NoTurn {
 
 impl Limit {
     fn new(a_second: u32) -> Self {
-        Limit { a_second, line: Mutex::default() }
+        Limit { a_second, used: Used::default(), line: Mutex::default() }
     }
 
     async fn wait(&self, governor: &Governor, deadline: Timestamp) -> Result<(), NoTurn> {
+        let turn = self.wait_in_line(governor, deadline).await;
+        if turn.is_err() {
+            self.used.refused.add(1);
+        }
+        turn
+    }
+
+    async fn wait_in_line(&self, governor: &Governor, deadline: Timestamp) -> Result<(), NoTurn> {
         let mut pace = self.line.lock().await;
         let mut changes = governor.share.watch();
         loop {
             let (share, now) = (*changes.borrow_and_update(), governor.clock.now());
             let time = match share.rate(self.a_second, now) {
                 Some(rate) => match pace.take(rate, now) {
-                    Ok(()) => return Ok(()),
+                    Ok(()) => {
+                        self.used.one(now);
+                        return Ok(());
+                    }
                     Err(time) if time > deadline => return Err(NoTurn::TooLong),
                     Err(time) => time,
                 },

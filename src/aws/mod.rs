@@ -33,6 +33,7 @@ mod staging;
 #[cfg(test)]
 mod tests;
 mod token_answer;
+mod usage;
 mod vault;
 
 use std::fmt;
@@ -44,6 +45,7 @@ pub use live::{Finding, Verdict, Wanted, try_out};
 pub use operations::{OPERATIONS, Operation};
 
 use crate::broker::ports::{Clock, DataKeys, KeySource, ShareInForce, TokenEndpoint, UserPools, Vault};
+use crate::counts::Told;
 use crate::domain::share::Share;
 use calls::Calls;
 use cognito::Cognito;
@@ -229,6 +231,11 @@ impl Aws {
     /// Calls that the quotas have let through and that are not over, key sets apart, which no quota concerns.
     pub fn calls_under_way(&self) -> usize {
         self.calls.under_way()
+    }
+
+    /// What is told of the calls that are made.
+    pub fn told(&self) -> Arc<dyn Told> {
+        self.calls.clone()
     }
 
     pub fn user_pools(&self) -> Arc<dyn UserPools> {

@@ -4,10 +4,12 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+use crate::traces;
+
 /// Runs work as tasks of its own, all on one runtime, whichever runtime asks for it.
 ///
 /// Calls are answered on threads that each serve many connections. What a call sets going is not to hold up the others
-/// there: a fetch, a rotation, a change that goes on when its caller has left.
+/// there: a fetch, a rotation, a change that goes on when its caller has left. It goes on in the trace of whoever set it going.
 #[derive(Clone, Debug)]
 pub struct Background {
     tracker: TaskTracker,
@@ -26,7 +28,7 @@ impl Background {
     }
 
     pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-        self.tracker.spawn_on(work, &self.runtime)
+        self.tracker.spawn_on(traces::carry(work), &self.runtime)
     }
 }
 

@@ -53,6 +53,41 @@ pub enum Fault {
     NewerForm(Form),
 }
 
+/// How calls of ports end, for whoever counts them: well, with a [`Fault`], or given up by whoever waited.
+pub const ENDS: [&str; 12] = [
+    "OK",
+    "NOT_FOUND",
+    "CONFLICT",
+    "LIMIT_EXCEEDED",
+    "REFUSED",
+    "INVALID_CLIENT",
+    "UNSUPPORTED",
+    "THROTTLED",
+    "UNAVAILABLE",
+    "BROKEN",
+    "NEWER_FORM",
+    "GIVEN_UP",
+];
+/// The place of the last of [`ENDS`].
+pub const GIVEN_UP: usize = ENDS.len() - 1;
+
+/// The place of an outcome among [`ENDS`]; that of the good end is 0.
+pub fn end_of<T>(outcome: &PortResult<T>) -> usize {
+    match outcome.as_ref().map_err(|error| error.fault) {
+        Ok(_) => 0,
+        Err(Fault::NotFound) => 1,
+        Err(Fault::Conflict) => 2,
+        Err(Fault::LimitExceeded) => 3,
+        Err(Fault::Refused) => 4,
+        Err(Fault::InvalidClient) => 5,
+        Err(Fault::Unsupported) => 6,
+        Err(Fault::Throttled) => 7,
+        Err(Fault::Unavailable) => 8,
+        Err(Fault::Broken) => 9,
+        Err(Fault::NewerForm(_)) => 10,
+    }
+}
+
 impl PortError {
     pub fn new(peer: Peer, fault: Fault, doing: &'static str, detail: impl fmt::Display) -> Self {
         PortError { peer, fault, doing, detail: detail.to_string() }

@@ -61,6 +61,7 @@ impl Journals {
         let (this, key) = (self.clone(), task.clone());
         self.flights.join(key, move || async move {
             let result = this.carry_on(&task).await;
+            this.world.counting.ran(&task, &result);
             if let Err(error) = &result {
                 tracing::warn!(%task, %error, cause = error.internal_detail(), "a journal is left for later");
             }

@@ -132,6 +132,11 @@ impl Keys {
         Ok(PublishedKeys { keys, good_for: left })
     }
 
+    /// When they were read last, of at most `most` issuers.
+    pub fn read_times(&self, most: usize) -> Vec<Timestamp> {
+        self.known.iter().take(most).filter_map(|(_, keys)| keys.fetched_time).collect()
+    }
+
     fn fetch(
         self: &Arc<Self>,
         pool: &MadePool,

@@ -15,6 +15,7 @@ mod basis;
 mod catalog;
 mod change_sets;
 mod clients;
+mod counting;
 mod data_keys;
 mod due;
 mod examining;
@@ -46,8 +47,10 @@ mod sharing;
 mod shelf_rest;
 mod shelves;
 mod standings;
+mod survey;
 mod sweeping;
 mod targets;
+mod telling;
 mod tenants;
 mod token_key;
 mod token_keys;
@@ -68,6 +71,7 @@ pub use audit::Audit;
 pub use basis::Basis;
 pub use catalog::Catalog;
 pub use clients::Clients;
+pub use counting::Counting;
 pub use following::Hearing;
 pub use logins::Logins;
 pub use reconciling::Reconciling;
@@ -92,6 +96,7 @@ use onboarding::Onboarding;
 use pools::Pools;
 use rotator::Rotator;
 use settings::Settings;
+use survey::Survey;
 use sweeping::Sweeping;
 use world::World;
 
@@ -107,6 +112,8 @@ pub struct Broker {
     pub catalog: Arc<Catalog>,
     pub audit: Arc<Audit>,
     pub reconciling: Arc<Reconciling>,
+    pub counting: Arc<Counting>,
+    survey: Survey,
     world: Arc<World>,
     pools: Arc<Pools>,
     journals: Arc<Journals>,
@@ -138,6 +145,8 @@ impl Broker {
             verifier,
             catalog: Arc::new(Catalog::new(world.clone(), journals.clone())),
             audit: Arc::new(Audit::new(world.clone())),
+            counting: world.counting.clone(),
+            survey: Survey::default(),
             world,
             journals,
         })

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 pub use super::change_sets::{Action, ChangeSet, Shelf, StoredRecord, Write};
 pub use super::data_keys::{DataKeys, KeptKey};
-pub use super::faults::{Fault, Peer, PortError, PortResult};
+pub use super::faults::{ENDS, Fault, GIVEN_UP, Peer, PortError, PortResult, end_of};
 pub use super::feed::{ChangeFeed, Followed, KEPT as FEED_KEPT, LoggedChange};
 pub use super::members::{Members, ShareInForce};
 pub use super::token_shelf::{SealedToken, SeenItem, ShelfItem, TokenPlace, TokenShelf};

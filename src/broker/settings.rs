@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::id::UserPoolId;
+use crate::domain::id::{TenantId, UserPoolId};
 use crate::domain::lease::LeaseTerms;
 
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Settings {
     pub rotation: RotationSettings,
     pub journal: JournalSettings,
     pub feed: FeedSettings,
+    /// Tenants whose fetches are counted one by one.
+    pub told_tenants: Vec<TenantId>,
     /// How long audit events are kept.
     pub audit_retention: Duration,
 }
@@ -37,6 +39,8 @@ pub struct TokenSettings {
     pub fetch_timeout: Duration,
     /// After a failed fetch, the endpoint is not asked again for the same token before this.
     pub retry_after_failure: Duration,
+    /// What a token costs, in millionths of a US dollar.
+    pub price: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -115,7 +115,10 @@ impl Tokens {
         let wanted = Wanted { client, scopes, min_remaining, purpose: purpose.clone() };
         let mut spare = None;
         let taken = match self.turn(&shared, &wanted, &mut spare).await {
-            Turn::Found(token) => return Fetched { result: Ok(token), spare: None },
+            Turn::Found(token) => {
+                self.world.counting.shared.add(1);
+                return Fetched { result: Ok(token), spare: None };
+            }
             Turn::Fetch(taken) => taken,
         };
         let result = self.fetch_once(client, scopes, stamp.not_before).await;

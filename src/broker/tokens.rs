@@ -83,10 +83,11 @@ impl Tokens {
         scopes: &ScopeSet,
         min_remaining: Duration,
     ) -> Result<Arc<AccessToken>> {
-        self.get_for(name, scopes, min_remaining, &mut Basis::default()).await
+        self.get_waiting(name, scopes, min_remaining, &mut Basis::default(), &mut false).await
     }
 
-    /// Like [`get`](Self::get), for an answer that may be given again: `basis` gets what it stands on.
+    /// Like [`get`](Self::get), for an answer that is handed out, and may be given again: it is counted, and `basis` gets
+    /// what it stands on.
     pub async fn get_for(
         self: &Arc<Self>,
         name: &ClientName,
@@ -94,8 +95,26 @@ impl Tokens {
         min_remaining: Duration,
         basis: &mut Basis,
     ) -> Result<Arc<AccessToken>> {
+        let mut waited = false;
+        let token = self.get_waiting(name, scopes, min_remaining, basis, &mut waited).await?;
+        match waited {
+            false => self.world.counting.hit(),
+            true => self.world.counting.misses.add(1),
+        }
+        Ok(token)
+    }
+
+    /// `waited` says afterwards whether a fetch was waited for.
+    async fn get_waiting(
+        self: &Arc<Self>,
+        name: &ClientName,
+        scopes: &ScopeSet,
+        min_remaining: Duration,
+        basis: &mut Basis,
+        waited: &mut bool,
+    ) -> Result<Arc<AccessToken>> {
         for _ in 0..=MAX_OVERTAKEN {
-            if let Some(token) = self.try_get(name, scopes, min_remaining, basis).await? {
+            if let Some(token) = self.try_get(name, scopes, min_remaining, basis, waited).await? {
                 return Ok(token);
             }
         }
@@ -110,6 +129,7 @@ impl Tokens {
         scopes: &ScopeSet,
         min_remaining: Duration,
         basis: &mut Basis,
+        waited: &mut bool,
     ) -> Result<Option<Arc<AccessToken>>> {
         let admission = self.admit(name, scopes, basis).await?;
         if min_remaining > admission.client.access_token_validity / 2 {
@@ -121,6 +141,7 @@ impl Tokens {
         if let Some(token) = self.serve(&held, &admission, now, min_remaining, basis).await? {
             return Ok(Some(token));
         }
+        *waited = true;
         let fetched = self.fetch(&held, &admission, min_remaining)?.await;
         // A suspension or a deletion may have come while we waited; other scopes or a revocation may have, too.
         basis.never_again();
@@ -242,6 +263,7 @@ impl Tokens {
         if token.scopes == *scopes {
             token.scopes = scopes.clone();
         }
+        self.world.counting.fetched_for(&client.name.tenant);
         Ok(Arc::new(token))
     }
 

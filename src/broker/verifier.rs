@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use jiff::Timestamp;
 
 use super::api::{PublishedKeys, Question, Verdict, Verified};
 use super::background::Background;
@@ -90,8 +91,12 @@ impl Verifier {
     /// `basis` gets what the verdict stands on. That a token is refused is judged anew each time.
     pub async fn verify(&self, question: &Question, basis: &mut Basis) -> Result<Verdict> {
         match self.judge(question, basis).await {
-            Ok(verified) => Ok(Verdict::Verified(verified)),
+            Ok(verified) => {
+                self.world.counting.verified();
+                Ok(Verdict::Verified(verified))
+            }
             Err(Refusal::Rejected(rejection)) => {
+                self.world.counting.rejected(rejection.rule);
                 basis.never_again();
                 Ok(Verdict::Rejected(rejection))
             }
@@ -136,6 +141,11 @@ impl Verifier {
             Some(made) => self.keys.published(&made).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// When the keys of issuers were read last, of at most `most` of them.
+    pub(super) fn keys_read(&self, most: usize) -> Vec<Timestamp> {
+        self.keys.read_times(most)
     }
 
     /// The claims of a token that one of our pools has signed.

@@ -29,6 +29,7 @@ impl Tokens {
             match watching.next().await {
                 Ok(token) => {
                     watching.last = Some(token.clone());
+                    watching.tokens.world.counting.streamed.add(1);
                     Some((Ok(token), Some(watching)))
                 }
                 Err(error) => Some((Err(error), None)),

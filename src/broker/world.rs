@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::api::Page;
 use super::background::Background;
 use super::basis::Basis;
+use super::counting::{CountedEndpoint, Counting};
 use super::following::Following;
 use super::ports::{
     ChangeFeed, Clock, KeySource, Members, Registry, ShareInForce, TokenEndpoint, TokenShelf, UserPools, Vault,
@@ -70,6 +71,7 @@ pub struct World {
     pub revoked_tokens: RevokedTokens,
     pub clock: Arc<dyn Clock>,
     pub settings: Settings,
+    pub counting: Arc<Counting>,
     pub targets: Targets,
     /// This process, among the brokers that share the registry.
     pub broker: BrokerId,
@@ -83,13 +85,15 @@ impl World {
             }
             None => None,
         };
+        let counting = Arc::new(Counting::new(&settings));
         Ok(World {
             following,
             shared: ports.shared,
             records: Records::open(ports.registry, settings.verification.max_cached).await?,
             revoked_tokens: RevokedTokens::default(),
             user_pools: ports.user_pools,
-            token_endpoint: ports.token_endpoint,
+            token_endpoint: Arc::new(CountedEndpoint { inner: ports.token_endpoint, counting: counting.clone() }),
+            counting,
             key_source: ports.key_source,
             vault: ports.vault,
             clock: ports.clock,

@@ -66,6 +66,9 @@ pub(super) async fn run_daemon(
         () = asked.cancelled() => return Ok(Outcome::Done),
     };
     announce(running.local_addr());
+    if let Some(address) = running.status_address() {
+        tracing::info!("status at {address}");
+    }
     for address in running.addresses() {
         tracing::info!("listening on {address}");
     }

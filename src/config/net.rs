@@ -8,10 +8,13 @@ use serde::{Deserialize, Deserializer};
 
 use super::Config;
 use super::setting::{DAY, HOUR, MILLI, MINUTE, SECOND, Setting, Value, count, period, size, text, texts};
+use crate::domain::id::TenantId;
 use crate::net::Address;
 
 /// More is a mistake.
 const MAX_ADDRESSES: usize = 8;
+/// Each is a series more at whoever collects the metrics.
+const MAX_TOLD_TENANTS: usize = 100;
 
 /// Where gRPC is served: one address, or a list of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +41,17 @@ impl<'de> Deserialize<'de> for Listen {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Status {
-    /// Where metrics are served over plain HTTP, to whoever can reach it. Absent: nowhere.
+    /// Where `/metrics`, `/livez` and `/readyz` are served over plain HTTP, to whoever can reach it. Absent: nowhere.
     pub listen: Option<SocketAddr>,
+    /// Tenants that are told of by name there: at most 100. Of all others only sums are.
+    pub tenants: Vec<String>,
+}
+
+impl Status {
+    /// Those that are to be told of. Each has the form of a tenant's id, or there would be no configuration.
+    pub fn told_tenants(&self) -> Vec<TenantId> {
+        self.tenants.iter().filter_map(|id| TenantId::parse("status.tenants", id).ok()).collect()
+    }
 }
 
 /// `[tls]`: with it, TCP speaks TLS. A Unix socket never does.
@@ -221,8 +233,13 @@ pub(super) fn listen(Listen(addresses): &Listen) -> Setting {
 pub(super) fn status(status: &Status) -> Vec<Setting> {
     let value = status.listen.map_or(Value::Unset, text);
     vec![
-        Setting::new("status.listen", value, "Where /metrics is served over plain HTTP; port 0 takes a free one")
+        Setting::new("status.listen", value, "Where /metrics, /livez and /readyz are served over plain HTTP")
             .of("an IP address with a port", |_| true),
+        Setting::new("status.tenants", texts(&status.tenants), "Tenants whose fetches are told there one by one").each(
+            "a tenant's id",
+            MAX_TOLD_TENANTS,
+            |id| TenantId::parse("status.tenants", id).is_ok(),
+        ),
     ]
 }
 

@@ -127,6 +127,8 @@ pub struct Tokens {
     /// How long the endpoint is not asked again for a token whose fetch failed: 100 ms to 60 s.
     #[serde(with = "humantime_serde")]
     pub retry_after_failure: Duration,
+    /// What a million tokens cost, in US dollars, for the metrics: zero to 1,000,000.
+    pub price_per_million_usd: u64,
 }
 
 impl Default for Tokens {
@@ -137,6 +139,8 @@ impl Default for Tokens {
             max_concurrent_fetches: 64,
             fetch_timeout: 10 * SECOND,
             retry_after_failure: SECOND,
+            // Cognito's first tier: 2.25 USD for 1,000.
+            price_per_million_usd: 2_250,
         }
     }
 }

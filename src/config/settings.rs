@@ -77,6 +77,12 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
         )
         .lasting(MILLI * 100, MINUTE),
         Setting::new(
+            "tokens.price_per_million_usd",
+            count(tokens.price_per_million_usd),
+            "What a million tokens cost, US dollars, for the metrics",
+        )
+        .within(0, 1_000_000),
+        Setting::new(
             "verification.leeway",
             period(verification.leeway),
             "How far an issuer's clock may be off, a caller's too",
@@ -161,6 +167,7 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
     settings.extend(oauth::oauth(&config.oauth));
     settings.extend(net::limits(&config.limits));
     settings.extend(net::status(&config.status));
+    settings.extend(config.traces.settings());
     settings.extend([
         Setting::new(
             "shutdown.drain_deadline",

@@ -7,9 +7,16 @@ use crate::aws::Aws;
 use crate::broker::ports::{Clock, Registry};
 use crate::broker::{Ports, Shared};
 use crate::config::{Backend, Config, MasterKeySource};
+use crate::counts::Told;
 use crate::embedded::{self, Embedded, MasterKey, Options};
 
-pub(super) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports, StartError> {
+/// A backend, and what is told of it.
+pub(super) struct Opened {
+    pub ports: Ports,
+    pub told: Option<Arc<dyn Told>>,
+}
+
+pub(super) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError> {
     match config.backend {
         Backend::Embedded => {
             let key = master_key(config)?;
@@ -20,7 +27,7 @@ pub(super) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports
             };
             let file = config.data_dir.join("keyward.db");
             let embedded = Embedded::open(&file, &key, options, clock.clone()).await?;
-            Ok(Ports {
+            let ports = Ports {
                 user_pools: embedded.user_pools(),
                 token_endpoint: embedded.token_endpoint(),
                 key_source: embedded.key_source(),
@@ -28,7 +35,8 @@ pub(super) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports
                 registry: embedded.registry(),
                 shared: None,
                 clock,
-            })
+            };
+            Ok(Opened { ports, told: None })
         }
         Backend::Aws => {
             let aws = Aws::connect(aws_options(&config.aws), clock.clone()).await?;
@@ -42,7 +50,7 @@ pub(super) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports
                 }
                 None => (embedded::open_registry(&config.data_dir.join("keyward.db")).await?, None),
             };
-            Ok(Ports {
+            let ports = Ports {
                 user_pools: aws.user_pools(),
                 token_endpoint: aws.token_endpoint(),
                 key_source: aws.key_source(),
@@ -50,7 +58,8 @@ pub(super) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Ports
                 registry,
                 shared,
                 clock,
-            })
+            };
+            Ok(Opened { ports, told: Some(aws.told()) })
         }
     }
 }

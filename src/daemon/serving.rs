@@ -8,14 +8,18 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::StartError;
+use crate::audit_file::AuditFile;
+use crate::broker::Broker;
 use crate::broker::ports::Clock;
 use crate::config::{Config, Demand, MinVersion};
-use crate::grpc::Hot;
+use crate::counts::Told;
+use crate::grpc::{Counted, Hot};
 use crate::http;
 use crate::net::{
     self, Address, Authorities, ClientCertificates, Cores, Inherited, Limits, Listener, Protocol, Serving, Tls,
     TlsFiles,
 };
+use crate::traces::{self, Traces};
 
 /// A certificate that cannot be used is complained of again after so many looks, so that nobody misses it until it is
 /// too late.
@@ -43,6 +47,28 @@ pub(super) async fn bind_status(config: &Config) -> Result<Option<TcpListener>, 
     let Some(address) = config.status.listen else { return Ok(None) };
     let bound = http::bind(address).await;
     bound.map(Some).map_err(|source| StartError::Status { address, source })
+}
+
+/// `None` where nothing is traced. To be called on the runtime that is to send the spans.
+pub(super) fn start_traces(config: &Config) -> Result<Option<Arc<Traces>>, StartError> {
+    let Some(endpoint) = config.traces.endpoint.clone() else { return Ok(None) };
+    let options = traces::Options { endpoint, percent: config.traces.percent };
+    Ok(Some(Arc::new(Traces::start(&options)?)))
+}
+
+/// Whoever tells of itself at the status address.
+pub(super) fn told(
+    broker: &Arc<Broker>,
+    counted: &Arc<Counted>,
+    audit_file: Option<&Arc<AuditFile>>,
+    traces: Option<&Arc<Traces>>,
+    backend: Option<Arc<dyn Told>>,
+) -> Vec<Arc<dyn Told>> {
+    let mut told: Vec<Arc<dyn Told>> = vec![counted.clone(), broker.clone()];
+    told.extend(audit_file.map(|file| file.clone() as Arc<dyn Told>));
+    told.extend(traces.map(|traces| traces.clone() as Arc<dyn Told>));
+    told.extend(backend);
+    told
 }
 
 /// `None` where there is none.

@@ -48,6 +48,52 @@ pub enum Rule {
     InsufficientScope,
 }
 
+impl Rule {
+    /// All of them, each at the place that it has as a number.
+    pub const ALL: [Rule; 17] = [
+        Rule::Malformed,
+        Rule::UnsupportedAlgorithm,
+        Rule::UnsupportedHeader,
+        Rule::UnknownIssuer,
+        Rule::UnknownKey,
+        Rule::BadSignature,
+        Rule::WrongTokenUse,
+        Rule::Expired,
+        Rule::NotYetValid,
+        Rule::IssuedInFuture,
+        Rule::UnknownClient,
+        Rule::ClientDeleted,
+        Rule::TenantSuspended,
+        Rule::TenantDeleted,
+        Rule::WrongTenant,
+        Rule::Revoked,
+        Rule::InsufficientScope,
+    ];
+
+    /// As the contract names it, `BAD_SIGNATURE`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Rule::Malformed => "MALFORMED",
+            Rule::UnsupportedAlgorithm => "UNSUPPORTED_ALGORITHM",
+            Rule::UnsupportedHeader => "UNSUPPORTED_HEADER",
+            Rule::UnknownIssuer => "UNKNOWN_ISSUER",
+            Rule::UnknownKey => "UNKNOWN_KEY",
+            Rule::BadSignature => "BAD_SIGNATURE",
+            Rule::WrongTokenUse => "WRONG_TOKEN_USE",
+            Rule::Expired => "EXPIRED",
+            Rule::NotYetValid => "NOT_YET_VALID",
+            Rule::IssuedInFuture => "ISSUED_IN_FUTURE",
+            Rule::UnknownClient => "UNKNOWN_CLIENT",
+            Rule::ClientDeleted => "CLIENT_DELETED",
+            Rule::TenantSuspended => "TENANT_SUSPENDED",
+            Rule::TenantDeleted => "TENANT_DELETED",
+            Rule::WrongTenant => "WRONG_TENANT",
+            Rule::Revoked => "REVOKED",
+            Rule::InsufficientScope => "INSUFFICIENT_SCOPE",
+        }
+    }
+}
+
 impl Rejection {
     pub fn new(rule: Rule, detail: impl Into<String>) -> Self {
         Rejection { rule, detail: detail.into() }

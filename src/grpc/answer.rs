@@ -200,6 +200,7 @@ impl Front {
     ) -> BoxFuture<'a, Status> {
         Box::pin(async move {
             let error = self.on_record(call, resource, error).await;
+            self.counted.refused(error.reason());
             end.because(&error);
             let mut status = status(&error);
             carry(call, status.metadata_mut());

@@ -7,12 +7,14 @@ use http_body::{Body, Frame, SizeHint};
 use prost::bytes::Bytes;
 use tonic::codegen::http::{HeaderMap, HeaderValue, Response, header};
 
+use super::counted::Timed;
 use super::shedding::Place;
 use crate::gate::CALL_ID_HEADER;
 
 /// The body of an answer.
 pub enum Answer<Out> {
-    Other(Out),
+    /// With what counts the call once its status is known, where that is not among the headers.
+    Other(Out, Option<Box<Timed>>),
     /// gRPC's status is among the headers.
     Nothing,
     Encoded {
@@ -46,7 +48,15 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Out::Error>>> {
         match self.get_mut() {
-            Answer::Other(body) => Pin::new(body).poll_frame(cx),
+            Answer::Other(body, timed) => {
+                let polled = Pin::new(body).poll_frame(cx);
+                if let Poll::Ready(Some(Ok(frame))) = &polled
+                    && let Some(trailers) = frame.trailers_ref()
+                {
+                    *timed = timed.take().and_then(|timed| timed.end_as_in(trailers)).map(Box::new);
+                }
+                polled
+            }
             Answer::Nothing => Poll::Ready(None),
             Answer::Encoded { message, is_over, .. } => {
                 if let Some(message) = message.take() {
@@ -64,7 +74,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Answer::Other(body) => body.is_end_stream(),
+            Answer::Other(body, _) => body.is_end_stream(),
             Answer::Nothing => true,
             Answer::Encoded { is_over, .. } => *is_over,
         }
@@ -72,7 +82,7 @@ where
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Answer::Other(body) => body.size_hint(),
+            Answer::Other(body, _) => body.size_hint(),
             Answer::Nothing => SizeHint::with_exact(0),
             Answer::Encoded { .. } => SizeHint::default(),
         }

@@ -12,7 +12,6 @@
 //! It must never answer what the long way would not, which `tests/suite/hot.rs` holds, and never give an answer that somebody has
 //! been told is out of date, which `tests/suite/ready.rs` holds.
 
-use std::error::Error;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -21,7 +20,6 @@ use std::time::Duration;
 
 use envoy_types::ext_authz::v3::pb::CheckRequest;
 use futures::future::BoxFuture;
-use http_body::Body;
 use prost::bytes::Bytes;
 use tokio::time::timeout;
 use tonic::codegen::http::request::Parts;
@@ -35,6 +33,7 @@ use super::answered::Answer;
 use super::aside::Aside;
 use super::deadline::{self, at_once};
 use super::decode::token;
+use super::others::{Incoming, Others};
 use super::ready::{self, Ready, ReadyAnswers};
 use super::replayed::{PREFIX_BYTES, Replayed};
 use super::requests::Asked;
@@ -48,6 +47,7 @@ use crate::domain::error::Result;
 use crate::gate::{CALL_ID_HEADER, authorization, call_id, call_id_value, source};
 use crate::net::{Answers, Connection};
 use crate::proto::{GetTokenRequest, VerifyTokenRequest, VerifyTokenResponse};
+use crate::traces;
 
 /// How long the rest of a request may be behind its headers. It usually comes with them, and nearly always at once.
 const ON_ITS_WAY: Duration = Duration::from_millis(10);
@@ -64,38 +64,6 @@ struct Inner<S> {
     others: S,
     aside: Aside,
 }
-
-/// What answers the calls that go the long way.
-pub trait Others<In: Incoming>:
-    Service<
-        Request<Replayed<In>>,
-        Response = Response<<Self as Others<In>>::Out>,
-        Error: Error + Send + Sync,
-        Future: Send + 'static,
-    > + Clone
-    + Send
-    + Sync
-    + 'static
-{
-    type Out: Body<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static;
-}
-
-impl<In: Incoming, Out, S> Others<In> for S
-where
-    S: Service<Request<Replayed<In>>, Response = Response<Out>, Error: Error + Send + Sync, Future: Send + 'static>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    Out: Body<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static,
-{
-    type Out = Out;
-}
-
-/// The body of a request, as far as it is needed here.
-pub trait Incoming: Body<Data = Bytes, Error: Send + Unpin> + Send + Unpin + 'static {}
-
-impl<In: Body<Data = Bytes, Error: Send + Unpin> + Send + Unpin + 'static> Incoming for In {}
 
 impl<S: Clone> Clone for Hot<S> {
     fn clone(&self) -> Self {
@@ -226,7 +194,9 @@ impl<S> Inner<S> {
     /// or something to say.
     fn at_hand<Out>(&self, asking: &Asking) -> Option<Response<Answer<Out>>> {
         let Asking { parts: Parts { headers, .. }, connection, .. } = asking;
-        if asking.method == Method::Check || tracing::enabled!(tracing::Level::DEBUG) {
+        // Whoever wants to see it gets it made anew.
+        let is_watched = tracing::enabled!(tracing::Level::DEBUG) || self.front.counted.is_traced(headers);
+        if asking.method == Method::Check || is_watched {
             return None;
         }
         let (broker, callers) = (&self.front.broker, &self.front.callers);
@@ -240,6 +210,13 @@ impl<S> Inner<S> {
         let place = self.shed.place(connection)?;
         callers.count(&caller).ok()?;
         connection.has_known_caller();
+        match asking.method {
+            Method::GetToken => broker.counting.hit(),
+            Method::VerifyToken => broker.counting.verified(),
+            // Never kept.
+            Method::Check => {}
+        }
+        self.front.counted.again(asking.method);
         Some(Answer::encoded(call_id_value(headers.get(CALL_ID_HEADER)), ready.message.clone(), place))
     }
 
@@ -253,11 +230,21 @@ impl<S> Inner<S> {
             body.read_again(asking.message);
             return self.pass_on(asking.parts, asking.connection, body).await;
         };
-        let made = match wanted {
-            Wanted::Token(request) => self.get(&asking, request).await,
-            Wanted::Verdict(request) => self.verify(&asking, request).await,
-            Wanted::Check(request) => self.check(&asking, *request).await,
+        let timed = self.front.counted.begin(asking.method.full_name(), &asking.parts.headers);
+        let making = pin!(async {
+            match wanted {
+                Wanted::Token(request) => self.get(&asking, request).await,
+                Wanted::Verdict(request) => self.verify(&asking, request).await,
+                Wanted::Check(request) => self.check(&asking, *request).await,
+            }
+        });
+        let made = traces::within(timed.span(), making).await;
+        let id = match &made {
+            Ok((id, _)) => Some(&**id),
+            Err(status) => status.metadata().get(CALL_ID_HEADER).and_then(|id| id.to_str().ok()),
         };
+        id.into_iter().for_each(|id| timed.is_call(id));
+        timed.end(made.as_ref().map_or_else(Status::code, |_| Code::Ok));
         Ok(match made {
             Ok((id, message)) => Answer::encoded(HeaderValue::from_str(&id).ok(), message, place),
             Err(status) => status.into_http::<NoBody>().map(|NoBody| Answer::Nothing),
@@ -269,14 +256,23 @@ impl<S> Inner<S> {
     where
         S: Others<In>,
     {
+        let timed = self.front.counted.begin(parts.uri.path(), &parts.headers);
         let mut request = Request::from_parts(parts, body);
         request.extensions_mut().insert(connection);
         let mut others = self.others.clone();
-        let answered = self.aside.run(async move {
-            poll_fn(|cx| others.poll_ready(cx)).await?;
-            others.call(request).await
-        });
-        Ok(answered.await?.map(Answer::Other))
+        let (answer, timed) = self
+            .aside
+            .run(async move {
+                let work = pin!(async {
+                    poll_fn(|cx| others.poll_ready(cx)).await?;
+                    others.call(request).await
+                });
+                (traces::within(timed.span(), work).await, timed)
+            })
+            .await;
+        let answer = answer?;
+        let timed = timed.end_as_in(answer.headers()).map(Box::new);
+        Ok(answer.map(|body| Answer::Other(body, timed)))
     }
 
     async fn get(&self, asking: &Asking, request: GetTokenRequest) -> Made {
@@ -371,7 +367,7 @@ struct NoBody;
 mod tests {
     use std::convert::Infallible;
 
-    use http_body::Frame;
+    use http_body::{Body, Frame};
     use tonic::codegen::http::{Request, Response};
 
     use super::*;
@@ -394,7 +390,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_for_an_answer_is_small() {
         let (_folder, front) = crate::grpc::tests::front().await;
-        let shed = Shed::new(1, Buffers::new(1, std::time::Duration::ZERO));
+        let shed = Shed::new(1, Buffers::new(1, std::time::Duration::ZERO), Arc::default());
         let others =
             tower::service_fn(async |_: Request<Replayed<Nothing>>| Ok::<_, Infallible>(Response::new(Nothing)));
         let hot = Hot::new(Arc::new(front), shed, others);

@@ -5,6 +5,7 @@
 //! broker had failed. [`BlameTheRequest`] rewrites exactly these answers, which tonic gives before a handler is
 //! called; they are told from ours by having no details.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use super::counted::Counted;
 use super::status::{code_name, status};
 use crate::domain::error::Error;
 use crate::gate::{CALL_ID_HEADER, call_id};
@@ -51,21 +53,22 @@ pub fn is_ours(path: &str) -> bool {
 }
 
 /// Turns tonic's complaints about a request into INVALID_ARGUMENT.
-#[derive(Clone, Copy, Debug)]
-pub struct BlameTheRequest;
+#[derive(Clone)]
+pub struct BlameTheRequest(pub Arc<Counted>);
 
 impl<S> Layer<S> for BlameTheRequest {
     type Service = Blaming<S>;
 
     fn layer(&self, inner: S) -> Blaming<S> {
-        Blaming { inner }
+        Blaming { inner, counted: self.0.clone() }
     }
 }
 
 /// The service that [`BlameTheRequest`] makes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Blaming<S> {
     inner: S,
+    counted: Arc<Counted>,
 }
 
 impl<S, In, Out> Service<Request<In>> for Blaming<S>
@@ -88,10 +91,10 @@ where
         }
         let method = request.uri().path().trim_start_matches('/').to_owned();
         let given = request.headers().get(CALL_ID_HEADER).cloned();
-        let answer = self.inner.call(request);
+        let (answer, counted) = (self.inner.call(request), self.counted.clone());
         async move {
             let mut response = answer.await?;
-            blame(&method, given.as_ref(), response.headers_mut());
+            blame(&counted, &method, given.as_ref(), response.headers_mut());
             Ok(response)
         }
         .boxed()
@@ -99,9 +102,10 @@ where
 }
 
 /// Rewrites the status in the headers of an answer without a body, if it is one of tonic's own complaints.
-fn blame(method: &str, given: Option<&HeaderValue>, headers: &mut HeaderMap) {
+fn blame(counted: &Counted, method: &str, given: Option<&HeaderValue>, headers: &mut HeaderMap) {
     let Some(complaint) = Status::from_header_map(headers) else { return };
     let Some(error) = violation(method, &complaint) else { return };
+    counted.refused(error.reason());
     let call_id = call_id(given);
     tracing::info!(
         method,

@@ -13,6 +13,7 @@ mod audit;
 mod bodies;
 mod catalog;
 mod clients;
+mod counted;
 mod deadline;
 mod decode;
 mod draining;
@@ -20,6 +21,7 @@ mod encode;
 mod envoy;
 mod hot;
 mod limits;
+mod others;
 mod ready;
 mod replayed;
 mod requests;
@@ -50,6 +52,7 @@ use crate::proto::tenant_service_server::TenantServiceServer;
 use crate::proto::token_service_server::TokenServiceServer;
 use crate::proto::verification_service_server::VerificationServiceServer;
 
+pub use counted::Counted;
 pub use hot::Hot;
 pub use limits::Limits;
 
@@ -59,6 +62,8 @@ pub struct Front {
     /// Ends the long streams, with UNAVAILABLE and SHUTTING_DOWN, when it is cancelled.
     pub shutdown: CancellationToken,
     pub limits: Limits,
+    /// Counts the calls.
+    pub counted: Arc<Counted>,
 }
 
 /// What is asked of the gate is asked of the front.
@@ -108,9 +113,9 @@ pub fn routes<H: Health>(
         .add_service(v1)
         .add_service(v1alpha);
     let router = routes.routes().into_axum_router();
-    let router = router.layer(limits::BlameTheRequest).layer(deadline::Deadline(call_duration));
+    let router = router.layer(limits::BlameTheRequest(front.counted.clone())).layer(deadline::Deadline(call_duration));
     let buffers = bodies::Buffers::new(limits::BUFFER_BYTES.max(most), call_duration + limits::FOR_STREAMS);
-    let shed = shedding::Shed::new(calls, buffers);
+    let shed = shedding::Shed::new(calls, buffers, front.counted.clone());
     let router = router.layer(draining::EndStreams(draining)).layer(shed.clone());
     Ok(Hot::new(front, shed, Routes::from(router).prepare()))
 }

@@ -117,6 +117,9 @@ macro_rules! asked {
             $kind!();
         })*
 
+        /// Every method in the table.
+        pub const METHODS: &[&str] = &[$(concat!("keyward.v1.", $method)),*];
+
         /// Every method in the table with its request, for the test against the descriptors.
         #[cfg(test)]
         pub const TABLE: &[(&str, &str)] = &[$((concat!("keyward.v1.", $method), stringify!($request))),*];

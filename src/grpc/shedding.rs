@@ -21,6 +21,7 @@ use tonic::codegen::http::{Extensions, Request, Response};
 use tower::{Layer, Service};
 
 use super::bodies::{Buffers, Metered};
+use super::counted::Counted;
 use super::limits::is_ours;
 use super::status::status;
 use crate::domain::error::{Error, Reason};
@@ -31,17 +32,18 @@ use crate::net::{Connection, Seldom};
 const SHARE: usize = 4;
 
 /// Turns calls away that are too many.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Shed {
     calls: Arc<Places>,
     probes: Arc<Places>,
     buffers: Arc<Buffers>,
+    counted: Arc<Counted>,
 }
 
 impl Shed {
     /// At most `calls` of ours and as many others; what is read of their requests is kept in `buffers`.
-    pub fn new(calls: usize, buffers: Buffers) -> Self {
-        Shed { calls: Places::new(calls), probes: Places::new(calls), buffers: Arc::new(buffers) }
+    pub fn new(calls: usize, buffers: Buffers, counted: Arc<Counted>) -> Self {
+        Shed { calls: Places::new(calls), probes: Places::new(calls), buffers: Arc::new(buffers), counted }
     }
 
     /// A place for one of our calls; `None` where there is none, and it is to be turned away.
@@ -59,7 +61,7 @@ impl<S> Layer<S> for Shed {
 }
 
 /// The service that [`Shed`] makes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Shedding<S> {
     inner: S,
     shed: Shed,
@@ -86,6 +88,7 @@ where
         };
         let Some(place) = places.take(tally(request.extensions())) else {
             let status = turned_away(&request);
+            self.shed.counted.refused(Reason::Overloaded);
             return async move { Ok(status.into_http::<Out>().map(|body| Held { body, _place: None })) }.boxed();
         };
         let buffers = self.shed.buffers.clone();

@@ -49,7 +49,7 @@ pub async fn front() -> (tempfile::TempDir, Front) {
         permissions: Arc::new(Permissions::open(Default::default()).expect("the built-in policies")),
         audit_file: None,
     };
-    (folder, Front { gate, shutdown: CancellationToken::new(), limits: Limits::default() })
+    (folder, Front { gate, shutdown: CancellationToken::new(), limits: Limits::default(), counted: Arc::default() })
 }
 
 async fn serve() -> Channel {

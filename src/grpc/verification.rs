@@ -103,7 +103,10 @@ impl Front {
         let verdict = match verdict.await {
             Ok(verify_token_response::Verdict::Verified(token)) => verify_tokens_response::Verdict::Verified(token),
             Ok(verify_token_response::Verdict::Rejected(token)) => verify_tokens_response::Verdict::Rejected(token),
-            Err(error) => verify_tokens_response::Verdict::Error(failure(&error, call_id)),
+            Err(error) => {
+                self.counted.refused(error.reason());
+                verify_tokens_response::Verdict::Error(failure(&error, call_id))
+            }
         };
         VerifyTokensResponse { correlation_id: item.correlation_id, verdict: Some(verdict) }
     }

@@ -4,6 +4,7 @@ use envoy_types::ext_authz::v3::pb::CheckRequest;
 use prost::Message;
 use tonic::codegen::http::{self, Request, header};
 
+use super::requests::Asked as _;
 use crate::proto::{GetTokenRequest, VerifyTokenRequest};
 
 const GET_TOKEN: &str = "/keyward.v1.TokenService/GetToken";
@@ -32,6 +33,14 @@ impl Method {
         let is_identity = headers.get("grpc-encoding").is_none_or(|encoding| encoding == "identity");
         let is_grpc = headers.get(header::CONTENT_TYPE).is_some_and(|content| content == "application/grpc");
         (is_identity && is_grpc && request.method() == http::Method::POST).then_some(method)
+    }
+
+    pub fn full_name(self) -> &'static str {
+        match self {
+            Method::GetToken => GetTokenRequest::METHOD,
+            Method::VerifyToken => VerifyTokenRequest::METHOD,
+            Method::Check => CheckRequest::METHOD,
+        }
     }
 }
 

@@ -52,6 +52,7 @@ mod rotation;
 mod rotation_races;
 mod rotation_schedule;
 mod rotation_trouble;
+mod seen;
 mod shares;
 mod smoke;
 mod status;

@@ -7,7 +7,8 @@ use keyward::runtime::clock::SystemClock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{Daemon, metrics};
+use crate::harness::ports::{Stage, in_time};
+use crate::harness::{Daemon, metrics, token};
 
 /// More than are served at a time.
 const MANY: usize = 20;
@@ -38,6 +39,42 @@ async fn a_broker_with_its_own_registry_is_never_late() {
     let version = concat!("keyward_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
     assert_eq!(metrics.value(version), Some(1.0));
     daemon.stop().await;
+}
+
+/// The status code and the text that a path is answered with.
+async fn ask(address: SocketAddr, path: &str) -> (u16, String) {
+    let answer = say(address, format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await;
+    let (head, text) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status code");
+    (code, text.to_owned())
+}
+
+/// Whoever drains is alive and not to be asked, and says so for as long as the last call takes.
+#[tokio::test]
+async fn a_daemon_that_drains_is_alive_and_not_ready() {
+    let listen = "127.0.0.1:0".parse().expect("an address");
+    let stage = Stage::set_with(|config| config.status.listen = Some(listen)).await;
+    let address = stage.daemon.status_address().expect("it tells its status");
+    assert_eq!(ask(address, "/livez").await, (200, "alive\n".to_owned()));
+    assert_eq!(ask(address, "/readyz").await, (200, "ready\n".to_owned()));
+
+    let gate = stage.fetches.hold_next();
+    let (channel, name) = (stage.daemon.channel.clone(), stage.client.name.clone());
+    let call = tokio::spawn(async move { token(&channel, &name).await });
+    stage.fetches.wait_for(1).await;
+    let stopping = tokio::spawn(stage.daemon.stop());
+    in_time(async {
+        while ask(address, "/readyz").await != (503, "not ready: draining\n".to_owned()) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(ask(address, "/livez").await.0, 200);
+
+    gate.open();
+    call.await.expect("asked").expect("a token");
+    stopping.await.expect("stopped");
+    assert!(TcpStream::connect(address).await.is_err(), "it is gone");
 }
 
 #[tokio::test]

@@ -248,12 +248,14 @@ fn settings() -> Settings {
         reconcile_time: Duration::from_secs(15),
         secret_prefix: "keyward".to_owned(),
         reveal_secrets: false,
+        told_tenants: Vec::new(),
         tokens: TokenSettings {
             max_cached: 1_000,
             max_scope_sets_per_client: 16,
             max_concurrent_fetches: 64,
             fetch_timeout: Duration::from_secs(10),
             retry_after_failure: Duration::from_secs(1),
+            price: 2_250,
         },
         verification: VerificationSettings {
             leeway: Duration::from_secs(5),

@@ -17,6 +17,12 @@ pub async fn metrics(address: SocketAddr) -> Metrics {
 }
 
 impl Metrics {
+    /// The sum of all series that begin so.
+    pub fn sum(&self, start: &str) -> f64 {
+        let lines = self.0.lines().filter(|line| line.starts_with(start));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
     /// That of a series, with its labels as they are written.
     pub fn value(&self, series: &str) -> Option<f64> {
         let line = self.0.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;

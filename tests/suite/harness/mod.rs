@@ -59,7 +59,7 @@ pub use binary::Binary;
 pub use calls::{SCOPES, connect, create_client, create_tenant, folder, put_orders_api, token, verify};
 pub use errors::{ErrorDetails, details};
 pub use gate::Gate;
-pub use metrics::metrics;
+pub use metrics::{Metrics, metrics};
 pub use mutation::{Answer, Mutation};
 pub use outage::{INNER_DETAIL, Outage};
 pub use raw::{ask_with_bytes, methods, send_bytes};

@@ -10,7 +10,9 @@ mod ministack;
 mod moto;
 mod node;
 mod process;
+mod prometheus;
 mod provision;
+mod rotel;
 mod sdk;
 mod tests;
 
@@ -19,6 +21,7 @@ pub use envoy::envoy;
 pub use moto::moto_python;
 pub use node::node_packages;
 pub use process::Peer;
+pub use prometheus::promtool;
 pub use provision::environment as python;
 pub use provision::{environment, provision, run};
 pub use sdk::{Sdk, refusal};
