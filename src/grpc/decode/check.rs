@@ -66,7 +66,7 @@ pub struct Headers {
 
 impl Headers {
     /// As Envoy sends them: one value for each name, those of several headers joined by commas; or with
-    /// `encode_raw_headers` each header by itself.
+    /// `encode_raw_headers` each header by itself, but for `authorization`, which Envoy joins before.
     pub fn read(http: HttpRequest) -> Self {
         let joined = http.headers.into_iter().map(|(name, value)| (name, value.into_bytes()));
         let single = http.header_map.into_iter().flat_map(|map| map.headers).map(|header| {
@@ -156,6 +156,9 @@ mod tests {
         let read = read.expect("a rule");
         assert_eq!(read.scopes.to_string(), "orders/read orders/write");
         assert_eq!(read.tenant.expect("a tenant").as_str(), "acme");
+        // A scope may have a comma in it, so this is one, and nobody has it.
+        let read = rule(&[("keyward.scopes", "orders/read,orders/write")]).expect("a rule");
+        assert_eq!(read.scopes.len(), 1);
         let read = rule(&[("keyward.scopes", ""), ("virtual_host", "x"), ("acme.keyward", "x")]).expect("a rule");
         assert_eq!(read, Rule { scopes: ScopeSet::default(), tenant: None });
     }
@@ -179,7 +182,6 @@ mod tests {
             let expected = format!("attributes.context_extensions[{at}]");
             assert!(error.fields()[0].field.starts_with(&expected), "{extensions:?}: {error:?}");
         }
-        // A comma is a character that a scope may have; the scope is then one that nobody has.
         let error = rule(&[(&format!("keyward.{}\n", "x".repeat(300)), "")]).expect_err("too long");
         assert!(error.to_string().len() < 200 && !error.to_string().contains('\n'), "{error}");
     }
