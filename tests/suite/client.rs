@@ -49,7 +49,7 @@ async fn rule(verifier: &Verifier, token: &str) -> Option<Rule> {
 }
 
 /// Returns once `holds`.
-async fn until(mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(mut holds: impl AsyncFnMut() -> bool) {
     in_time(async {
         let mut looks = tokio::time::interval(Duration::from_millis(2));
         while !holds().await {
