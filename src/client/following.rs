@@ -22,6 +22,9 @@ use crate::proto::{TrustChanges, TrustReset, TrustSynced, WatchTrustRequest, Wat
 /// How often revocations are looked through for those of tokens that have expired.
 const SWEEP: Duration = Duration::from_secs(60);
 
+/// A broker that is silent for less is not given up.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// Where a stream is.
 struct Place {
     /// Everything, while it is not whole.
@@ -110,9 +113,8 @@ impl Place {
     }
 
     fn reset(&mut self, reset: &TrustReset) -> Result<(), Strange> {
-        let heartbeat = wire::duration(reset.heartbeat_interval).ok_or(Strange("no interval of heartbeats"))?;
         let leeway = wire::duration(reset.leeway).ok_or(Strange("no leeway"))?;
-        self.patience = (3 * heartbeat).max(CALL);
+        self.patience = CALL;
         self.aside = Some((Trusted::default(), leeway));
         Ok(())
     }
@@ -141,6 +143,8 @@ impl Place {
         let (until, broker_time) = (instant(synced.fresh_until)?, instant(synced.broker_time)?);
         // What has passed since the broker said it counts as not passed; the clock here is for that.
         let left = Duration::try_from(until.duration_since(broker_time)).unwrap_or_default();
+        // Another word comes five times in it. So a connection that is dead is given up before nobody can tell any more.
+        self.patience = (left / 2).max(SHORTEST);
         let fresh = Fresh { until, deadline: Instant::now() + left };
         let aside = self.aside.take();
         if aside.is_none() && !self.is_whole {

@@ -26,8 +26,9 @@ const LIMIT: Duration = Duration::from_millis(1_500);
 /// Whom nobody has asked about lately.
 #[derive(Default)]
 pub(super) struct Keys {
-    /// When each issuer was asked about last. There are no more of them than the broker has named.
-    asked: Mutex<HashMap<Issuer, Instant>>,
+    /// When each issuer was asked about last, and whether the broker could tell. There are no more of them than the broker has
+    /// named.
+    asked: Mutex<HashMap<Issuer, (Instant, bool)>>,
 }
 
 /// One key of a set.
@@ -61,14 +62,19 @@ impl Keys {
         match is_known() {
             // Another's question has brought it, or the issuer is gone.
             Some((true, _)) | None => return Ok(()),
-            Some((false, are_read)) => {
-                let was_asked = asked.get(&issuer).is_some_and(|time| time.elapsed() < FLOOR);
-                if was_asked {
-                    return if are_read { Ok(()) } else { Err(()) };
+            Some((false, are_read)) => match asked.get(&issuer) {
+                Some((time, could_tell)) if time.elapsed() < FLOOR => {
+                    return if *could_tell && are_read { Ok(()) } else { Err(()) };
                 }
-            }
+                _ => {}
+            },
         }
-        asked.insert(issuer.clone(), Instant::now());
+        let told = Keys::ask(shared, token, &issuer, &kid).await;
+        asked.insert(issuer, (Instant::now(), told.is_ok()));
+        told
+    }
+
+    async fn ask(shared: &Shared, token: &Unverified<'_>, issuer: &Issuer, kid: &str) -> Result<(), ()> {
         let request = VerifyTokenRequest { token: token.whole().to_owned(), ..Default::default() };
         let request = shared.connection.request(request).map_err(drop)?;
         let mut broker = VerificationServiceClient::new(shared.connection.channel.clone());
@@ -78,7 +84,7 @@ impl Keys {
             // It knows the key, and so will we; what else it says is said here by the same rules.
             Some(_) => {
                 let is_there = |view: &super::verifier::View| {
-                    view.trusted.keys(&issuer).is_none_or(|keys| keys.keys.contains_key(&kid))
+                    view.trusted.keys(issuer).is_none_or(|keys| keys.keys.contains_key(kid))
                 };
                 shared.wait_for(LIMIT, is_there).await
             }

@@ -17,6 +17,9 @@ use super::{Now, Token, system_time};
 use crate::proto::WatchTokenRequest;
 use crate::proto::token_service_client::TokenServiceClient;
 
+/// How long the first token may take: the broker may have to fetch it, and others before it.
+const FIRST: Duration = Duration::from_secs(30);
+
 /// Whose token is wanted.
 #[derive(Clone, Debug)]
 pub struct TokenRequest {
@@ -161,7 +164,7 @@ async fn listen(
         Ok(Err(status)) => return status.into(),
         Err(_) => return Lost::here("the broker does not answer"),
     };
-    let mut patience = CALL;
+    let mut patience = FIRST;
     loop {
         match timeout(patience, stream.message()).await {
             Ok(Ok(Some(message))) => {

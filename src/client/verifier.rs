@@ -31,7 +31,7 @@ pub struct VerifierOptions {
     /// Only these tenants, at most 100, each without `tenants/`; all where there are none. Tokens of others are of an unknown
     /// client then.
     pub tenants: Vec<TenantId>,
-    /// The most that is held: issuers, tenants, clients, app clients and revoked tokens together; some 300 bytes each. A
+    /// The most that is held: issuers, tenants, clients, app clients and revoked tokens together; by reckoning some 150 bytes each. A
     /// platform that has more is one of which nobody can tell.
     pub max_entries: usize,
     /// The time of day.

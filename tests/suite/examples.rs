@@ -88,8 +88,12 @@ async fn in_rust_without_a_call_for_each_request() {
 fn rust_example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("this program");
     let folder = test.parent().and_then(Path::parent).expect("target/<profile>/deps/suite-…").join("examples");
+    let profile = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str()).expect("a profile");
+    let profile = if profile == "debug" { "dev" } else { profile };
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--locked", "--quiet", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    build
+        .args(["build", "--locked", "--quiet", "--profile", profile, "--example", name])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
     build.env("CARGO_TARGET_DIR", folder.parent().and_then(Path::parent).expect("target"));
     run(&mut build);
     folder.join(name)

@@ -28,7 +28,7 @@ pub(super) const MOST: usize = 200;
 const ISSUERS: usize = 16;
 /// Clients of one page, where their app clients come with them.
 const CLIENTS: usize = 20;
-/// Keys that nobody has read yet are waited for so long, for all issuers of a page or a batch together.
+/// Keys that nobody has read yet are waited for so long, for all issuers of a walk or a batch together.
 const WAIT_FOR_KEYS: Duration = Duration::from_secs(1);
 /// Issuers whose keys are waited for at a time.
 const WAITS_AT_ONCE: usize = 8;
@@ -40,6 +40,8 @@ pub(super) struct Walk {
     after: Option<String>,
     /// Tenants that are wanted and were not walked yet, last first.
     tenants: Vec<TenantId>,
+    /// Until when keys are waited for, whatever the number of issuers.
+    deadline: Instant,
 }
 
 /// The parts, in the order in which they come: what a token is held against first is there first.
@@ -68,7 +70,7 @@ impl Part {
 impl Walk {
     pub fn new(query: &TrustQuery) -> Self {
         let tenants = query.tenants.iter().rev().cloned().collect();
-        Walk { part: Part::Issuers, after: None, tenants }
+        Walk { part: Part::Issuers, after: None, tenants, deadline: Instant::now() + WAIT_FOR_KEYS }
     }
 
     fn goes_on(&mut self, next: Option<String>) {
@@ -87,7 +89,8 @@ impl Trust {
             Part::Over => return Ok(None),
             Part::Issuers => {
                 let records = self.records::<IssuerPool>(walk, ISSUERS).await?;
-                self.issuers(records.into_iter().map(|known| known.value.issuer).collect()).await?
+                let issuers = records.into_iter().map(|known| known.value.issuer).collect();
+                self.issuers(issuers, walk.deadline).await?
             }
             Part::Tenants if is_for_all => {
                 self.records::<Tenant>(walk, MOST).await?.iter().map(|tenant| of_tenant(tenant)).collect()
@@ -180,7 +183,7 @@ impl Trust {
                 }
             }
         }
-        changes.extend(self.issuers(issuers).await?);
+        changes.extend(self.issuers(issuers, Instant::now() + WAIT_FOR_KEYS).await?);
         Ok(changes)
     }
 
@@ -237,8 +240,7 @@ impl Trust {
 
     /// Issuers with their keys. Those that nobody has read yet are read, and waited for, but not for long: what comes later
     /// is a change.
-    async fn issuers(&self, issuers: Vec<Issuer>) -> Result<Vec<TrustChange>> {
-        let deadline = Instant::now() + WAIT_FOR_KEYS;
+    async fn issuers(&self, issuers: Vec<Issuer>, deadline: Instant) -> Result<Vec<TrustChange>> {
         let found = stream::iter(issuers).map(|issuer| async move {
             let pool = self.world.pool_of(&issuer, &mut Basis::default()).await?;
             let Some(pool) = pool else { return Ok(TrustChange::Issuer(issuer, None)) };

@@ -10,8 +10,7 @@ use keyward::client::{
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
-use super::{clock, patient_stage, verifier};
-use crate::harness::ports::in_time;
+use super::{clock, patient_stage, until, verifier};
 
 /// A server that says whose token it was shown.
 async fn whose(request: Request<()>) -> Result<Response<String>, Infallible> {
@@ -75,7 +74,8 @@ async fn a_request_goes_out_with_the_token_of_the_moment_or_not_at_all() {
         Ok::<_, Infallible>(values)
     });
     let good = source(request.clone());
-    let token = in_time(good.token()).await.expect("a token");
+    until(async || good.current().is_some()).await;
+    let token = good.token().await.expect("a token");
     let mut outgoing = Request::new(());
     outgoing.headers_mut().insert("authorization", "Basic abc".parse().expect("a header"));
     let values = BearerLayer::new(good).layer(sent).oneshot(outgoing).await.expect("sent");

@@ -54,7 +54,8 @@ async fn a_token_that_is_held_is_given_while_its_broker_is_away_and_until_it_has
     let stage = patient_stage().await;
     let request = TokenRequest { wait: Duration::from_millis(50), ..TokenRequest::new(&stage.client.name) };
     let source = source(&stage, request);
-    let held = in_time(source.token()).await.expect("a token");
+    until(async || source.current().is_some()).await;
+    let held = source.token().await.expect("a token");
     let clock = stage.clock.clone();
     stage.daemon.stop().await;
     assert_eq!(source.token().await.expect("held").expose(), held.expose());

@@ -163,7 +163,8 @@ async fn whatever_happens_to_whose_it_is_it_says_what_the_daemon_says() {
     check(&other, "").await;
 
     // A rotation disturbs nobody, and neither does a replacement.
-    let request = proto::RotateClientSecretRequest { name: stage.client.name.clone(), ..Default::default() };
+    let request =
+        proto::RotateClientSecretRequest { name: stage.client.name.clone(), immediate: true, ..Default::default() };
     stage.daemon.clients().rotate_client_secret(request).await.expect("rotated");
     check(&other, "").await;
     let request = proto::ReplaceClientRequest { name: stage.client.name.clone(), ..Default::default() };
