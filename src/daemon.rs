@@ -212,7 +212,7 @@ async fn assemble(
 
     let health = HealthReporter::new();
     announce(&health, ServingStatus::NotServing).await;
-    let traces = serving::start_traces(&config)?;
+    let traces = serving::start_traces(&config, &background).await?;
     let counted = Arc::new(grpc::Counted::new(traces.clone()));
     let told = serving::told(&broker, &counted, audit_file.as_ref(), traces.as_ref(), told);
     let gate = Gate {

@@ -10,6 +10,7 @@ use tonic::service::Routes;
 use super::StartError;
 use crate::audit_file::AuditFile;
 use crate::broker::Broker;
+use crate::broker::background::Background;
 use crate::broker::ports::Clock;
 use crate::config::{Config, Demand, MinVersion};
 use crate::counts::Told;
@@ -49,11 +50,12 @@ pub(super) async fn bind_status(config: &Config) -> Result<Option<TcpListener>, 
     bound.map(Some).map_err(|source| StartError::Status { address, source })
 }
 
-/// `None` where nothing is traced. To be called on the runtime that is to send the spans.
-pub(super) fn start_traces(config: &Config) -> Result<Option<Arc<Traces>>, StartError> {
+/// `None` where nothing is traced. Spans are sent from the background, and by a thread that goes after others as those do.
+pub(super) async fn start_traces(config: &Config, background: &Background) -> Result<Option<Arc<Traces>>, StartError> {
     let Some(endpoint) = config.traces.endpoint.clone() else { return Ok(None) };
     let options = traces::Options { endpoint, percent: config.traces.percent };
-    Ok(Some(Arc::new(Traces::start(&options)?)))
+    let started = background.spawn(async move { Traces::start(&options) }).await;
+    Ok(Some(Arc::new(started.map_err(|lost| StartError::Threads(lost.into()))??)))
 }
 
 /// Whoever tells of itself at the status address.

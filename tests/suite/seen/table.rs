@@ -81,7 +81,7 @@ async fn of_embedded() -> String {
     daemon.verify("x").await;
     let nobody = keyward::proto::GetTenantRequest { name: "tenants/nobody".into() };
     daemon.tenants().get_tenant(nobody).await.expect_err("nobody");
-    daemon.verification().watch_trust(keyward::proto::WatchTrustRequest::default()).await.expect_err("not offered");
+    daemon.tenants().match_tenant(keyward::proto::MatchTenantRequest::default()).await.expect_err("not offered");
     let text = metrics(daemon.status_address().expect("it tells its status")).await.0;
     daemon.stop().await;
     text
