@@ -12,6 +12,7 @@ mod live;
 mod migrating;
 mod oauth_front;
 mod predecessor;
+mod running;
 mod serving;
 mod sharing;
 mod stopping;
@@ -20,10 +21,7 @@ use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::ServingStatus;
@@ -46,18 +44,19 @@ use crate::embedded::{MasterKeyError, OpenError};
 use crate::gate::Gate;
 use crate::grpc::{self, Front, Limits};
 use crate::http;
-use crate::net::{Address, Cores, Inherited, Serving, TlsError};
+use crate::net::{Address, Cores, Inherited, TlsError};
 use crate::permission::{Origin, Permissions, PolicyError};
 use crate::runtime::behind::Behind;
 use crate::runtime::readiness::Readiness;
-use crate::runtime::shutdown::{Drained, drain};
-use crate::traces::{StartTracesError, Traces};
+use crate::traces::StartTracesError;
 
 pub use audit::check_shared_log;
 use aws_options::aws_options;
 pub use calling::grants;
 pub use live::{Finding, Verdict, try_out};
 pub use migrating::{MigrateError, Migrated, migrate};
+pub use running::Running;
+use running::announce;
 pub use stopping::longest_stop;
 
 /// Why the daemon did not start. Says which key or file is wrong.
@@ -109,34 +108,6 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error("the contract that was compiled in cannot be read: {0}")]
     Contract(#[from] tonic_reflection::server::Error),
-}
-
-/// A daemon that listens.
-pub struct Running {
-    addresses: Vec<Address>,
-    status_address: Option<SocketAddr>,
-    readiness: Readiness,
-    health: HealthReporter,
-    /// Ends the long streams and the taking of new calls.
-    draining: CancellationToken,
-    /// Ends the background work.
-    stopping: CancellationToken,
-    tracker: TaskTracker,
-    /// Ends the membership among the brokers that share a registry.
-    leaving: CancellationToken,
-    membership: JoinHandle<()>,
-    server: Serving,
-    oauth_addresses: Vec<Address>,
-    /// Serves OAuth 2.0, where that is wanted.
-    oauth: Option<Serving>,
-    traces: Option<Arc<Traces>>,
-    /// Its threads serve for as long as the daemon runs.
-    cores: Cores,
-    /// And on these its background works.
-    behind: Behind,
-    drain_deadline: Duration,
-    /// Held for as long as the daemon runs.
-    _data_lock: File,
 }
 
 /// Starts the daemon over the backend that its configuration names. It serves once this has answered.
@@ -280,87 +251,6 @@ async fn assemble(
     })
 }
 
-impl Running {
-    /// Where it listens, in the configuration's order, with the real port where that asked for 0. At least one.
-    pub fn addresses(&self) -> &[Address] {
-        &self.addresses
-    }
-
-    /// The first of [`addresses`](Self::addresses).
-    pub fn local_addr(&self) -> &Address {
-        &self.addresses[0]
-    }
-
-    /// Where it serves OAuth 2.0, as [`addresses`](Self::addresses) are told; none where it does not.
-    pub fn oauth_addresses(&self) -> &[Address] {
-        &self.oauth_addresses
-    }
-
-    /// Where it serves its metrics, and tells whether it is alive and ready, with the real port.
-    pub fn status_address(&self) -> Option<SocketAddr> {
-        self.status_address
-    }
-
-    /// Ready once health answers SERVING.
-    pub fn readiness(&self) -> &Readiness {
-        &self.readiness
-    }
-
-    /// All that something runs on, apart from the runtime that it was started on. Each takes a task at any time, unless a
-    /// thread of it hangs.
-    pub fn runtimes(&self) -> Vec<Handle> {
-        self.cores.runtimes().chain([self.behind.runtime()]).collect()
-    }
-
-    /// How long [`stop`](Self::stop) takes at the most, see [`longest_stop`].
-    pub fn longest_stop(&self) -> Duration {
-        stopping::within(self.drain_deadline)
-    }
-
-    /// Returns when one of its servers has ended by itself.
-    pub async fn wait(&mut self) {
-        let oauth = async {
-            match &mut self.oauth {
-                Some(oauth) => oauth.ended().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = self.server.ended() => {}
-            () = oauth => {}
-        }
-    }
-
-    /// Stops serving: NOT_SERVING, no new calls, then waits for what is under way until the drain deadline.
-    pub async fn stop(self) -> Drained {
-        let deadline = self.drain_deadline;
-        let _draining = self.readiness.hold("draining");
-        announce(&self.health, ServingStatus::NotServing).await;
-        self.draining.cancel();
-        let oauth = async {
-            match self.oauth {
-                Some(oauth) => oauth.drain(deadline).await,
-                None => 0,
-            }
-        };
-        let (grpc, oauth) = tokio::join!(self.server.drain(deadline), oauth);
-        let calls = match grpc + oauth {
-            0 => Drained::Clean,
-            late => Drained::Late(late),
-        };
-        self.stopping.cancel();
-        let drained = calls.and(drain(self.tracker, deadline).await);
-        self.leaving.cancel();
-        // It ends in time by itself; that it panicked changes nothing any more.
-        let _ = self.membership.await;
-        if let Some(traces) = self.traces {
-            // It blocks; that it panicked changes nothing any more.
-            let _ = tokio::task::spawn_blocking(move || traces.end()).await;
-        }
-        drained
-    }
-}
-
 /// The policies that the configuration names, read and checked.
 pub fn permissions(config: &Config) -> Result<Permissions, StartError> {
     let config::Permission { policies, replace_defaults, .. } = &config.permission;
@@ -378,15 +268,6 @@ fn lock_data_folder(folder: &Path) -> Result<File, StartError> {
         Err(TryLockError::WouldBlock) => Err(StartError::Locked(folder.to_owned())),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
-}
-
-/// Says it for the daemon as a whole and for each of its services, since clients ask for either.
-async fn announce(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", "Token", "Verification", "Tenant", "Client", "Catalog", "Audit"] {
-        let name = if service.is_empty() { String::new() } else { format!("keyward.v1.{service}Service") };
-        health.set_service_status(name, status).await;
-    }
-    health.set_service_status("envoy.service.auth.v3.Authorization", status).await;
 }
 
 pub(crate) fn settings(config: &Config) -> Settings {
