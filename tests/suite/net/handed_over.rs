@@ -4,7 +4,8 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use super::is_http_2;
 use crate::harness::{Binary, folder};
@@ -41,8 +42,8 @@ async fn the_file_of_a_unix_socket_stays_where_it_was_made() {
     assert!(UnixStream::connect(&file).is_ok(), "it took away a file that is not its own");
 }
 
-#[test]
-fn one_that_is_not_listened_on_or_that_the_configuration_does_not_have_keeps_it_from_starting() {
+#[tokio::test]
+async fn one_that_is_not_listened_on_or_that_the_configuration_does_not_have_keeps_it_from_starting() {
     let (_folder, path) = folder();
     let socket = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = socket.local_addr().expect("an address").to_string();
@@ -53,11 +54,11 @@ fn one_that_is_not_listened_on_or_that_the_configuration_does_not_have_keeps_it_
         (OwnedFd::from(connected), 1, "descriptor 3: nobody listens on it".to_owned()),
         (OwnedFd::from(file), 1, "descriptor 3: must be a stream socket".to_owned()),
     ] {
-        let output = started(&path, "127.0.0.1:0", socket).output().expect("it ran");
+        let output = output(&mut started(&path, "127.0.0.1:0", socket)).await;
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(code) && said.contains(&words), "{said}");
     }
-    let output = started(&path, &address, copy(&socket)).env("COUNT", "9").output().expect("it ran");
+    let output = output(started(&path, &address, copy(&socket)).env("COUNT", "9")).await;
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && said.contains("LISTEN_FDS must be a number of at most 8"), "{said}");
 }
@@ -90,6 +91,21 @@ fn started(folder: &Path, listen: &str, socket: OwnedFd) -> Command {
     command.args(["-c", hand_over, env!("CARGO_BIN_EXE_keyward")]).arg(config);
     command.env_remove("RUST_LOG").env_remove("NOTIFY_SOCKET").stdin(Stdio::from(socket));
     command
+}
+
+/// What it says until it ends by itself, or serves for half a minute, which it should not.
+async fn output(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    for _ in 0..1_500 {
+        if child.try_wait().expect("asked for").is_some() {
+            break;
+        }
+        looks.tick().await;
+    }
+    // It may have ended.
+    let _ = child.kill();
+    child.wait_with_output().expect("its output")
 }
 
 fn copy<S: std::os::fd::AsFd>(socket: &S) -> OwnedFd {

@@ -47,7 +47,7 @@ fn a_broker_is_started_as_shown() {
     let (_folder, path) = folder();
     configure(&path);
     // In the background; asked to end once it is ready. And cargo would build it anew.
-    let waits = "--ready-file ready & until [ -e ready ]; do sleep 0.1; done; kill %1; wait %1";
+    let waits = "--ready-file ready & for _ in {1..300}; do [ ! -e ready ] || break; sleep 0.1; done; kill %1; wait %1";
     let commands = serving().replace("--ready-file ready", waits);
     let ran = bash(&path, &commands);
     assert!(ran.status.success(), "{ran:?}");
