@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_no_change() {
-        let change_of = |change| change(proto::TrustChange { change });
+        let change_of = |given| change(proto::TrustChange { change: given });
         let tenant = |tenant: &str, state: i32| {
             Some(Change::Tenant(proto::TrustTenant { tenant: tenant.to_owned(), state, revoked_before: None }))
         };
