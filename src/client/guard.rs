@@ -116,7 +116,7 @@ mod tests {
     fn a_token_is_found_in_one_bearer_header_and_nowhere_else() {
         let found = |values: &[&'static str]| {
             let mut headers = HeaderMap::new();
-            for value in values {
+            for &value in values {
                 headers.append(AUTHORIZATION, HeaderValue::from_static(value));
             }
             bearer(&headers).map(str::to_owned)
