@@ -35,8 +35,9 @@ async fn each_call_is_counted_once_whatever_becomes_of_it() {
     let mut all = metrics(daemon.status_address().expect("it tells its status")).await.sum(NAME);
     let mut one_more = async |method: &str, code: &str| {
         all += 1.0;
-        let (_, now) = counted(daemon, method, code).await;
+        let (so, now) = counted(daemon, method, code).await;
         assert_eq!(now, all, "after a call of {method} that ended {code}");
+        assert!(so >= 1.0, "no call of {method} has ended {code}");
     };
 
     // A hit of memory, then the answer that is given again, by the short way.

@@ -120,7 +120,17 @@ async fn of_aws() -> String {
     create_tenant(&channel, "acme", keyward::proto::Isolation::AppClient).await;
     let client = create_client(&channel, "acme", "orders").await.name;
     token(&channel, &client).await.expect("a token");
-    metrics(address).await.0
+    let metrics = metrics(address).await;
+    let made = "keyward_aws_calls_total{operation=\"CreateUserPoolClient\",outcome=\"OK\"}";
+    assert_eq!(metrics.value(made), Some(1.0));
+    let of_quota = format!("{{quota=\"app_client_updates\",region=\"{REGION}\"}}");
+    let [may, left, used, refused] = ["per_second", "left_per_second", "used_total", "refused_total"].map(|of| {
+        let series = format!("keyward_aws_quota_{of}{of_quota}");
+        metrics.value(&series).unwrap_or_else(|| panic!("no {series}"))
+    });
+    assert_eq!((may, used, refused), (15.0, 1.0, 0.0), "it is alone, and has made one app client");
+    assert!((14.0..=15.0).contains(&left), "{left} are left");
+    metrics.0
 }
 
 /// Returns once the broker is counted among those that share the quotas.

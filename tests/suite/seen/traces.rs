@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use keyward::config::Config;
 use keyward::proto;
 use keyward::runtime::clock::SystemClock;
 
 use super::told;
+use crate::harness::on_aws::AwsStage;
 use crate::harness::rotations::eventually;
-use crate::harness::{Daemon, metrics};
+use crate::harness::{Daemon, metrics, new_client};
 use crate::peers::Peer;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -120,6 +122,36 @@ async fn calls_whose_callers_decide_nothing_are_traced_as_configured() {
     assert_eq!(traced, 1, "{spans:?}");
     let roots = spans.iter().filter(|span| span.get("Kind") == "SPAN_KIND_SERVER");
     assert!(roots.clone().count() >= 4 && roots.clone().all(|span| span.get("Parent ID").is_empty()), "{spans:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_to_aws_are_in_the_trace_of_the_call_that_needs_them() {
+    let collector = Peer::rotel().await;
+    let endpoint = Some(collector.endpoint.clone());
+    let edit = |config: &mut Config| (config.traces.endpoint, config.traces.percent) = (endpoint, 0);
+    let stage = AwsStage::set_with(edit, |_| {}).await;
+    stage.daemon.create_tenant("acme").await;
+    let sampled = format!("00-{TRACE}-{CALLER}-01");
+    let client = new_client("acme", "orders");
+    stage.daemon.clients().create_client(request(client, Some(&sampled))).await.expect("a client");
+    stage.strike().await;
+
+    let named = |spans: &[Seen], name: &str| spans.iter().any(|span| span.get("Name") == name);
+    let wanted = ["keyward.v1.ClientService/CreateClient", "CreateUserPoolClient", "CreateSecret", "TokenEndpoint"];
+    eventually("the spans are printed", async || {
+        let spans = Seen::all(&collector.log());
+        wanted.iter().all(|name| named(&spans, name))
+    })
+    .await;
+    let log = collector.log();
+    for span in Seen::all(&log) {
+        assert_eq!(span.get("Trace ID"), TRACE, "{span:?}");
+        let is_call = span.get("Name") == wanted[0];
+        assert_eq!(span.get("Parent ID") == CALLER, is_call, "{span:?}");
+    }
+    for unwanted in ["acme", "orders"] {
+        assert!(!log.contains(unwanted), "{unwanted} is in {log}");
+    }
 }
 
 /// A collector that is away costs spans and nothing else: neither calls nor a stop wait for it.
