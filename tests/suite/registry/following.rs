@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use keyward::aws::{Aws, DynamoDb};
 use keyward::broker::ports::{
@@ -147,10 +148,13 @@ impl Pair {
         }
     }
 
-    async fn stop(self) {
-        self.one.stop().await;
-        self.other.stop().await;
-        assert_eq!(self.between.complaints(), Vec::<String>::new());
+    /// In a box, since it holds both brokers.
+    fn stop(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            self.one.stop().await;
+            self.other.stop().await;
+            assert_eq!(self.between.complaints(), Vec::<String>::new());
+        })
     }
 
     /// Returns when the other says this of the token, while time goes on.
