@@ -81,6 +81,7 @@ impl Names {
             region: region.to_owned(),
             issuer,
             domain: domain.name().to_owned(),
+            cname_target: String::new(),
             token_endpoint: String::new(),
             jwks_uri,
         };

@@ -2,7 +2,7 @@
 //!
 //! `UpdateUserPool` resets what it is not given, so an update takes the pool as it was seen, with our fields changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_cognitoidentityprovider::config::http::HttpRequest;
 use aws_sdk_cognitoidentityprovider::operation::create_user_pool::builders::CreateUserPoolFluentBuilder;
@@ -132,6 +132,8 @@ pub(super) fn settings_of(region: &str, seen: &UserPoolType) -> UserPoolSettings
             require_uppercase: policy.require_uppercase(),
             require_numbers: policy.require_numbers(),
             require_symbols: policy.require_symbols(),
+            temporary_validity_days: None,
+            history_size: 0,
         });
     let is_tenants = |key: &str| !key.starts_with("keyward:") && !key.starts_with("aws:");
     let tags = seen.user_pool_tags().into_iter().flatten().filter(|(key, _)| is_tenants(key));
@@ -147,6 +149,8 @@ pub(super) fn settings_of(region: &str, seen: &UserPoolType) -> UserPoolSettings
         },
         issuer_type: issuer_type_of(seen),
         tags: tags.map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>(),
+        mfa_factors: BTreeSet::new(),
+        domain: None,
     }
 }
 

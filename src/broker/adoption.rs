@@ -224,6 +224,7 @@ impl Clients {
             token_epoch: 0,
             imported: true,
             applied: false,
+            interactive: None,
             revoked_before: None,
             rotate_time: None,
             next_rotate_time: None,

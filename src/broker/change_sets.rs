@@ -32,12 +32,16 @@ pub enum Shelf {
     Renewal,
     /// By caller and request id.
     Request,
+    /// By kind and name: which tenant claims it.
+    Claim,
+    /// By tenant and identity provider: the document that describes it.
+    ProviderDocument,
     /// Single records of the broker itself.
     Setting,
 }
 
 impl Shelf {
-    pub const ALL: [Shelf; 15] = [
+    pub const ALL: [Shelf; 17] = [
         Shelf::Tenant,
         Shelf::Client,
         Shelf::Credential,
@@ -52,6 +56,8 @@ impl Shelf {
         Shelf::Journal,
         Shelf::Renewal,
         Shelf::Request,
+        Shelf::Claim,
+        Shelf::ProviderDocument,
         Shelf::Setting,
     ];
 
@@ -72,6 +78,8 @@ impl Shelf {
             Shelf::Journal => "journal",
             Shelf::Renewal => "renewal",
             Shelf::Request => "request",
+            Shelf::Claim => "claim",
+            Shelf::ProviderDocument => "provider-document",
             Shelf::Setting => "setting",
         }
     }

@@ -86,6 +86,7 @@ impl Clients {
             token_epoch: 0,
             imported: false,
             applied: false,
+            interactive: None,
             revoked_before: None,
             rotate_time: None,
             next_rotate_time: None,

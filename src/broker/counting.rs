@@ -22,7 +22,7 @@ use crate::domain::token::AccessToken;
 use crate::traces::{self, Span};
 
 /// The kinds of journals.
-pub(super) const TASKS: [&str; 8] = [
+pub(super) const TASKS: [&str; 10] = [
     "onboard-tenant",
     "apply-user-pool",
     "offboard-tenant",
@@ -31,6 +31,8 @@ pub(super) const TASKS: [&str; 8] = [
     "retire-client",
     "rotate-secret",
     "apply-catalog",
+    "apply-providers",
+    "move-tenant",
 ];
 
 /// The broker's counters.
@@ -98,6 +100,8 @@ impl Counting {
             Task::RetireClient(_) => 5,
             Task::RotateSecret(_) => 6,
             Task::ApplyCatalog => 7,
+            Task::ApplyProviders(_) => 8,
+            Task::MoveTenant(_) => 9,
         });
     }
 

@@ -24,7 +24,7 @@ use super::rotator::Rotator;
 use super::sweeping::Sweeping;
 use super::world::World;
 use crate::domain::audit::Call;
-use crate::domain::error::{Reason, Result};
+use crate::domain::error::{Error, Reason, Result};
 use crate::domain::journal::{Journal, Progress, Task};
 use crate::domain::lease::Lease;
 
@@ -132,6 +132,10 @@ impl Journals {
             Task::RetireClient(client) => self.issuing.retire(journal, client).await,
             Task::RotateSecret(client) => self.rotator.advance(journal, client).await,
             Task::ApplyCatalog => self.sweeping.apply_catalog(journal).await,
+            Task::ApplyProviders(tenant) | Task::MoveTenant(tenant) => {
+                let what = format!("{} has work that this release does not do", tenant.name());
+                Err(Error::new(Reason::NotOffered, what))
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use super::ports::Shelf;
 use super::records::{IssuerPool, Record};
 use crate::domain::chain::Digest;
 use crate::domain::client::{Client, ClientState, Owner};
+use crate::domain::form::Form;
 use crate::domain::id::{AppClientId, ClientName, Issuer, RotationName, TenantId};
 use crate::domain::journal::{Journal, Renewal};
 use crate::domain::pool::Pool;
@@ -24,6 +25,10 @@ impl Record for Tenant {
     fn key(&self) -> String {
         self.id.to_string()
     }
+
+    fn form(&self) -> Form {
+        Tenant::form(self)
+    }
 }
 
 impl Record for Client {
@@ -31,6 +36,10 @@ impl Record for Client {
 
     fn key(&self) -> String {
         client_key(&self.name)
+    }
+
+    fn form(&self) -> Form {
+        if self.interactive.is_some() { Form::SECOND } else { Form::FIRST }
     }
 
     /// The next scheduled rotation.
@@ -60,6 +69,10 @@ impl Record for Pool {
 
     fn key(&self) -> String {
         self.id.to_string()
+    }
+
+    fn form(&self) -> Form {
+        Pool::form(self)
     }
 }
 
@@ -123,6 +136,10 @@ impl Record for Journal {
         self.task.to_string()
     }
 
+    fn form(&self) -> Form {
+        self.task.form()
+    }
+
     fn due_time(&self) -> Option<Timestamp> {
         Some(self.due_time)
     }
@@ -133,6 +150,10 @@ impl Record for Renewal {
 
     fn key(&self) -> String {
         self.task.to_string()
+    }
+
+    fn form(&self) -> Form {
+        self.task.form()
     }
 
     fn due_time(&self) -> Option<Timestamp> {
@@ -244,3 +265,6 @@ pub fn request_key(principal: &str, request_id: &str) -> String {
     }
     format!("{principal} {request_id}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,6 +70,9 @@ impl Tenants {
             },
             pool: place.pool().id.clone(),
             revoked_before: None,
+            identity_providers: Vec::new(),
+            sign_in_domains: Vec::new(),
+            moved: None,
             create_time: now,
             update_time: now,
         };

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::credential::AppClient;
 use super::error::{Error, Reason, Result};
 use super::id::{AppClientId, ClientName, Issuer, PoolId, RotationId, SecretName, TenantId};
+use super::interactive::{ClientKind, InteractiveSettings};
 use super::scope::ScopeSet;
 use super::tenant::Labels;
 
@@ -53,8 +54,11 @@ pub struct Client {
     /// Whether the app client was there before the client and was taken over, whatever its name.
     #[serde(default)]
     pub imported: bool,
-    /// Whether scopes and validity as above are what the backend has.
+    /// Whether scopes and validity as above, and what follows, are what the backend has.
     pub applied: bool,
+    /// How people sign in with it; `None` for a machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interactive: Option<InteractiveSettings>,
     /// Tokens issued before this moment are refused.
     pub revoked_before: Option<Timestamp>,
     /// When the current secret became current.
@@ -77,6 +81,10 @@ impl Client {
     pub fn marker_of(&self, rotation: &RotationId, attempt: u32) -> String {
         let (_, tail) = rotation.as_str().rsplit_once('-').unwrap_or(("", rotation.as_str()));
         format!("{}-{tail:.8}.{attempt}", self.marker())
+    }
+
+    pub fn kind(&self) -> ClientKind {
+        if self.interactive.is_some() { ClientKind::Interactive } else { ClientKind::Machine }
     }
 
     /// Fails unless the client is in use.

@@ -34,6 +34,7 @@ fn client() -> Client {
         token_epoch: 0,
         imported: false,
         applied: true,
+        interactive: None,
         revoked_before: None,
         rotate_time: None,
         next_rotate_time: None,

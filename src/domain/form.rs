@@ -26,13 +26,15 @@ use super::share::{Member, ShareTerms};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Form(u32);
 
-/// What the release before this one reads. It stored no forms, so it has the first alone.
+/// What the release before this one reads: 0.1 stored no forms, so it has the first alone.
 const READ_BEFORE: Form = Form::FIRST;
 
 impl Form {
     pub const FIRST: Form = Form(1);
+    /// Interactive clients, identity providers, sign-in domains, moves, and all settings of a pool of one's own.
+    pub const SECOND: Form = Form(2);
     /// The newest that this Keyward reads.
-    pub const READ: Form = Form::FIRST;
+    pub const READ: Form = Form::SECOND;
     /// The newest that this Keyward begins to write.
     pub const WRITTEN: Form = Form::FIRST;
 

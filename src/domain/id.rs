@@ -66,6 +66,11 @@ text!(
     resource_id
 );
 text!(
+    /// An identity provider's id within its tenant; the same rule as [`TenantId`].
+    ProviderId,
+    resource_id
+);
+text!(
     /// Keyward's id of a user pool: `shared-…` or `tenant-…`. Known before Cognito has made the pool.
     PoolId,
     resource_id

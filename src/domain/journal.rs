@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::audit::Call;
+use super::form::Form;
 use super::id::{ClientName, TenantId};
 use super::lease::Lease;
 
@@ -42,6 +43,10 @@ pub enum Task {
     RotateSecret(ClientName),
     /// Bring every pool's resource servers up to the catalogue.
     ApplyCatalog,
+    /// Bring a tenant's identity providers in its pool up to the tenant's.
+    ApplyProviders(TenantId),
+    /// Move a tenant from one isolation to the other.
+    MoveTenant(TenantId),
 }
 
 impl fmt::Display for Task {
@@ -56,6 +61,8 @@ impl fmt::Display for Task {
             Task::RetireClient(client) => write!(f, "retire/{client}"),
             Task::RotateSecret(client) => write!(f, "rotate/{client}"),
             Task::ApplyCatalog => f.write_str("apply-catalog"),
+            Task::ApplyProviders(tenant) => write!(f, "apply-providers/{}", tenant.name()),
+            Task::MoveTenant(tenant) => write!(f, "move/{}", tenant.name()),
         }
     }
 }
@@ -64,12 +71,31 @@ impl Task {
     /// What the task changes. Tasks of one target never run side by side.
     pub fn target(&self) -> String {
         match self {
-            Task::OnboardTenant(tenant) | Task::ApplyUserPool(tenant) | Task::OffboardTenant(tenant) => tenant.name(),
+            Task::OnboardTenant(tenant)
+            | Task::ApplyUserPool(tenant)
+            | Task::OffboardTenant(tenant)
+            | Task::ApplyProviders(tenant)
+            | Task::MoveTenant(tenant) => tenant.name(),
             Task::IssueClient(client)
             | Task::ApplyClient(client)
             | Task::RetireClient(client)
             | Task::RotateSecret(client) => client.to_string(),
             Task::ApplyCatalog => "catalog".to_owned(),
+        }
+    }
+
+    /// The least form in which it can be stored.
+    pub fn form(&self) -> Form {
+        match self {
+            Task::OnboardTenant(_)
+            | Task::ApplyUserPool(_)
+            | Task::OffboardTenant(_)
+            | Task::IssueClient(_)
+            | Task::ApplyClient(_)
+            | Task::RetireClient(_)
+            | Task::RotateSecret(_)
+            | Task::ApplyCatalog => Form::FIRST,
+            Task::ApplyProviders(_) | Task::MoveTenant(_) => Form::SECOND,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::form::Form;
 use super::id::{Issuer, PoolId, TenantId, UserPoolId};
 use super::scope::Identifier;
 
@@ -45,6 +46,9 @@ pub struct MadePool {
     /// records from before this was kept.
     #[serde(default)]
     pub domain: String,
+    /// Where the record of a domain of the operator's own must point to (a name of CloudFront's). Empty where it has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cname_target: String,
     /// Where everybody gets tokens, and the keys of the issuer. A broker may be told to ask elsewhere, through a proxy or an
     /// endpoint in its own network: that is a matter of that broker, and not written down.
     pub token_endpoint: String,
@@ -55,6 +59,12 @@ impl Pool {
     /// Where it is, as far as that is known before it is made.
     pub fn region(&self) -> &str {
         self.made.as_ref().map_or(&self.region, |made| &made.region)
+    }
+
+    /// The least form in which it can be stored.
+    pub fn form(&self) -> Form {
+        let is_plain = self.made.as_ref().is_none_or(|made| made.cname_target.is_empty());
+        if is_plain { Form::FIRST } else { Form::SECOND }
     }
 
     pub fn has_room(&self, limit: u32) -> bool {

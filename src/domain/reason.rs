@@ -58,6 +58,7 @@ pub enum Reason {
     ResourceNotFound,
     ResourceExists,
     AppClientTaken,
+    DomainClaimed,
     EtagMismatch,
     ConcurrentChange,
     TenantNotReady,
@@ -66,11 +67,14 @@ pub enum Reason {
     ClientNotReady,
     ClientDeleting,
     RotationRunning,
+    MoveRunning,
     ScopeInUse,
+    ProviderInUse,
     ScopeNotGranted,
     SecretRejected,
     DeletionProtected,
     RevealDisabled,
+    ExportTooLarge,
     SequenceUnknown,
     SecretAmbiguous,
     BackendRefused,
@@ -107,6 +111,7 @@ impl Reason {
         Reason::ResourceNotFound,
         Reason::ResourceExists,
         Reason::AppClientTaken,
+        Reason::DomainClaimed,
         Reason::EtagMismatch,
         Reason::ConcurrentChange,
         Reason::TenantNotReady,
@@ -115,11 +120,14 @@ impl Reason {
         Reason::ClientNotReady,
         Reason::ClientDeleting,
         Reason::RotationRunning,
+        Reason::MoveRunning,
         Reason::ScopeInUse,
+        Reason::ProviderInUse,
         Reason::ScopeNotGranted,
         Reason::SecretRejected,
         Reason::DeletionProtected,
         Reason::RevealDisabled,
+        Reason::ExportTooLarge,
         Reason::SequenceUnknown,
         Reason::SecretAmbiguous,
         Reason::BackendRefused,
@@ -153,7 +161,7 @@ impl Reason {
             | Reason::TokenInvalid
             | Reason::ClientKindMismatch => Kind::InvalidArgument,
             Reason::ResourceNotFound => Kind::NotFound,
-            Reason::ResourceExists | Reason::AppClientTaken => Kind::AlreadyExists,
+            Reason::ResourceExists | Reason::AppClientTaken | Reason::DomainClaimed => Kind::AlreadyExists,
             Reason::EtagMismatch | Reason::ConcurrentChange => Kind::Aborted,
             Reason::TenantNotReady
             | Reason::TenantSuspended
@@ -161,11 +169,14 @@ impl Reason {
             | Reason::ClientNotReady
             | Reason::ClientDeleting
             | Reason::RotationRunning
+            | Reason::MoveRunning
             | Reason::ScopeInUse
+            | Reason::ProviderInUse
             | Reason::ScopeNotGranted
             | Reason::SecretRejected
             | Reason::DeletionProtected
             | Reason::RevealDisabled
+            | Reason::ExportTooLarge
             | Reason::SecretAmbiguous
             | Reason::BackendRefused => Kind::FailedPrecondition,
             Reason::SequenceUnknown => Kind::OutOfRange,
@@ -217,6 +228,7 @@ impl Reason {
             Reason::ResourceNotFound => "RESOURCE_NOT_FOUND",
             Reason::ResourceExists => "RESOURCE_EXISTS",
             Reason::AppClientTaken => "APP_CLIENT_TAKEN",
+            Reason::DomainClaimed => "DOMAIN_CLAIMED",
             Reason::EtagMismatch => "ETAG_MISMATCH",
             Reason::ConcurrentChange => "CONCURRENT_CHANGE",
             Reason::TenantNotReady => "TENANT_NOT_READY",
@@ -225,11 +237,14 @@ impl Reason {
             Reason::ClientNotReady => "CLIENT_NOT_READY",
             Reason::ClientDeleting => "CLIENT_DELETING",
             Reason::RotationRunning => "ROTATION_RUNNING",
+            Reason::MoveRunning => "MOVE_RUNNING",
             Reason::ScopeInUse => "SCOPE_IN_USE",
+            Reason::ProviderInUse => "PROVIDER_IN_USE",
             Reason::ScopeNotGranted => "SCOPE_NOT_GRANTED",
             Reason::SecretRejected => "SECRET_REJECTED",
             Reason::DeletionProtected => "DELETION_PROTECTED",
             Reason::RevealDisabled => "REVEAL_DISABLED",
+            Reason::ExportTooLarge => "EXPORT_TOO_LARGE",
             Reason::SequenceUnknown => "SEQUENCE_UNKNOWN",
             Reason::SecretAmbiguous => "SECRET_AMBIGUOUS",
             Reason::BackendRefused => "BACKEND_REFUSED",

@@ -1,12 +1,16 @@
 //! A tenant of the platform, in one of Cognito's two tenancy models.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Reason, Result};
+use super::form::Form;
 use super::id::{PoolId, TenantId};
+use super::moving::TenantMove;
+use super::provider::IdentityProvider;
+use super::sign_in::SignInDomain;
 
 /// How a tenant is kept apart from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +52,13 @@ pub struct Tenant {
     pub pool: PoolId,
     /// Tokens issued before this moment are refused.
     pub revoked_before: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identity_providers: Vec<IdentityProvider>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sign_in_domains: Vec<SignInDomain>,
+    /// The move that is under way, or that ended last; `None` for a tenant that was never moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<TenantMove>,
     pub create_time: Timestamp,
     pub update_time: Timestamp,
 }
@@ -77,6 +88,15 @@ impl Tenant {
         Ok(())
     }
 
+    /// The least form in which it can be stored.
+    pub fn form(&self) -> Form {
+        let is_plain = self.identity_providers.is_empty()
+            && self.sign_in_domains.is_empty()
+            && self.moved.is_none()
+            && self.user_pool.as_ref().is_none_or(UserPoolSettings::is_of_first_form);
+        if is_plain { Form::FIRST } else { Form::SECOND }
+    }
+
     fn wrong_state(&self, reason: Reason, what: &str) -> Error {
         let name = self.id.name();
         Error::new(reason, format!("{name} {what}")).about(name)
@@ -95,6 +115,12 @@ pub struct UserPoolSettings {
     pub feature_plan: FeaturePlan,
     pub issuer_type: IssuerType,
     pub tags: BTreeMap<String, String>,
+    /// The factors that count where `mfa` is not off. Empty means time-based codes alone.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub mfa_factors: BTreeSet<MfaFactor>,
+    /// The domain of the hosted sign-in and of the token endpoint; `None` for a prefix of the broker's choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<HostedDomain>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +131,16 @@ pub struct PasswordPolicy {
     pub require_uppercase: bool,
     pub require_numbers: bool,
     pub require_symbols: bool,
+    /// How long a temporary password lives, in days: 1 to 365. `None` for Cognito's default of 7.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temporary_validity_days: Option<u32>,
+    /// How many earlier passwords may not be used again: 0 to 24.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub history_size: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Default for PasswordPolicy {
@@ -116,6 +152,8 @@ impl Default for PasswordPolicy {
             require_uppercase: true,
             require_numbers: true,
             require_symbols: true,
+            temporary_validity_days: None,
+            history_size: 0,
         }
     }
 }
@@ -126,6 +164,24 @@ pub enum Mfa {
     Off,
     Optional,
     On,
+}
+
+/// A second factor (Cognito's `SetUserPoolMfaConfig`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum MfaFactor {
+    /// Time-based codes (RFC 6238).
+    Totp,
+    Sms,
+    Email,
+}
+
+/// The domain of a pool's hosted sign-in (Cognito's `CreateUserPoolDomain`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostedDomain {
+    /// The first label of a domain of Cognito's.
+    Prefix(String),
+    /// A domain of the tenant's own, with its certificate in AWS Certificate Manager.
+    Custom { domain: String, certificate_arn: String },
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +202,14 @@ pub enum IssuerType {
 }
 
 impl UserPoolSettings {
+    fn is_of_first_form(&self) -> bool {
+        let passwords = &self.password_policy;
+        self.mfa_factors.is_empty()
+            && self.domain.is_none()
+            && passwords.temporary_validity_days.is_none()
+            && passwords.history_size == 0
+    }
+
     /// Field paths are relative to `user_pool`.
     pub fn check(&self) -> Result<()> {
         let region_fits =

@@ -320,6 +320,7 @@ fn find_by(tx: &Transaction<'_>, column: &'static str, id: &str) -> Result<Optio
         user_pool: UserPoolId::parse("user_pool", &user_pool).map_err(broken)?,
         region,
         domain: String::new(),
+        cname_target: String::new(),
         token_endpoint: format!("{issuer}/oauth2/token"),
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         issuer: Issuer::parse("issuer", &issuer).map_err(broken)?,

@@ -18,12 +18,14 @@ fn settings() -> UserPoolSettings {
             require_uppercase: false,
             require_numbers: true,
             require_symbols: false,
+            ..PasswordPolicy::default()
         },
         mfa: Mfa::Optional,
         deletion_protection: true,
         feature_plan: FeaturePlan::Plus,
         issuer_type: IssuerType::Updated,
         tags: BTreeMap::from([("team".to_owned(), "blue".to_owned())]),
+        ..Default::default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tenants.
 
+use std::collections::BTreeSet;
+
 use crate::broker::api::{NewTenant, TenantPatch, TenantView};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::TenantId;
@@ -237,6 +239,8 @@ fn settings(given: proto::UserPoolSettings) -> Result<UserPoolSettings> {
         },
         region: given.region,
         tags: given.tags,
+        mfa_factors: BTreeSet::new(),
+        domain: None,
     };
     if settings.tags.len() > MAX_TAGS {
         return Err(Error::invalid("tenant.user_pool.tags", format!("at most {MAX_TAGS} tags")));
@@ -262,5 +266,7 @@ fn password_policy(given: proto::PasswordPolicy) -> Result<PasswordPolicy> {
         require_uppercase: given.require_uppercase,
         require_numbers: given.require_digits,
         require_symbols: given.require_symbols,
+        temporary_validity_days: None,
+        history_size: 0,
     })
 }

@@ -75,6 +75,7 @@ async fn a_revealed_secret_authenticates_and_its_event_comes_first() {
         region: pool.region.clone(),
         issuer: Issuer::parse("issuer", &pool.issuer).expect("an issuer"),
         domain: String::new(),
+        cname_target: String::new(),
         token_endpoint: pool.token_endpoint.clone(),
         jwks_uri: pool.jwks_uri.clone(),
     };

@@ -105,12 +105,14 @@ fn settings(protected: bool) -> UserPoolSettings {
             require_uppercase: false,
             require_numbers: true,
             require_symbols: false,
+            ..PasswordPolicy::default()
         },
         mfa: Mfa::Optional,
         deletion_protection: protected,
         feature_plan: FeaturePlan::Plus,
         issuer_type: IssuerType::Original,
         tags: [("team".to_owned(), "identity".to_owned())].into(),
+        ..Default::default()
     }
 }
 

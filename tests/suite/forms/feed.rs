@@ -5,7 +5,7 @@ use keyward::broker::ports::{Action, ChangeFeed as _, ChangeSet, Fault, Followed
 use keyward::domain::audit::{Event, Outcome};
 use keyward::domain::form::Form;
 
-use super::next::second;
+use super::next::unread;
 use crate::harness::start_time;
 use crate::peers::Peer;
 use crate::registry::between::Between;
@@ -17,7 +17,7 @@ async fn set_form(between: &Between, kind: &str, number: u64) {
     let update = between.sdk().update_item().table_name(TABLE);
     let update = update.key("pk", key(kind.to_owned())).key("sk", key(format!("{number:020}")));
     let update = update.update_expression("SET form = :form");
-    update.expression_attribute_values(":form", AttributeValue::N("2".to_owned())).send().await.expect("set");
+    update.expression_attribute_values(":form", AttributeValue::N(unread().to_string())).send().await.expect("set");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,5 +53,5 @@ async fn who_cannot_read_a_line_forgets_everything_and_who_cannot_read_an_event_
     set_form(&between, "event", 3).await;
     assert_eq!(other.events(0, 2).await.expect("read").len(), 2);
     let refused = other.events(0, 3).await.expect_err("not read");
-    assert!(refused.is(Fault::NewerForm(second())), "{refused}");
+    assert!(refused.is(Fault::NewerForm(unread())), "{refused}");
 }

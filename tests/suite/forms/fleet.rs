@@ -13,7 +13,7 @@ use keyward::runtime::clock::ManualClock;
 use tonic::{Code, Status};
 
 use super::is_served;
-use super::next::{CHANGED, Next, second};
+use super::next::{CHANGED, Next, unread};
 use crate::harness::backend::Backend;
 use crate::harness::rotations::{get_rotation, rotate, rotate_at_once};
 use crate::harness::{Daemon, claims, details, start_time};
@@ -29,7 +29,7 @@ const BILLING: &str = "tenants/acme/clients/billing";
 #[derive(Clone, Copy)]
 enum Release {
     Today,
-    /// Reads form 2.
+    /// Reads a newer form.
     Next,
     /// And writes it.
     AfterNext,
@@ -132,7 +132,7 @@ async fn brokers_of_releases_that_follow_each_other_work_side_by_side_and_may_go
     let after = fleet.join(1, Release::AfterNext).await;
     after.create_client("acme", "returns").await;
     let rotation = rotate(&after.channel, ORDERS).await;
-    assert_eq!(fleet.forms().await, [Form::FIRST, second()]);
+    assert_eq!(fleet.forms().await, [Form::FIRST, unread()]);
     fleet.until(async || get_rotation(&next.channel, &rotation.name).await.state() == OVERLAP).await;
     is_served(&fleet.clock, &[next, &after], ORDERS).await;
     is_served(&fleet.clock, &[next, &after], "tenants/acme/clients/returns").await;
@@ -142,7 +142,7 @@ async fn brokers_of_releases_that_follow_each_other_work_side_by_side_and_may_go
     fleet.until(async || get_rotation(&next.channel, &rotation.name).await.state() == SUCCEEDED).await;
     is_served(&fleet.clock, &[next], ORDERS).await;
     let client = fleet.table.get(Shelf::Client, "acme/orders").await.expect("read").expect("there");
-    assert_eq!(client.form, second(), "what the form has brought is kept");
+    assert_eq!(client.form, unread(), "what the form has brought is kept");
     fleet.today.stop().await;
     assert_eq!(fleet.between.complaints(), Vec::<String>::new());
 }
@@ -224,7 +224,7 @@ async fn of_a_revoked_token_in_a_newer_form_a_broker_says_that_it_cannot_tell() 
     let revoked = fleet.today.token(ORDERS).await.access_token;
     let id = claims(&revoked)["jti"].as_str().expect("an id").to_owned();
     let expire_time = fleet.clock.now() + Duration::from_secs(3_600);
-    let action = Action::Put { body: b"?".to_vec(), form: second(), due_time: Some(expire_time) };
+    let action = Action::Put { body: b"?".to_vec(), form: unread(), due_time: Some(expire_time) };
     let write = Write { shelf: Shelf::RevokedToken, key: id, expected: None, action };
     fleet.table.commit(ChangeSet { writes: vec![write], events: Vec::new() }).await.expect("committed");
 

@@ -1,8 +1,8 @@
 //! A broker of the next release, as far as what it stores goes: today's, behind a registry that has another form besides.
 //!
-//! In form 2, records of clients, credentials, rotations and journals look quite different. The registry reads both forms;
-//! whether it begins to write form 2 is its own setting, as it would be in the release that first reads it and the one
-//! after. A record that is in form 2 stays in form 2.
+//! In that form, records of clients, credentials, rotations and journals look quite different. The registry reads both forms;
+//! whether it begins to write the newer is its own setting, as it would be in the release that first reads it and the one
+//! after. A record that is in it stays in it.
 
 use std::sync::Arc;
 
@@ -17,23 +17,24 @@ pub const CHANGED: [Shelf; 4] = [Shelf::Client, Shelf::Credential, Shelf::Rotati
 
 const BEFORE: &[u8] = b"{\"what\":";
 
-pub fn second() -> Form {
-    Form::new(2).expect("a form")
+/// The first form that this Keyward does not read.
+pub fn unread() -> Form {
+    Form::new(u64::from(Form::READ.number()) + 1).expect("a form")
 }
 
 pub struct Next {
     pub registry: Arc<dyn Registry>,
-    /// Whether it writes form 2 of itself.
+    /// Whether it writes the newer form of itself.
     pub writes: bool,
 }
 
 impl Next {
     fn read(record: StoredRecord) -> StoredRecord {
-        if record.form != second() {
+        if record.form != unread() {
             return record;
         }
         let inner = record.body.strip_prefix(BEFORE).and_then(|rest| rest.strip_suffix(b"}"));
-        StoredRecord { body: inner.expect("form 2").to_vec(), form: Form::FIRST, ..record }
+        StoredRecord { body: inner.expect("the newer form").to_vec(), form: Form::FIRST, ..record }
     }
 }
 
@@ -62,8 +63,8 @@ impl Registry for Next {
             let Action::Put { body, form, .. } = &mut write.action else { continue };
             // If it is another by now, the version is too.
             let before = self.registry.get(write.shelf, &write.key).await?.map(|record| record.form);
-            if CHANGED.contains(&write.shelf) && (self.writes || before == Some(second())) {
-                (*body, *form) = ([BEFORE, body.as_slice(), b"}"].concat(), second());
+            if CHANGED.contains(&write.shelf) && (self.writes || before == Some(unread())) {
+                (*body, *form) = ([BEFORE, body.as_slice(), b"}"].concat(), unread());
             }
         }
         self.registry.commit(changes).await

@@ -6,14 +6,14 @@ use keyward::domain::audit::{Call, Head, Principal};
 use keyward::domain::form::Form;
 use keyward::embedded::{check_audit_log, open_registry};
 
-use super::next::second;
+use super::next::unread;
 use crate::harness::{folder, start_time};
 use crate::peers::Peer;
 use crate::registry::between::Between;
 use crate::registry::pair;
 use crate::registry::tables::{self, Layout, TABLE};
 
-const SAID: &str = "has records of the form 2, which a newer Keyward has written; this one reads forms up to 1";
+const SAID: &str = "has records of the form 3, which a newer Keyward has written; this one reads forms up to 2";
 
 /// A record that was there for a moment only: somebody has begun to write the form.
 async fn write_newer(registry: &dyn Registry) {
@@ -22,9 +22,9 @@ async fn write_newer(registry: &dyn Registry) {
         ChangeSet { writes: vec![write], events: Vec::new() }
     };
     let put = |form| Action::Put { body: b"{}".to_vec(), form, due_time: None };
-    registry.commit(write(None, put(second()))).await.expect("committed");
+    registry.commit(write(None, put(unread()))).await.expect("committed");
     let kept = registry.get(Shelf::Tenant, "acme").await.expect("read").expect("there");
-    assert_eq!((kept.form, kept.version), (second(), 1));
+    assert_eq!((kept.form, kept.version), (unread(), 1));
     registry.commit(write(Some(1), put(Form::FIRST))).await.expect("committed");
     let kept = registry.get(Shelf::Tenant, "acme").await.expect("read").expect("there");
     assert_eq!((kept.form, kept.version), (Form::FIRST, 2));
@@ -69,10 +69,10 @@ async fn what_is_brought_into_a_table_keeps_its_form_and_the_table_tells() {
     let target = between.aws().await.open_for_import(TABLE).await.expect("opened");
     let record =
         |key: &str, form| StoredRecord { key: key.to_owned(), version: 3, body: b"{}".to_vec(), form, due_time: None };
-    let records = [record("a", Form::FIRST), record("b", second())];
+    let records = [record("a", Form::FIRST), record("b", unread())];
     target.begin(start_time()).await.expect("begun");
     target.bring(Shelf::Tenant, &records).await.expect("brought");
-    target.finish(Head { sequence: 0, digest: None }, 1, 0, second()).await.expect("finished");
+    target.finish(Head { sequence: 0, digest: None }, 1, 0, unread()).await.expect("finished");
     assert_eq!(target.records(Shelf::Tenant, None, 9).await.expect("read"), records);
     let refused = between.open(TABLE).await.map(drop).expect_err("refused").to_string();
     assert!(refused.contains(SAID), "{refused}");
@@ -86,8 +86,8 @@ async fn an_event_in_a_newer_form_in_a_data_file_is_told() {
     let events = vec![call.event(start_time(), "a"), call.event(start_time(), "b")];
     registry.commit(ChangeSet { writes: Vec::new(), events }).await.expect("committed");
     let file = rusqlite::Connection::open(path.join("keyward.db")).expect("opened");
-    file.execute("UPDATE events SET form = 2 WHERE sequence = 2", []).expect("changed");
+    file.execute("UPDATE events SET form = 3 WHERE sequence = 2", []).expect("changed");
     assert_eq!(registry.events(0, 1).await.expect("read").len(), 1);
     let refused = registry.events(0, 2).await.expect_err("not read");
-    assert!(refused.is(Fault::NewerForm(second())), "{refused}");
+    assert!(refused.is(Fault::NewerForm(unread())), "{refused}");
 }
