@@ -26,8 +26,8 @@ use super::share::{Member, ShareTerms};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Form(u32);
 
-/// What the release before this one reads: 0.1 stored no forms, so it has the first alone.
-const READ_BEFORE: Form = Form::FIRST;
+/// What the release before this one, 0.2, reads.
+const READ_BEFORE: Form = Form::SECOND;
 
 impl Form {
     pub const FIRST: Form = Form(1);
@@ -36,7 +36,7 @@ impl Form {
     /// The newest that this Keyward reads.
     pub const READ: Form = Form::SECOND;
     /// The newest that this Keyward begins to write.
-    pub const WRITTEN: Form = Form::FIRST;
+    pub const WRITTEN: Form = Form::SECOND;
 
     /// `None` for 0 and for what is no number of a form.
     pub fn new(number: u64) -> Option<Form> {

@@ -1,9 +1,11 @@
-//! Today's broker on what brokers before it have stored. The release before: `2026-11-25.sql`, which the program of that release wrote (commit
-//! 1236a22, the last before records could be in DynamoDB), driven over gRPC and killed by [`recording`](super::recording).
-//! Its secrets and keys are sealed, its master key is that of every fixture, and no token is in it.
+//! Today's broker on what brokers before it have stored. What they stored was written by their own programs, driven over gRPC and
+//! killed by [`recording`](super::recording). Secrets and keys are sealed, the master key is that of every fixture, and no
+//! token is in any.
 //!
-//! `2026-11-28.items` is of a program (commit 8991483) that shared tables already and said nothing of forms: all items of
-//! its table. The user pools and secrets that they are about are gone, so it is read, and changed, and no more.
+//! Data files: `2026-11-25.sql` (commit 1236a22, the last before records could be in DynamoDB) and `2026-11-29.sql` (0.2, which
+//! reads form 2). Tables, all items of each: `2026-11-28.items` (commit 8991483, which said nothing of forms) and
+//! `2026-11-29.items` (0.2). The user pools and secrets that the items are about are gone, so they are read, and changed, and
+//! no more.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -44,28 +46,30 @@ fn fixture(name: &str) -> String {
     std::fs::read_to_string(folder.join(name)).expect("the fixture")
 }
 
-fn dump() -> String {
-    fixture("2026-11-25.sql")
-}
+const DATA_FILES: [&str; 2] = ["2026-11-25.sql", "2026-11-29.sql"];
+/// And whether records say their form.
+const TABLES: [(&str, bool); 2] = [("2026-11-28.items", false), ("2026-11-29.items", true)];
 
 /// A data folder of the release before, and a clock that stands a minute after it was killed.
 pub struct Before {
     pub data: PathBuf,
     pub clock: Arc<ManualClock>,
+    dump: String,
     _folder: TempDir,
 }
 
 impl Before {
-    pub fn new() -> Before {
+    pub fn new(fixture_name: &str) -> Before {
+        let dump = fixture(fixture_name);
         let (folder, path) = folder();
         let data = path.join("data");
         std::fs::create_dir(&data).expect("the data folder");
         write_master_key(&data.join("master.key"));
-        let file = restore(&dump(), &data.join("keyward.db"));
+        let file = restore(&dump, &data.join("keyward.db"));
         let last: String = file.query_row("SELECT max(time) FROM events", [], |row| row.get(0)).expect("events");
         let last: Timestamp = last.parse().expect("a time");
         let clock = Arc::new(ManualClock::new(last + SignedDuration::from_mins(1)));
-        Before { data, clock, _folder: folder }
+        Before { data, clock, dump, _folder: folder }
     }
 
     pub async fn serve(&self, shared: bool, through: impl FnOnce(Ports) -> Ports) -> (Daemon, Backend) {
@@ -76,6 +80,19 @@ impl Before {
             config.data_dir = data;
         };
         Backend::behind(self.clock.clone(), edit, through).await
+    }
+
+    /// The same file without user pools and secrets: what the release kept for a broker on AWS.
+    fn registry_alone(&self) -> PathBuf {
+        let folder = self.data.with_file_name("registry");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let file = folder.join("keyward.db");
+        let connection = restore(&self.dump, &file);
+        let emptied = "DELETE FROM meta; DELETE FROM labels; DELETE FROM versions; DELETE FROM secrets;
+                       DELETE FROM client_secrets; DELETE FROM app_clients; DELETE FROM scopes;
+                       DELETE FROM resource_servers; DELETE FROM signing_keys; DELETE FROM user_pools;";
+        connection.execute_batch(emptied).expect("emptied");
+        file
     }
 }
 
@@ -142,54 +159,45 @@ async fn check_that_it_goes_on(daemon: &Daemon, backend: &Backend, clock: &Manua
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_file_of_the_release_before_is_served_and_what_was_under_way_is_finished() {
-    let before = Before::new();
-    let (daemon, backend) = {
-        let registry = keyward::embedded::open_registry(&registry_alone(&before.data)).await.expect("opened");
-        check_what_is_under_way(&*registry).await;
-        before.serve(false, |ports| ports).await
-    };
-    check_that_it_goes_on(&daemon, &backend, &before.clock).await;
-    daemon.stop().await;
-    let checked = check_audit_log(&before.data, None).expect("read");
-    assert!(checked.outcome.expect("whole").count > 20);
-}
-
-/// The same file without user pools and secrets: what the release kept for a broker on AWS.
-fn registry_alone(data: &Path) -> PathBuf {
-    let folder = data.with_file_name("registry");
-    std::fs::create_dir_all(&folder).expect("a folder");
-    let file = folder.join("keyward.db");
-    let connection = restore(&dump(), &file);
-    let emptied = "DELETE FROM meta; DELETE FROM labels; DELETE FROM versions; DELETE FROM secrets;
-                   DELETE FROM client_secrets; DELETE FROM app_clients; DELETE FROM scopes; DELETE FROM resource_servers;
-                   DELETE FROM signing_keys; DELETE FROM user_pools;";
-    connection.execute_batch(emptied).expect("emptied");
-    file
+    for name in DATA_FILES {
+        let before = Before::new(name);
+        let (daemon, backend) = {
+            let registry = keyward::embedded::open_registry(&before.registry_alone()).await.expect("opened");
+            check_what_is_under_way(&*registry).await;
+            before.serve(false, |ports| ports).await
+        };
+        check_that_it_goes_on(&daemon, &backend, &before.clock).await;
+        daemon.stop().await;
+        let checked = check_audit_log(&before.data, None).expect("read");
+        assert!(checked.outcome.expect("whole").count > 20, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_of_the_release_before_are_brought_into_a_table_and_finished_there() {
-    let before = Before::new();
-    let between = Between::before(Peer::ministack().await).await;
-    tables::make(&between.sdk(), TABLE, Layout::default()).await;
-    let data = registry_alone(&before.data).parent().expect("its folder").to_owned();
-    migrate(&data, &between).await;
+    for name in DATA_FILES {
+        let before = Before::new(name);
+        let between = Between::before(Peer::ministack().await).await;
+        tables::make(&between.sdk(), TABLE, Layout::default()).await;
+        let data = before.registry_alone().parent().expect("its folder").to_owned();
+        migrate(&data, &between).await;
 
-    let table = Arc::new(between.open(TABLE).await.expect("opened"));
-    check_what_is_under_way(&*table).await;
-    let on_table = |ports: Ports| {
-        let (feed, members) = (table.clone(), table.clone());
-        let share = Arc::new(ShareInForce::new(Share::Whole));
-        Ports { registry: table.clone(), shared: Some(Shared { feed, members, share, tokens: None }), ..ports }
-    };
-    let (daemon, behind) = before.serve(true, on_table).await;
-    let backend = Backend(on_table(behind.0));
-    check_that_it_goes_on(&daemon, &backend, &before.clock).await;
-    daemon.stop().await;
+        let table = Arc::new(between.open(TABLE).await.expect("opened"));
+        check_what_is_under_way(&*table).await;
+        let on_table = |ports: Ports| {
+            let (feed, members) = (table.clone(), table.clone());
+            let share = Arc::new(ShareInForce::new(Share::Whole));
+            Ports { registry: table.clone(), shared: Some(Shared { feed, members, share, tokens: None }), ..ports }
+        };
+        let (daemon, behind) = before.serve(true, on_table).await;
+        let backend = Backend(on_table(behind.0));
+        check_that_it_goes_on(&daemon, &backend, &before.clock).await;
+        daemon.stop().await;
 
-    // Anew: connections of the one before were the daemon's too, and end with its threads.
-    walk(&between.open(TABLE).await.expect("opened")).await;
-    assert_eq!(between.complaints(), Vec::<String>::new());
+        // Anew: connections of the one before were the daemon's too, and end with its threads.
+        walk(&between.open(TABLE).await.expect("opened")).await;
+        assert_eq!(between.complaints(), Vec::<String>::new());
+    }
 }
 
 async fn migrate(data: &Path, between: &Between) {
@@ -211,38 +219,40 @@ async fn migrate(data: &Path, between: &Between) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_in_which_nothing_says_its_form_is_read_and_changed() {
-    let between = Between::before(Peer::ministack().await).await;
-    let sdk = between.sdk();
-    tables::make(&sdk, TABLE, Layout::default()).await;
-    let lines = fixture("2026-11-28.items");
-    for line in lines.lines() {
-        let item = super::items::item(line);
-        assert!(!item.contains_key("form"), "{line}");
-        sdk.put_item().table_name(TABLE).set_item(Some(item)).send().await.expect("put");
-    }
-    let table = Arc::new(between.open(TABLE).await.expect("opened"));
-    check_what_is_under_way(&*table).await;
-    walk(&*table).await;
+async fn a_table_of_a_release_before_is_read_and_changed() {
+    for (name, says) in TABLES {
+        let between = Between::before(Peer::ministack().await).await;
+        let sdk = between.sdk();
+        tables::make(&sdk, TABLE, Layout::default()).await;
+        let lines = fixture(name);
+        for line in lines.lines() {
+            let item = super::items::item(line);
+            assert!(says || !item.contains_key("form"), "{line}");
+            sdk.put_item().table_name(TABLE).set_item(Some(item)).send().await.expect("put");
+        }
+        let table = Arc::new(between.open(TABLE).await.expect("opened"));
+        check_what_is_under_way(&*table).await;
+        walk(&*table).await;
 
-    let events = table.events(0, 10_000).await.expect("read");
-    let clock = Arc::new(ManualClock::new(events.last().expect("events").event.time));
-    let registry = table.clone();
-    let on_table = move |ports: Ports| Ports { registry, ..ports };
-    let daemon = Daemon::start_through(clock, |_| {}, on_table).await;
-    let state = State::of(&daemon.channel).await;
-    for (tenant, client) in [("tenants/acme", ORDERS), ("tenants/acme", BILLING), ("tenants/globex", REPLACED)] {
-        assert!(state.tenants.iter().any(|known| known.name == tenant), "{tenant}");
-        assert!(state.clients.iter().any(|known| known.name == client), "{client}");
+        let events = table.events(0, 10_000).await.expect("read");
+        let clock = Arc::new(ManualClock::new(events.last().expect("events").event.time));
+        let registry = table.clone();
+        let on_table = move |ports: Ports| Ports { registry, ..ports };
+        let daemon = Daemon::start_through(clock, |_| {}, on_table).await;
+        let state = State::of(&daemon.channel).await;
+        for (tenant, client) in [("tenants/acme", ORDERS), ("tenants/acme", BILLING), ("tenants/globex", REPLACED)] {
+            assert!(state.tenants.iter().any(|known| known.name == tenant), "{tenant}");
+            assert!(state.clients.iter().any(|known| known.name == client), "{client}");
+        }
+        assert!(!state.rotations.is_empty() && !state.resource_servers.is_empty());
+        let suspend = proto::SuspendTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
+        daemon.tenants().suspend_tenant(suspend).await.expect("suspended");
+        daemon.stop().await;
+        let acme = sdk.get_item().table_name(TABLE).key("pk", text("r#tenant")).key("sk", text("acme"));
+        let acme = acme.send().await.expect("read").item.expect("there");
+        assert_eq!(acme["form"], AttributeValue::N("1".to_owned()));
+        walk(&between.open(TABLE).await.expect("opened")).await;
     }
-    assert!(!state.rotations.is_empty() && !state.resource_servers.is_empty());
-    let suspend = proto::SuspendTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
-    daemon.tenants().suspend_tenant(suspend).await.expect("suspended");
-    daemon.stop().await;
-    let acme = sdk.get_item().table_name(TABLE).key("pk", text("r#tenant")).key("sk", text("acme"));
-    let acme = acme.send().await.expect("read").item.expect("there");
-    assert_eq!(acme["form"], AttributeValue::N("1".to_owned()));
-    walk(&between.open(TABLE).await.expect("opened")).await;
 }
 
 fn text(value: &str) -> AttributeValue {
