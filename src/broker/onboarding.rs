@@ -5,15 +5,14 @@ use std::sync::Arc;
 use super::api::Page;
 use super::issuing::Issuing;
 use super::pools::Pools;
-use super::records::{Change, IssuerPool, Versioned};
+use super::records::{Change, Versioned};
 use super::shelves::tenant_prefix;
 use super::world::World;
 use crate::domain::client::Client;
 use crate::domain::error::Result;
 use crate::domain::id::TenantId;
 use crate::domain::journal::{Journal, Progress, Task};
-use crate::domain::pool::Pool;
-use crate::domain::tenant::{Isolation, Tenant, TenantState};
+use crate::domain::tenant::{Tenant, TenantState};
 
 pub struct Onboarding {
     world: Arc<World>,
@@ -73,15 +72,9 @@ impl Onboarding {
 
         let event = journal.cause.doing("keyward.offboarding/finish").event(self.world.now(), id.name());
         let mut change = Change::because(event).delete(&tenant).delete(journal);
-        if tenant.isolation == Isolation::UserPool
-            && let Some(pool) = self.world.records.get::<Pool>(tenant.pool.as_str()).await?
-        {
-            self.pools.delete(&pool).await?;
-            if let Some(made) = &pool.made {
-                let issuer = self.world.records.get::<IssuerPool>(made.issuer.as_str()).await?;
-                change = issuer.iter().fold(change, |change, issuer| change.delete(issuer));
-            }
-            change = change.delete(&pool);
+        // Of a tenant that is being moved there may be two.
+        for pool in tenant.homes() {
+            change = self.pools.delete_own(change, id, &pool).await?;
         }
         self.world.records.commit(change).await?;
         Ok(Progress::Done)

@@ -143,7 +143,7 @@ impl Pools {
     async fn make(&self, id: &PoolId, cause: &Call) -> Result<MadePool> {
         let settings = self.settings_of(&self.pool(id).await?.value).await?;
         let made = self.world.user_pools.ensure_pool(id, &settings).await?;
-        settle(|| async {
+        let recorded = settle(|| async {
             let _turn = self.place_in_turn().await;
             let pool = self.pool(id).await?;
             if pool.made.is_some() {
@@ -155,8 +155,12 @@ impl Pools {
             let change = Change::because(event.detail(made.user_pool.as_str()));
             self.world.records.commit(change.update(pool.version, &record).create(&issuer)).await
         })
-        .await?;
-        Ok(made)
+        .await;
+        if recorded.as_ref().is_err_and(|error| error.reason() == Reason::ResourceNotFound) {
+            // Another broker has deleted its tenant meanwhile, and found nothing to delete here.
+            self.world.user_pools.delete_pool(id, &made.region, Some(&made)).await?;
+        }
+        recorded.map(|()| made)
     }
 
     async fn settings_of(&self, pool: &Pool) -> Result<UserPoolSettings> {
@@ -164,7 +168,7 @@ impl Pools {
             return Ok(UserPoolSettings::default());
         };
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(tenant.as_str()).await?;
-        Ok(tenant.and_then(|tenant| tenant.value.user_pool).unwrap_or_default())
+        Ok(tenant.and_then(|tenant| tenant.settings_of(&pool.id)).unwrap_or_default())
     }
 
     /// Takes away what is no longer in the catalogue, and puts what changed in it since the pool last had it.
@@ -229,6 +233,19 @@ impl Pools {
             Ok(Some(adopted))
         })
         .await
+    }
+
+    /// Deletes a pool of a tenant's own at the backend, and adds that to the change that forgets it. Does nothing where the
+    /// pool is not the tenant's, or gone.
+    pub async fn delete_own(&self, mut change: Change, tenant: &TenantId, id: &PoolId) -> Result<Change> {
+        let pool: Option<Versioned<Pool>> = self.world.records.get(id.as_str()).await?;
+        let Some(pool) = pool.filter(|pool| pool.tenant.as_ref() == Some(tenant)) else { return Ok(change) };
+        self.delete(&pool).await?;
+        if let Some(made) = &pool.made {
+            let issuer = self.world.records.get::<IssuerPool>(made.issuer.as_str()).await?;
+            change = issuer.iter().fold(change, |change, issuer| change.delete(issuer));
+        }
+        Ok(change.delete(&pool))
     }
 
     /// Deletes a dedicated pool at the backend.

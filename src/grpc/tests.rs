@@ -36,7 +36,6 @@ const NOT_OFFERED: &[&str] = &[
     "keyward.v1.ClientService/RotateClientSecrets",
     "keyward.v1.TenantService/ExportAuthorizer",
     "keyward.v1.TenantService/MatchTenant",
-    "keyward.v1.TenantService/MoveTenant",
 ];
 
 /// A front over an empty broker, and the folder that the broker needs for as long as it is asked.

@@ -1,7 +1,7 @@
 //! The whole daemon on the AWS backend, over gRPC: against the strict fake, and against programs of others as far as
 //! they go.
 
-mod life;
+pub mod life;
 mod peers;
 mod region;
 mod second_secrets;

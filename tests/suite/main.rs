@@ -36,6 +36,7 @@ mod kill;
 mod leases;
 mod lists;
 mod logins;
+mod moving;
 mod net;
 mod oauth;
 mod operations;
