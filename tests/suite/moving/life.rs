@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use keyward::broker::ports::Shelf;
 use keyward::domain::pool::Pool;
+use keyward::domain::tenant::FeaturePlan;
 use keyward::proto::verify_token_response::Verdict;
 use keyward::proto::{self, Isolation, PoolKind, RejectionReason, TenantMoveState};
 use keyward::runtime::clock::ManualClock;
@@ -115,25 +116,28 @@ async fn the_new_pool_has_the_settings_that_were_asked_for_and_is_protected_once
     let clock = std::sync::Arc::new(ManualClock::new(start_time()));
     let (daemon, backend) = Backend::behind(clock.clone(), |_| {}, |ports| ports).await;
     furnish(&daemon, Isolation::AppClient).await;
-    let settings = proto::UserPoolSettings {
-        deletion_protection: true,
-        feature_plan: proto::FeaturePlan::Plus.into(),
-        issuer_type: proto::IssuerType::Updated.into(),
-        ..Default::default()
-    };
-    let request = move_over("acme", Isolation::UserPool, Duration::ZERO);
-    start(&daemon, proto::MoveTenantRequest { user_pool: Some(settings), ..request }).await.expect("started");
-    let over = until_over(&daemon, &clock, "acme").await;
-    let shown = over.user_pool.expect("settings");
-    assert!(shown.deletion_protection);
-    assert_eq!((shown.feature_plan(), shown.issuer_type()), (proto::FeaturePlan::Plus, proto::IssuerType::Updated));
-    let pool: Pool = backend.record(Shelf::Pool, over.pool.trim_start_matches("pools/")).await.expect("its pool");
-    let made = pool.made.expect("made");
-    eventually("the pool is protected", async || {
-        let seen = backend.0.user_pools.pool_settings(&made).await.expect("seen").expect("there");
-        seen.deletion_protection
-    })
-    .await;
+    daemon.create_tenant("globex").await;
+    for (id, deletion_protection) in [("acme", false), ("globex", true)] {
+        let settings = proto::UserPoolSettings {
+            deletion_protection,
+            feature_plan: proto::FeaturePlan::Plus.into(),
+            issuer_type: proto::IssuerType::Updated.into(),
+            ..Default::default()
+        };
+        let request = move_over(id, Isolation::UserPool, Duration::ZERO);
+        start(&daemon, proto::MoveTenantRequest { user_pool: Some(settings), ..request }).await.expect("started");
+        let over = until_over(&daemon, &clock, id).await;
+        let shown = over.user_pool.expect("settings");
+        assert_eq!(shown.deletion_protection, deletion_protection);
+        assert_eq!((shown.feature_plan(), shown.issuer_type()), (proto::FeaturePlan::Plus, proto::IssuerType::Updated));
+        let pool: Pool = backend.record(Shelf::Pool, over.pool.trim_start_matches("pools/")).await.expect("its pool");
+        let made = pool.made.expect("made");
+        eventually("the pool is as it was asked for", async || {
+            let seen = backend.0.user_pools.pool_settings(&made).await.expect("seen").expect("there");
+            (seen.deletion_protection, seen.feature_plan) == (deletion_protection, FeaturePlan::Plus)
+        })
+        .await;
+    }
     daemon.stop().await;
 }
 
