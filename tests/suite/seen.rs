@@ -2,6 +2,7 @@
 
 mod calls;
 mod deploy;
+mod oauth;
 mod table;
 mod tokens;
 mod traces;
