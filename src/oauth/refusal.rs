@@ -198,8 +198,11 @@ mod tests {
         assert_eq!(told(Duration::from_secs(3)), "3");
     }
 
-    #[test]
-    fn a_description_has_no_more_than_it_may() {
-        assert_eq!(plain("a \"b\" \\ c\r\n\u{e4}~"), "a 'b' / c???~");
+    #[tokio::test]
+    async fn a_description_has_no_more_than_it_may() {
+        let response = Refusal::request("a \"b\" \\ c\r\n\u{e4}~").into_response();
+        let body = axum::body::to_bytes(response.into_body(), 1_000).await.expect("whole");
+        let said: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(said["error_description"], "a 'b' / c???~");
     }
 }
