@@ -3,6 +3,7 @@
 mod calls;
 mod deploy;
 mod oauth;
+mod picture;
 mod table;
 mod tokens;
 mod traces;

@@ -145,7 +145,7 @@ async fn until_counted(address: std::net::SocketAddr) {
     .await;
 }
 
-fn sdk(endpoint: &str) -> aws_sdk_dynamodb::Client {
+pub fn sdk(endpoint: &str) -> aws_sdk_dynamodb::Client {
     use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
