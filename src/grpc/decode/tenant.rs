@@ -81,6 +81,8 @@ pub fn new_move(request: proto::MoveTenantRequest) -> Result<(TenantId, NewMove,
         proto::Isolation::UserPool => Isolation::UserPool,
         proto::Isolation::Unspecified => return Err(Error::invalid("target", "is required")),
     };
+    // A domain belongs to one pool, and who has it is settled where a tenant is created or updated.
+    not_offered("user_pool.domain", request.user_pool.as_ref().is_some_and(|settings| settings.domain.is_some()))?;
     let user_pool = match (target, request.user_pool) {
         (Isolation::UserPool, given) => given.map(settings).transpose().map_err(|error| error.without("tenant"))?,
         (Isolation::AppClient, None) => None,

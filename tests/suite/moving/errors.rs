@@ -31,6 +31,7 @@ async fn a_move_that_is_malformed_or_leads_nowhere_is_refused_by_its_field() {
         ..Default::default()
     };
     let elsewhere = proto::UserPoolSettings { region: "us-east-1".to_owned(), ..Default::default() };
+    let domain = proto::HostedDomain { form: Some(proto::hosted_domain::Form::Prefix("acme".to_owned())) };
     let shared = proto::MoveTenantRequest {
         user_pool: Some(proto::UserPoolSettings::default()),
         ..move_request("acme", Isolation::AppClient)
@@ -43,6 +44,7 @@ async fn a_move_that_is_malformed_or_leads_nowhere_is_refused_by_its_field() {
         (shared, "user_pool"),
         (with_pool(short), "user_pool.password_policy.minimum_length"),
         (with_pool(elsewhere), "user_pool.region"),
+        (with_pool(proto::UserPoolSettings { domain: Some(domain), ..Default::default() }), "user_pool.domain"),
         (move_over("acme", Isolation::UserPool, 30 * DAY + Duration::from_secs(1)), "overlap"),
         (negative, "overlap"),
     ] {
