@@ -13,6 +13,7 @@ pub mod page;
 pub mod tenant;
 pub mod token;
 pub mod trust;
+mod user_pool;
 
 use std::fmt;
 use std::time::Duration;
