@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::TokenSource;
 use super::calls::Calls;
 use super::faults::Asking;
 use super::names::{Names, Need};
 use super::regions::Regions;
+use super::{Messages, TokenSource};
 use crate::broker::ports::{
-    AppClientSeen, AppClientSpec, InteractiveSeen, InteractiveSpec, NewAppClient, Peer, PortPage, PortResult, UserPools,
+    AppClientSeen, AppClientSpec, DomainSet, InteractiveSeen, InteractiveSpec, NewAppClient, Peer, PortPage,
+    PortResult, Unmet, UserPools,
 };
 use crate::domain::id::{AppClientId, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
 use crate::domain::scope::{Identifier, ResourceServer};
 use crate::domain::secret::ClientSecret;
-use crate::domain::tenant::UserPoolSettings;
+use crate::domain::tenant::{HostedDomain, UserPoolSettings};
 
 /// Entries of a page, as many as Cognito gives (`MaxResults`).
 pub(super) const PAGE: i32 = 60;
@@ -26,6 +27,7 @@ pub(super) struct Cognito {
     pub calls: Arc<Calls>,
     pub names: Arc<Names>,
     pub token_source: TokenSource,
+    pub messages: Messages,
 }
 
 impl Cognito {
@@ -57,6 +59,14 @@ impl UserPools for Cognito {
 
     async fn list_pools(&self, after: Option<&str>) -> PortResult<PortPage<PoolId>> {
         self.list(after).await
+    }
+
+    async fn check_settings(&self, settings: &UserPoolSettings, pool: Option<&MadePool>) -> PortResult<Option<Unmet>> {
+        self.check(settings, pool).await
+    }
+
+    async fn set_domain(&self, id: &PoolId, pool: &MadePool, wanted: Option<&HostedDomain>) -> PortResult<DomainSet> {
+        self.step_to_domain(id, pool, wanted).await
     }
 
     async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {

@@ -61,6 +61,8 @@ pub struct TenantView {
     pub version: u64,
     /// Of its pool, once that is made.
     pub issuer: Option<Issuer>,
+    /// Where the record of its pool's domain must point to; empty where that is none of the tenant's own.
+    pub cname_target: String,
 }
 
 #[derive(Clone, Debug)]

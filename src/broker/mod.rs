@@ -17,6 +17,7 @@ mod change_sets;
 mod clients;
 mod counting;
 mod data_keys;
+mod domains;
 mod due;
 mod examining;
 mod examining_interactive;

@@ -13,6 +13,7 @@ pub mod drift;
 pub mod error;
 pub mod form;
 pub mod grant;
+pub mod hosted_domain;
 pub mod id;
 pub mod interactive;
 pub mod journal;

@@ -11,10 +11,10 @@ use keyward::domain::client::Client;
 use keyward::domain::interactive::InteractiveSettings;
 use keyward::domain::pool::Pool;
 use keyward::domain::rotation::{Rotation, RotationState};
-use keyward::domain::tenant::{Isolation, Tenant};
+use keyward::domain::tenant::{HostedDomain, Isolation, Tenant};
 
 use crate::harness::backend::key;
-use crate::harness::brokers::{Bench, Working, call, client_name, sign_in, tenant_id};
+use crate::harness::brokers::{Bench, Working, call, client_name, custom_domain, sign_in, tenant_id};
 use crate::harness::tolls::{Toll, tolled};
 
 const OVERLAP: Duration = Duration::from_secs(60);
@@ -42,6 +42,45 @@ async fn onboarding_survives_a_crash_at_any_call(isolation: Isolation, at_least:
         assert!(!client || bench.backend.record::<Client>(Shelf::Client, &key).await.is_some(), "{id} was answered");
     };
     crash_everywhere(at_least, prepare, act, check).await;
+}
+
+#[tokio::test]
+async fn onboarding_with_a_domain_of_its_own_survives_a_crash_at_any_call() {
+    let prepare = async |_: &Bench, _: &Working, _: &str| {};
+    let act = async |_: &Bench, broker: &Working, id: &str| broker.create_tenant_at(id, its_domain(id)).await.is_ok();
+    let check = async |bench: &Bench, id: &str, answered: bool| {
+        let wanted = has_its_domain(bench, id).await;
+        assert!(!answered || wanted == Some(Some(its_domain(id))), "{id} was answered");
+    };
+    crash_everywhere(30, prepare, act, check).await;
+}
+
+#[tokio::test]
+async fn another_domain_survives_a_crash_at_any_call() {
+    let prepare = async |_: &Bench, broker: &Working, id: &str| {
+        broker.create_tenant(id, Isolation::UserPool).await.expect("a tenant");
+    };
+    let act =
+        async |_: &Bench, broker: &Working, id: &str| broker.move_tenant_to(id, Some(its_domain(id))).await.is_ok();
+    let check = async |bench: &Bench, id: &str, answered: bool| {
+        let wanted = has_its_domain(bench, id).await.expect("a tenant");
+        assert!(!answered || wanted == Some(its_domain(id)), "{id} was answered");
+    };
+    crash_everywhere(14, prepare, act, check).await;
+}
+
+fn its_domain(tenant: &str) -> HostedDomain {
+    custom_domain(&format!("login.{tenant}.example"))
+}
+
+/// The domain that the tenant is to have, where there is a tenant; its pool at the backend has the same.
+async fn has_its_domain(bench: &Bench, id: &str) -> Option<Option<HostedDomain>> {
+    let tenant: Tenant = bench.backend.record(Shelf::Tenant, id).await?;
+    let pool: Pool = bench.backend.record(Shelf::Pool, tenant.pool.as_str()).await.expect("its pool");
+    let seen = bench.backend.0.user_pools.pool_settings(&pool.made.expect("made")).await.expect("read").expect("there");
+    let wanted = tenant.user_pool.expect("its settings").domain;
+    assert_eq!(seen.domain, wanted, "{id}");
+    Some(wanted)
 }
 
 #[tokio::test]

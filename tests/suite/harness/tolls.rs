@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
-    AppClientSeen, AppClientSpec, ChangeSet, InteractiveSeen, InteractiveSpec, KeySource, Label, NewAppClient,
-    PortPage, PortResult, PublicKey, Registry, SecretDocument, Shelf, StoredRecord, TokenEndpoint, UserPools, Vault,
-    Wanted,
+    AppClientSeen, AppClientSpec, ChangeSet, DomainSet, InteractiveSeen, InteractiveSpec, KeySource, Label,
+    NewAppClient, PortPage, PortResult, PublicKey, Registry, SecretDocument, Shelf, StoredRecord, TokenEndpoint, Unmet,
+    UserPools, Vault, Wanted,
 };
 use keyward::domain::audit::NumberedEvent;
 use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -17,7 +17,7 @@ use keyward::domain::pool::MadePool;
 use keyward::domain::rotation::Labels;
 use keyward::domain::scope::{Identifier, ResourceServer, ScopeSet};
 use keyward::domain::secret::ClientSecret;
-use keyward::domain::tenant::UserPoolSettings;
+use keyward::domain::tenant::{HostedDomain, UserPoolSettings};
 use keyward::domain::token::AccessToken;
 use zeroize::Zeroizing;
 
@@ -75,6 +75,14 @@ impl UserPools for Road {
 
     async fn list_pools(&self, after: Option<&str>) -> PortResult<PortPage<PoolId>> {
         self.pass("list_pools", self.ports.user_pools.list_pools(after)).await
+    }
+
+    async fn check_settings(&self, settings: &UserPoolSettings, pool: Option<&MadePool>) -> PortResult<Option<Unmet>> {
+        self.pass("check_settings", self.ports.user_pools.check_settings(settings, pool)).await
+    }
+
+    async fn set_domain(&self, id: &PoolId, pool: &MadePool, wanted: Option<&HostedDomain>) -> PortResult<DomainSet> {
+        self.pass("set_domain", self.ports.user_pools.set_domain(id, pool, wanted)).await
     }
 
     async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {
