@@ -20,6 +20,7 @@ pub mod jws;
 pub mod lease;
 pub mod moving;
 pub mod partition;
+pub mod person;
 pub mod pool;
 pub mod provider;
 pub mod reason;

@@ -37,6 +37,7 @@ use world::World;
 
 pub use faults::{After, Fault};
 pub use quotas::least_time;
+pub use tokens::SignedIn;
 pub use world::{Ceilings, Propagation};
 
 /// The Region of [`Fake::options`].
@@ -281,6 +282,12 @@ impl Fake {
         let mut state = self.shared.state();
         let pool = state.world.pools.get_mut(user_pool).expect("the pool is there");
         pool.rotate_key(withdrawn);
+    }
+
+    /// As if somebody had signed in with the app client, by its hosted sign-in.
+    pub fn sign_in(&self, app_client: &str, username: &str, groups: &[&str]) -> SignedIn {
+        let now = self.shared.clock.now();
+        tokens::sign_in(&mut self.shared.state().world, app_client, username, groups, now)
     }
 
     pub fn inventory(&self) -> Inventory {

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 
 use super::{court, sign};
-use crate::harness::forge::{claims, with};
+use crate::harness::forge::{claims, id_claims, with};
 use crate::harness::ports::{Stage, in_time};
 use crate::harness::{create_tenant, details, start_time};
 
@@ -24,7 +24,7 @@ async fn a_thousand_interleaved_requests_each_get_their_own_answer() {
     let kinds = [
         (stage.daemon.token(&stage.client.name).await.access_token, "verified tenants/acme".to_owned()),
         (stage.daemon.token(&other.name).await.access_token, "verified tenants/umbrella".to_owned()),
-        (sign(&with(&good, "token_use", "id")), format!("{:?}", RejectionReason::WrongTokenUse)),
+        (sign(&id_claims(&stage.client, start_time())), format!("{:?}", RejectionReason::WrongTokenUse)),
         ("no token".to_owned(), format!("{:?}", RejectionReason::Malformed)),
         (String::new(), "error FIELD_INVALID".to_owned()),
         (sign(&with(&good, "client_id", "nobody")), format!("{:?}", RejectionReason::UnknownClient)),
