@@ -4,6 +4,7 @@
 //! Nothing here does I/O, waits or reads a clock: `now` is an argument.
 
 pub mod audit;
+pub mod authorizer;
 pub mod caller;
 pub mod chain;
 pub mod claims;

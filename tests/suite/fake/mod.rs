@@ -36,6 +36,7 @@ use watched::Watched;
 use world::World;
 
 pub use faults::{After, Fault};
+pub use model::Model;
 pub use quotas::least_time;
 pub use tokens::SignedIn;
 pub use world::{Ceilings, Propagation};
