@@ -9,7 +9,9 @@ use super::calls::Calls;
 use super::faults::Asking;
 use super::names::{Names, Need};
 use super::regions::Regions;
-use crate::broker::ports::{AppClientSeen, AppClientSpec, NewAppClient, Peer, PortPage, PortResult, UserPools};
+use crate::broker::ports::{
+    AppClientSeen, AppClientSpec, InteractiveSeen, InteractiveSpec, NewAppClient, Peer, PortPage, PortResult, UserPools,
+};
 use crate::domain::id::{AppClientId, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
 use crate::domain::scope::{Identifier, ResourceServer};
@@ -108,6 +110,27 @@ impl UserPools for Cognito {
 
     async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()> {
         self.update_client(pool, client, spec).await
+    }
+
+    async fn create_interactive_client(&self, pool: &MadePool, spec: &InteractiveSpec) -> PortResult<AppClientId> {
+        self.create_interactive(pool, spec).await
+    }
+
+    async fn describe_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+    ) -> PortResult<Option<InteractiveSeen>> {
+        self.describe_interactive(pool, client).await
+    }
+
+    async fn update_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+        spec: &InteractiveSpec,
+    ) -> PortResult<()> {
+        self.update_interactive(pool, client, spec).await
     }
 
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {

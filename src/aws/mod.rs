@@ -15,6 +15,7 @@ mod dynamodb;
 mod faults;
 mod governor;
 mod http;
+mod interactive;
 mod jwks;
 mod live;
 mod names;

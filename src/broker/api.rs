@@ -13,6 +13,7 @@ use crate::domain::claims::{Claims, Rejection};
 use crate::domain::client::{Client, RotationPolicy};
 use crate::domain::drift::Drift;
 use crate::domain::id::{AppClientId, ClientId, ClientName, Issuer, PoolId, TenantId};
+use crate::domain::interactive::{InteractiveSettings, StandardScope};
 use crate::domain::person::Accepted;
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::revocation::TokenId;
@@ -69,10 +70,24 @@ pub struct NewClient {
     pub id: ClientId,
     pub display_name: String,
     pub labels: Labels,
+    /// Of resource servers.
     pub scopes: ScopeSet,
     pub access_token_validity: Option<Duration>,
+    /// `None` with `interactive`.
     pub rotation: Option<RotationPolicy>,
+    /// None with `interactive`.
     pub secret_readers: Vec<String>,
+    /// How people sign in with it, its standard scopes included; `None` for a machine's.
+    pub interactive: Option<InteractiveSettings>,
+}
+
+/// The scopes that a client shall have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WantedScopes {
+    /// Those of resource servers.
+    pub resource: ScopeSet,
+    /// Those that Cognito defines itself, which only people get.
+    pub standard: BTreeSet<StandardScope>,
 }
 
 /// An app client to take over. What is `None` is taken from the app client as it is, or is the default.
@@ -104,10 +119,12 @@ pub enum SecretSource {
 pub struct ClientPatch {
     pub display_name: Option<String>,
     pub labels: Option<Labels>,
-    pub scopes: Option<ScopeSet>,
+    pub scopes: Option<WantedScopes>,
     pub access_token_validity: Option<Duration>,
     pub rotation: Option<RotationPolicy>,
     pub secret_readers: Option<Vec<String>>,
+    /// As a whole, but for the standard scopes, which are in `scopes`.
+    pub interactive: Option<InteractiveSettings>,
 }
 
 #[derive(Clone, Debug)]
@@ -118,6 +135,8 @@ pub struct ClientView {
     pub pool: Option<MadePool>,
     /// The last failure while it is being created or deleted.
     pub state_reason: String,
+    /// Whether people sign in with it by accounts that tenants share.
+    pub shares_accounts: bool,
 }
 
 /// The answer of `RevealClientSecret`: the one place where a secret leaves towards a caller.

@@ -14,6 +14,7 @@ pub use super::data_keys::{DataKeys, KeptKey};
 pub use super::faults::{ENDS, Fault, GIVEN_UP, Peer, PortError, PortResult, end_of};
 pub use super::feed::{ChangeFeed, Followed, KEPT as FEED_KEPT, LoggedChange};
 pub use super::members::{Members, ShareInForce};
+pub use super::sign_in::{InteractiveSeen, InteractiveSpec};
 pub use super::token_shelf::{SealedToken, SeenItem, ShelfItem, TokenPlace, TokenShelf};
 use crate::domain::audit::NumberedEvent;
 use crate::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -89,6 +90,26 @@ pub trait UserPools: Send + Sync {
 
     /// Brings scopes and token validity up to `spec`, leaving every other setting as it is, the name too.
     async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()>;
+
+    /// Makes an app client that people sign in with. Not idempotent, and fails as
+    /// [`create_app_client`](UserPools::create_app_client) does; a provider that is not there is [`Fault::Refused`].
+    async fn create_interactive_client(&self, pool: &MadePool, spec: &InteractiveSpec) -> PortResult<AppClientId>;
+
+    /// An app client that people sign in with as it is now; `None` when there is none.
+    async fn describe_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+    ) -> PortResult<Option<InteractiveSeen>>;
+
+    /// Brings everything that `spec` says up to it, but for the name, and leaves every other setting as it is. One that
+    /// was given a secret keeps it: then it stays no client of people's.
+    async fn update_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+        spec: &InteractiveSpec,
+    ) -> PortResult<()>;
 
     /// Deleting one that is gone succeeds.
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()>;

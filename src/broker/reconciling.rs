@@ -26,6 +26,7 @@ use crate::domain::client::{Client, ClientState};
 use crate::domain::drift::{Drift, DriftKind, compare_settings};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::{PoolId, TenantId};
+use crate::domain::interactive::ClientKind;
 use crate::domain::journal::{Journal, Task};
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::scope::{MAX_RESOURCE_SERVERS, ResourceServer};
@@ -159,7 +160,12 @@ impl Reconciling {
                 let next = listing.next.map_or(Place::Secrets(None), |next| Place::Clients(Some(next)));
                 // Whoever is being made or deleted is somebody's business, who holds its lock for as long.
                 let in_use = listing.items.iter().filter(|client| client.state == ClientState::Active);
-                let drifts = in_use.map(|client| self.client_drifts(pass, &client.name));
+                let drifts = in_use.map(|client| async move {
+                    match client.kind() {
+                        ClientKind::Machine => self.client_drifts(pass, &client.name).await,
+                        ClientKind::Interactive => self.interactive_drifts(pass, &client.name).await,
+                    }
+                });
                 Ok((at_a_time(drifts).await?, Some(next)))
             }
             Place::Secrets(after) => {

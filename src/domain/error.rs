@@ -128,7 +128,11 @@ impl Error {
     }
 
     pub fn kind(&self) -> Kind {
-        self.0.reason.kind()
+        match self.0.reason {
+            // A setting of the other kind is a field; what is done to a client of the other kind names none.
+            Reason::ClientKindMismatch if self.0.fields.is_empty() => Kind::FailedPrecondition,
+            reason => reason.kind(),
+        }
     }
 
     pub fn reason(&self) -> Reason {
@@ -208,6 +212,13 @@ mod tests {
         let error = Error::internal("reading the tenant", "disk I/O error");
         assert_eq!(error.to_string(), "the broker failed; its log has the cause");
         assert_eq!(error.internal_detail().as_deref(), Some("reading the tenant: disk I/O error"));
+    }
+
+    #[test]
+    fn another_kind_of_client_is_bad_input_for_a_setting_and_a_precondition_for_an_action() {
+        let setting = Error::invalid_because(Reason::ClientKindMismatch, "client.interactive", "is for people");
+        assert_eq!(setting.kind(), Kind::InvalidArgument);
+        assert_eq!(Error::new(Reason::ClientKindMismatch, "it has no secret").kind(), Kind::FailedPrecondition);
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod net;
 mod oauth;
 mod operations;
 mod peers;
+mod people;
 mod permission;
 mod readme;
 mod ready;

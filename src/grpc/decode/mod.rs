@@ -9,11 +9,13 @@ pub mod catalog;
 pub mod check;
 pub mod client;
 pub mod import;
+mod interactive;
 mod mask;
 pub mod page;
 pub mod tenant;
 pub mod token;
 pub mod trust;
+mod url;
 
 use std::fmt;
 use std::time::Duration;

@@ -27,6 +27,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use keyward::aws::{Credentials, Endpoints, Options, TokenSource};
 use keyward::broker::ports::Clock;
+use serde_json::Value;
 
 use dispatch::Front;
 use faults::Faults;
@@ -307,6 +308,30 @@ impl Fake {
         let kept = state.world.secrets.values().filter(|secret| secret.deletion_time.is_none());
         inventory.secrets = kept.map(|secret| secret.name.clone()).collect();
         inventory
+    }
+
+    /// An app client's settings, as `UserPoolClientType` has them.
+    pub fn app_client(&self, id: &str) -> Value {
+        let state = self.shared.state();
+        let client = state.world.pools.values().find_map(|pool| pool.clients.get(id)).expect("the app client is there");
+        Value::Object(client.settings.clone())
+    }
+
+    /// Deletes an app client by hand.
+    pub fn delete_app_client(&self, id: &str) {
+        let mut state = self.shared.state();
+        assert!(
+            state.world.pools.values_mut().any(|pool| pool.clients.remove(id).is_some()),
+            "the app client is there"
+        );
+    }
+
+    /// Changes an app client's setting by hand, past every rule.
+    pub fn set_app_client(&self, id: &str, setting: &str, value: Value) {
+        let mut state = self.shared.state();
+        let mut clients = state.world.pools.values_mut();
+        let client = clients.find_map(|pool| pool.clients.get_mut(id)).expect("the app client is there");
+        client.settings.insert(setting.to_owned(), value);
     }
 
     /// What broke a service model, so far. A fake that is dropped with complaints fails the test.

@@ -33,6 +33,7 @@ pub fn create(world: &mut World, ask: &Ask<'_>) -> OperationResult {
         mfa: Members::new(),
         domain: None,
         resource_servers: BTreeMap::new(),
+        providers: BTreeMap::new(),
         clients: BTreeMap::new(),
         ghosts: BTreeMap::new(),
         keys: vec![PoolKey::new(&id, 0)],

@@ -8,8 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
-    AppClientSeen, AppClientSpec, ChangeSet, Fault, Label, NewAppClient, Peer, PortError, PortPage, PortResult,
-    Registry, SecretDocument, Shelf, StoredRecord, TokenEndpoint, UserPools, Vault, Wanted,
+    AppClientSeen, AppClientSpec, ChangeSet, Fault, InteractiveSeen, InteractiveSpec, Label, NewAppClient, Peer,
+    PortError, PortPage, PortResult, Registry, SecretDocument, Shelf, StoredRecord, TokenEndpoint, UserPools, Vault,
+    Wanted,
 };
 use keyward::domain::audit::NumberedEvent;
 use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -194,6 +195,27 @@ impl UserPools for Gated<dyn UserPools> {
 
     async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()> {
         self.change(POOLS, self.inner.update_app_client(pool, client, spec)).await
+    }
+
+    async fn create_interactive_client(&self, pool: &MadePool, spec: &InteractiveSpec) -> PortResult<AppClientId> {
+        self.change(POOLS, self.inner.create_interactive_client(pool, spec)).await
+    }
+
+    async fn describe_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+    ) -> PortResult<Option<InteractiveSeen>> {
+        self.read(POOLS, self.inner.describe_interactive_client(pool, client)).await
+    }
+
+    async fn update_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+        spec: &InteractiveSpec,
+    ) -> PortResult<()> {
+        self.change(POOLS, self.inner.update_interactive_client(pool, client, spec)).await
     }
 
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {

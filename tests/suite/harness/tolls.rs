@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
-    AppClientSeen, AppClientSpec, ChangeSet, KeySource, Label, NewAppClient, PortPage, PortResult, PublicKey, Registry,
-    SecretDocument, Shelf, StoredRecord, TokenEndpoint, UserPools, Vault, Wanted,
+    AppClientSeen, AppClientSpec, ChangeSet, InteractiveSeen, InteractiveSpec, KeySource, Label, NewAppClient,
+    PortPage, PortResult, PublicKey, Registry, SecretDocument, Shelf, StoredRecord, TokenEndpoint, UserPools, Vault,
+    Wanted,
 };
 use keyward::domain::audit::NumberedEvent;
 use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -127,6 +128,28 @@ impl UserPools for Road {
 
     async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()> {
         self.pass("update_app_client", self.ports.user_pools.update_app_client(pool, client, spec)).await
+    }
+
+    async fn create_interactive_client(&self, pool: &MadePool, spec: &InteractiveSpec) -> PortResult<AppClientId> {
+        self.pass("create_interactive_client", self.ports.user_pools.create_interactive_client(pool, spec)).await
+    }
+
+    async fn describe_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+    ) -> PortResult<Option<InteractiveSeen>> {
+        self.pass("describe_interactive_client", self.ports.user_pools.describe_interactive_client(pool, client)).await
+    }
+
+    async fn update_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+        spec: &InteractiveSpec,
+    ) -> PortResult<()> {
+        let update = self.ports.user_pools.update_interactive_client(pool, client, spec);
+        self.pass("update_interactive_client", update).await
     }
 
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {
