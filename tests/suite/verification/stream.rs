@@ -70,8 +70,8 @@ async fn a_bad_request_gets_an_error_of_its_own_and_does_not_end_the_stream() {
     let token = stage.daemon.token(&stage.client.name).await.access_token;
     let (ask, mut answers) = open(&stage).await;
     let long = "i".repeat(129);
-    let mut id_token = item("id token", &token);
-    id_token.request.get_or_insert_default().token_use = proto::TokenUse::Id.into();
+    let mut no_use = item("no use", &token);
+    no_use.request.get_or_insert_default().token_use = 3;
     let mut bad_scope = item("bad scope", &token);
     bad_scope.request.get_or_insert_default().required_scopes = vec!["no scope".to_owned()];
     let bad = [
@@ -80,7 +80,7 @@ async fn a_bad_request_gets_an_error_of_its_own_and_does_not_end_the_stream() {
         item(&long, &token),
         item("empty", ""),
         item("too long", &"a".repeat(16_385)),
-        id_token,
+        no_use,
         bad_scope,
     ];
     for request in bad {
