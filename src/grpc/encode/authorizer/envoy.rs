@@ -5,8 +5,8 @@
 //! `client_id`, with the issuer that it is of, and a second the scopes. Both allow, and so deny what they do not name. A path is
 //! compared as the connection manager has made it, so this says how.
 
-use axum::http::Uri;
 use serde_json::{Map, Value, json};
+use tonic::codegen::http::Uri;
 
 use super::{audiences, list, paths, scopes};
 use crate::domain::authorizer::{Route, TrustedPool};
