@@ -108,3 +108,43 @@ impl Trusted {
         Ok(owner.client.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::client::ClientState;
+    use crate::domain::id::ClientId;
+    use crate::domain::trust::KeySet;
+
+    #[test]
+    fn what_is_gone_is_not_held_any_more() {
+        let tenant = TenantId::parse("tenant", "acme").expect("an id");
+        let client = ClientName::new(tenant.clone(), ClientId::parse("client", "orders").expect("an id"));
+        let issuer = Issuer::parse("issuer", "https://issuer.example/pool").expect("an issuer");
+        let app_client = AppClientId::parse("app_client", "1example23456789").expect("an id");
+        let keys = TrustedKeys { keys: KeySet::default(), are_read: true };
+        let owner = TrustedOwner { client: client.clone(), client_uid: "uid".into(), revoked: false };
+        let party = Party { state: ClientState::Active, revoked_before: None };
+
+        let mut trusted = Trusted::default();
+        trusted.apply(TrustChange::Issuer(issuer.clone(), Some(keys)));
+        let of_tenant = Party { state: TenantState::Active, revoked_before: None };
+        trusted.apply(TrustChange::Tenant(tenant.clone(), Some(of_tenant)));
+        trusted.apply(TrustChange::Client(client.clone(), Some(TrustedClient { uid: "uid".into(), party })));
+        trusted.apply(TrustChange::AppClient(issuer.clone(), app_client.clone(), Some(owner)));
+        assert_eq!(trusted.entries(), 4);
+        let gone = [
+            TrustChange::AppClient(issuer.clone(), app_client, None),
+            TrustChange::Client(client, None),
+            TrustChange::Tenant(tenant, None),
+            TrustChange::Issuer(issuer.clone(), None),
+        ];
+        for (left, gone) in [3, 2, 1, 0].into_iter().zip(gone) {
+            trusted.apply(gone.clone());
+            assert_eq!(trusted.entries(), left, "{gone:?}");
+            trusted.apply(gone);
+            assert_eq!(trusted.entries(), left, "nothing goes twice");
+        }
+        assert!(trusted.keys(&issuer).is_none());
+    }
+}

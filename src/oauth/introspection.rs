@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::Front;
 use super::answering::Asking;
-use super::refusal::Refusal;
+use super::refusal::{Code, Refusal};
 use crate::broker::Basis;
 use crate::broker::api::{Question, Verdict, Verified};
 use crate::domain::caller::{Ask, Target};
@@ -109,9 +109,9 @@ impl Front {
         let refusal = Refusal::of(error);
         match error.reason() {
             Reason::CredentialsMissing | Reason::CredentialsInvalid => {
-                refusal.said(StatusCode::UNAUTHORIZED, "invalid_client").challenging(self.challenges())
+                refusal.said(StatusCode::UNAUTHORIZED, Code::InvalidClient).challenging(self.challenges())
             }
-            Reason::PermissionDenied => refusal.said(StatusCode::FORBIDDEN, "unauthorized_client"),
+            Reason::PermissionDenied => refusal.said(StatusCode::FORBIDDEN, Code::UnauthorizedClient),
             _ => refusal,
         }
     }

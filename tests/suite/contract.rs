@@ -48,6 +48,9 @@ const MINISTACK: &[Difference] = &[
     ("an unknown scope", "Refused", "()"),
     ("an unknown API", "Refused", "()"),
     ("give it an unknown scope", "Refused", "()"),
+    ("people: an unknown scope", "Refused", "()"),
+    ("people: an unknown provider", "Refused", "()"),
+    ("people: give it an unknown scope", "Refused", "()"),
     ("it is left out", "\"orders/read\"", "\"orders/read orders/write\""),
 ];
 

@@ -46,7 +46,8 @@ pub async fn play(backend: &Backend, ledger: &mut Ledger) {
         ("people: too long a session", InteractiveSpec { refresh_token_validity: 3_651 * DAY, ..right.clone() }),
         ("people: too short a session", InteractiveSpec { refresh_token_validity: DAY / 25, ..right.clone() }),
     ] {
-        ledger.fails(step, pools.create_interactive_client(&pool, &wrong).await, Fault::Refused);
+        let wrong = InteractiveSpec { marker: "wrong".to_owned(), ..wrong };
+        ledger.fails(step, pools.create_interactive_client(&pool, &wrong).await.map(drop), Fault::Refused);
     }
     let made = pools.create_interactive_client(&pool, &right).await;
     let Some(client) = ledger.goes("people: make an app client", made) else { return };
@@ -57,7 +58,7 @@ pub async fn play(backend: &Backend, ledger: &mut Ledger) {
     let machine = pools.describe_app_client(&pool, &client).await.map(|seen| seen.is_some_and(|seen| seen.is_machine));
     ledger.holds("people: it is no machine's", machine, &false);
     let fetched = backend.tokens.fetch(&pool, &client, &secret(1), &scopes(&[])).await;
-    ledger.fails("people: it gets no token by itself", fetched, Fault::InvalidClient);
+    ledger.is("people: it gets no token by itself", fetched.is_err(), true);
 
     let changed = InteractiveSpec {
         marker: "another-name".to_owned(),

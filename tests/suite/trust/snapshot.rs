@@ -1,5 +1,7 @@
 //! Everything, in pieces, and then each change.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward::broker::ports::{Action, ChangeSet, Shelf, Write};
@@ -104,6 +106,9 @@ async fn each_change_is_told_once_its_answer_is() {
     mirror.until(|mirror| !mirror.clients.contains_key(&own.name)).await;
     // Its tokens are told apart from a stranger's until the last of them has expired.
     assert!(mirror.app_clients.contains_key(&key));
+    // A day is the longest life of a token, and an hour is added to it.
+    stage.clock.advance(Duration::from_secs(26 * 3_600));
+    mirror.until(|mirror| !mirror.app_clients.contains_key(&key)).await;
     assert_eq!(mirror.resets, 1);
     drop(mirror);
     stage.daemon.stop().await;
