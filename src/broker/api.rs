@@ -14,6 +14,7 @@ use crate::domain::client::{Client, RotationPolicy};
 use crate::domain::drift::Drift;
 use crate::domain::id::{AppClientId, ClientId, ClientName, Issuer, PoolId, TenantId};
 use crate::domain::interactive::{InteractiveSettings, StandardScope};
+use crate::domain::person::Accepted;
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::revocation::TokenId;
 use crate::domain::rotation::{Milestone, Rotation};
@@ -169,6 +170,8 @@ pub struct Question {
     pub required_scopes: ScopeSet,
     /// The token must belong to this tenant.
     pub tenant: Option<TenantId>,
+    /// Every verdict is made for one of these, and none is kept for another.
+    pub accepted: Accepted,
 }
 
 /// The keys of an issuer, as it publishes them.

@@ -21,6 +21,7 @@ mod domains;
 mod due;
 mod examining;
 mod examining_interactive;
+mod exporting;
 mod fair_places;
 mod faults;
 mod feed;
@@ -76,6 +77,7 @@ pub use basis::Basis;
 pub use catalog::Catalog;
 pub use clients::Clients;
 pub use counting::Counting;
+pub use exporting::Exporting;
 pub use following::Hearing;
 pub use logins::Logins;
 pub use reconciling::Reconciling;
@@ -116,6 +118,7 @@ pub struct Broker {
     pub catalog: Arc<Catalog>,
     pub audit: Arc<Audit>,
     pub reconciling: Arc<Reconciling>,
+    pub exporting: Arc<Exporting>,
     pub counting: Arc<Counting>,
     survey: Survey,
     world: Arc<World>,
@@ -149,6 +152,7 @@ impl Broker {
             verifier,
             catalog: Arc::new(Catalog::new(world.clone(), journals.clone())),
             audit: Arc::new(Audit::new(world.clone())),
+            exporting: Arc::new(Exporting::new(world.clone())),
             counting: world.counting.clone(),
             survey: Survey::default(),
             world,

@@ -34,7 +34,6 @@ use crate::runtime::clock::SystemClock;
 
 const NOT_OFFERED: &[&str] = &[
     "keyward.v1.ClientService/RotateClientSecrets",
-    "keyward.v1.TenantService/ExportAuthorizer",
     "keyward.v1.TenantService/MatchTenant",
     "keyward.v1.TenantService/MoveTenant",
 ];

@@ -22,6 +22,7 @@ mod crash;
 mod deployed;
 mod envoy;
 mod examples;
+mod exporting;
 mod fake;
 #[path = "fake/tests/mod.rs"]
 mod fake_tests;

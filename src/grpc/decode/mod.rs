@@ -4,6 +4,7 @@
 //! names the field by the path that the caller wrote. Nothing is dropped silently, and nothing here asks the broker.
 
 pub mod audit;
+pub mod authorizer;
 pub mod catalog;
 pub mod check;
 pub mod client;

@@ -493,7 +493,7 @@ fn a_bad_question_names_its_field() {
     assert_eq!(ask(|r| r.required_scopes = vec!["x".into()]), "required_scopes[0]");
     assert_eq!(ask(|r| r.tenant = "acme".into()), "tenant");
     assert_eq!(ask(|r| r.token_use = 5), "token_use");
-    assert_eq!(ask(|r| r.token_use = proto::TokenUse::Id.into()), "token_use");
+    assert_eq!(ask(|r| r.token_use = proto::TokenUse::Id.into()), "accepted");
     assert_eq!(ask(|r| r.token_use = proto::TokenUse::Access.into()), "accepted");
     let name = "tenants/acme/clients/backend";
     assert_eq!(field(token::Wanted::read(name, &["x".into()], None)), "scopes[0]");

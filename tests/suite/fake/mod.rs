@@ -38,7 +38,9 @@ use watched::Watched;
 use world::World;
 
 pub use faults::{After, Fault};
+pub use model::Model;
 pub use quotas::least_time;
+pub use tokens::SignedIn;
 pub use world::{Ceilings, Propagation};
 
 /// The Region of [`Fake::options`].
@@ -329,6 +331,12 @@ impl Fake {
         let mut state = self.shared.state();
         let pool = state.world.pools.get_mut(user_pool).expect("the pool is there");
         pool.rotate_key(withdrawn);
+    }
+
+    /// As if somebody had signed in with the app client, by its hosted sign-in.
+    pub fn sign_in(&self, app_client: &str, username: &str, groups: &[&str]) -> SignedIn {
+        let now = self.shared.clock.now();
+        tokens::sign_in(&mut self.shared.state().world, app_client, username, groups, now)
     }
 
     pub fn inventory(&self) -> Inventory {
