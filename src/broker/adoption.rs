@@ -121,7 +121,8 @@ impl Clients {
         let Examined { client, made, secret } = self.examine(&name, &new).await?;
         if validate_only {
             let client = Client { state: ClientState::Active, ..client };
-            return Ok(ClientView { client, version: 0, pool: Some(made), state_reason: String::new() });
+            let (pool, state_reason) = (Some(made), String::new());
+            return Ok(ClientView { client, version: 0, pool, state_reason, shares_accounts: false });
         }
         {
             let task = Task::IssueClient(name.clone());

@@ -17,12 +17,16 @@ mod change_sets;
 mod clients;
 mod counting;
 mod data_keys;
+mod domains;
 mod due;
 mod examining;
+mod examining_interactive;
+mod exporting;
 mod fair_places;
 mod faults;
 mod feed;
 mod held;
+mod interactive;
 mod issuing;
 mod journals;
 mod keys;
@@ -48,6 +52,7 @@ mod rotator;
 mod sharing;
 mod shelf_rest;
 mod shelves;
+mod sign_in;
 mod standings;
 mod survey;
 mod sweeping;
@@ -74,6 +79,7 @@ pub use basis::Basis;
 pub use catalog::Catalog;
 pub use clients::Clients;
 pub use counting::Counting;
+pub use exporting::Exporting;
 pub use following::Hearing;
 pub use logins::Logins;
 pub use reconciling::Reconciling;
@@ -115,6 +121,7 @@ pub struct Broker {
     pub catalog: Arc<Catalog>,
     pub audit: Arc<Audit>,
     pub reconciling: Arc<Reconciling>,
+    pub exporting: Arc<Exporting>,
     pub counting: Arc<Counting>,
     survey: Survey,
     world: Arc<World>,
@@ -150,6 +157,7 @@ impl Broker {
             verifier,
             catalog: Arc::new(Catalog::new(world.clone(), journals.clone())),
             audit: Arc::new(Audit::new(world.clone())),
+            exporting: Arc::new(Exporting::new(world.clone())),
             counting: world.counting.clone(),
             survey: Survey::default(),
             world,

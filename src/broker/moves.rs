@@ -62,6 +62,9 @@ impl Tenants {
         tenant.check_settled()?;
         tenant.check_not_moving()?;
         check_can_leave(&tenant, new.target)?;
+        if let Some(settings) = &new.user_pool {
+            self.pools.check_settings(settings, None).await.map_err(|error| error.without("tenant"))?;
+        }
         let (client_count, pools) = self.clients_of(&tenant).await?;
         let user_pool = match new.target {
             Isolation::AppClient => None,

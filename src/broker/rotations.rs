@@ -120,6 +120,7 @@ impl Rotator {
         };
         let client: Option<Versioned<Client>> = self.world.records.get(&client_key(name)).await?;
         let client = client.ok_or_else(|| Error::not_found(name))?;
+        client.check_machine()?;
         let tenant = self.world.records.view::<Tenant>(name.tenant.as_str()).await?;
         tenant.ok_or_else(|| Error::not_found(name.tenant.name()))?.check_not_deleting()?;
         client.check_active()?;

@@ -50,6 +50,9 @@ impl Tenants {
         if self.world.records.get::<Tenant>(new.id.as_str()).await?.is_some() {
             return Err(Error::already_exists(new.id.name()));
         }
+        if let Some(settings) = &new.user_pool {
+            self.pools.check_settings(settings, None).await?;
+        }
         let _turn = self.pools.place_in_turn().await;
         let place = match new.isolation {
             Isolation::AppClient => self.pools.place_shared(None).await?,
@@ -77,7 +80,7 @@ impl Tenants {
             update_time: now,
         };
         if validate_only {
-            return Ok(Some(TenantView { tenant, version: 0, issuer: None }));
+            return Ok(Some(TenantView { tenant, version: 0, issuer: None, cname_target: String::new() }));
         }
         let mut change = Change::because(call.event(now, new.id.name())).create(&tenant).create(&Journal::new(
             Task::OnboardTenant(new.id.clone()),
@@ -157,6 +160,10 @@ impl Tenants {
             }
         }
         let pool_changes = record.user_pool != tenant.user_pool;
+        if let Some(settings) = record.user_pool.as_ref().filter(|_| pool_changes) {
+            let made = self.pools.made(&record.pool).await?;
+            self.pools.check_settings(settings, made.as_ref()).await?;
+        }
         record.update_time = now;
         if validate_only {
             return Ok(Versioned { value: record, version: tenant.version });
@@ -246,7 +253,10 @@ impl Tenants {
     }
 
     pub(super) async fn seen(&self, tenant: Versioned<Tenant>) -> Result<TenantView> {
-        let issuer = self.pools.made(&tenant.pool).await?.map(|pool| pool.issuer);
+        let (issuer, cname_target) = match self.pools.made(&tenant.pool).await? {
+            Some(made) => (Some(made.issuer), made.cname_target),
+            None => (None, String::new()),
+        };
         let Versioned { value: mut tenant, version } = tenant;
         let task = match tenant.state {
             TenantState::Creating => Some(Task::OnboardTenant(tenant.id.clone())),
@@ -256,6 +266,6 @@ impl Tenants {
         if let Some(task) = task {
             tenant.state_reason = self.journals.why_unfinished(&task).await?;
         }
-        Ok(TenantView { tenant, version, issuer })
+        Ok(TenantView { tenant, version, issuer, cname_target })
     }
 }

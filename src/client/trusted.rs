@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use super::verifier::Demand;
 use crate::domain::claims::{Claims, Rejection};
 use crate::domain::id::{AppClientId, ClientName, Issuer, TenantId};
+use crate::domain::interactive::ClientKind;
+use crate::domain::person::Accepted;
 use crate::domain::revocation::TokenId;
 use crate::domain::tenant::TenantState;
 use crate::domain::trust::{self, Ownership, Party, RevokedFor, TrustChange, TrustedClient, TrustedKeys, TrustedOwner};
@@ -86,7 +88,7 @@ impl Trusted {
         leeway: Duration,
         now: Timestamp,
     ) -> Result<ClientName, Rejection> {
-        claims.check(now, leeway)?;
+        claims.check(now, leeway, Accepted::Machines)?;
         let app_clients = self.app_clients.get(&claims.issuer);
         let owner = app_clients.and_then(|app_clients| app_clients.get(&claims.app_client));
         let owner = owner.ok_or_else(trust::unknown_client)?;
@@ -95,9 +97,11 @@ impl Trusted {
             owner: &owner.client.tenant,
             tenant: self.tenants.get(&owner.client.tenant).copied(),
             client: client.map(|client| client.party),
+            // No others are sent.
+            kind: client.map(|_| ClientKind::Machine),
             revoked: owner.revoked,
         };
-        ownership.check(claims, demand.tenant.as_ref())?;
+        ownership.check(claims, demand.tenant.as_ref(), Accepted::Machines)?;
         let revoked = claims.token_id.as_ref().and_then(|id| self.revoked.get(id));
         trust::check_token_id(claims, revoked.map(|(of, _)| of))?;
         trust::check_scopes(claims, &demand.scopes)?;

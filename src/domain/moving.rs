@@ -81,12 +81,12 @@ impl TenantMove {
         if self.is_new_place(&client.pool) {
             return Way::There;
         }
-        let Some(credential) = credential.filter(|_| client.state == ClientState::Active) else {
-            return Way::Carry(Task::IssueClient(name()));
-        };
         if client.kind() == ClientKind::Interactive {
             return Way::Closed;
         }
+        let Some(credential) = credential.filter(|_| client.state == ClientState::Active) else {
+            return Way::Carry(Task::IssueClient(name()));
+        };
         match (&credential.candidate, &credential.previous) {
             (_, Some(previous)) if previous.retire_time > now => Way::Wait(previous.retire_time),
             (Some(_), _) | (_, Some(_)) => Way::Carry(Task::RotateSecret(name())),

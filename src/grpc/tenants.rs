@@ -2,6 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
+use super::decode::authorizer::Export;
 use super::decode::page::page;
 use super::decode::{self, etag, reason, tenant};
 use super::{Service, encode, pinned};
@@ -133,6 +134,12 @@ impl TenantService for Service {
         &self,
         request: Request<ExportAuthorizerRequest>,
     ) -> Result<Response<ExportAuthorizerResponse>, Status> {
-        self.0.not_offered(request).await
+        self.0
+            .answer(request, |front, _, message| async move {
+                let Export { tenant, format, routes } = decode::authorizer::export(&message)?;
+                let pools = front.broker.exporting.export(tenant.as_ref(), format, &routes).await?;
+                encode::authorizer(tenant.as_ref(), format, &pools, &routes)
+            })
+            .await
     }
 }

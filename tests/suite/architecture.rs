@@ -132,6 +132,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["commands"]),
     ("tracing_subscriber", &["runtime"]),
     ("toml", &["config"]),
+    ("url", &["grpc"]),
     ("x509_parser", &["callers"]),
 ];
 

@@ -22,6 +22,7 @@ mod crash;
 mod deployed;
 mod envoy;
 mod examples;
+mod exporting;
 mod fake;
 #[path = "fake/tests/mod.rs"]
 mod fake_tests;
@@ -41,6 +42,7 @@ mod net;
 mod oauth;
 mod operations;
 mod peers;
+mod people;
 mod permission;
 mod readme;
 mod ready;
