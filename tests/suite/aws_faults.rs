@@ -217,6 +217,9 @@ fn moving(name: &'static str, from: Isolation, target: Isolation, calls: usize) 
         assert!(!answered || tenant.moved.is_some(), "it was answered");
         let is_over = |moved: &TenantMove| moved.state == MoveState::Succeeded && tenant.isolation == target;
         assert!(tenant.moved.as_ref().is_none_or(is_over), "it is not over");
+        let pools: Vec<Pool> = bench.backend.records(Shelf::Pool).await;
+        let is_home = |pool: &Pool| pool.tenant.as_ref().is_none_or(|_| pool.id == tenant.pool);
+        assert!(pools.iter().all(is_home), "a pool is left behind: {pools:?}");
         assert!(client_is_there(bench).await, "the client is lost");
     };
     sweep(&Operation { serves: Some(CLIENT), ..Operation::new(name, calls, 1) }, prepare, act, check);

@@ -234,6 +234,9 @@ async fn a_move_survives_a_crash_at_any_call(from: Isolation, at_least: usize) {
         if let Some(moved) = &tenant.moved {
             assert_eq!((tenant.isolation, moved.state), (other(from), MoveState::Succeeded), "{id}");
         }
+        let pools: Vec<Pool> = bench.backend.records(Shelf::Pool).await;
+        let own: Vec<_> = pools.iter().filter(|pool| pool.tenant.as_ref() == Some(&tenant.id)).collect();
+        assert!(own.iter().all(|pool| pool.id == tenant.pool), "{id}: {own:?}");
     };
     crash_everywhere(at_least, prepare, act, check).await;
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 use keyward::broker::api::NewMove;
 use keyward::broker::ports::{PortResult, Shelf};
 use keyward::domain::lease::LeaseTerms;
@@ -110,6 +111,9 @@ async fn check(bench: &Bench, target: Isolation, names: &[String]) {
     let tenant: Tenant = bench.backend.record(Shelf::Tenant, "acme").await.expect("there");
     let moved = tenant.moved.expect("moved");
     assert_eq!((tenant.isolation, moved.state, moved.moved_client_count), (target, MoveState::Succeeded, 40));
+    // The clock goes to whatever is due next, so that what nobody says is due is late.
+    let took = moved.end_time.expect("over").duration_since(moved.create_time);
+    assert!(took < SignedDuration::from_hours(48), "{took}");
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     bench.check(&names).await;
 }

@@ -87,6 +87,17 @@ async fn until_the_new_place_is_ready_the_tenant_stays_at_home() {
     assert_eq!((home.isolation(), state_of(&home)), (Isolation::AppClient, TenantMoveState::Running));
     let late = daemon.create_client("acme", "late").await;
     assert_eq!((late.state(), &late.pool), (proto::ClientState::Active, &home.pool));
+    let people = proto::Client {
+        kind: proto::ClientKind::Interactive.into(),
+        scopes: vec!["openid".to_owned()],
+        interactive: Some(proto::InteractiveSettings {
+            callback_urls: vec!["https://app.acme.example/in".to_owned()],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let request = proto::CreateClientRequest { client: Some(people), ..new_client("acme", "portal") };
+    assert_eq!(refusal(daemon.clients().create_client(request).await).1, "MOVE_RUNNING", "people cannot be moved");
     quarry.is_shut.store(false, Ordering::SeqCst);
     let over = until_over(&daemon, &clock, "acme").await;
     assert_eq!((move_of(&over).last_error_reason.as_str(), move_of(&over).moved_client_count), ("", 3));
