@@ -31,6 +31,10 @@ impl Onboarding {
         let Some(tenant) = self.tenant(id).await?.filter(|tenant| tenant.state == TenantState::Creating) else {
             return self.strike(journal).await;
         };
+        // Another broker has been at it, or this one's run ended early: the pool may be there.
+        if journal.lease.as_ref().is_some_and(|lease| !lease.is_first()) {
+            self.pools.take_unasked(&tenant.pool);
+        }
         self.pools.ready(&tenant.pool, &journal.cause).await?;
 
         let now = self.world.now();
@@ -73,10 +77,14 @@ impl Onboarding {
 
         let event = journal.cause.doing("keyward.offboarding/finish").event(self.world.now(), id.name());
         let mut change = Change::because(event).delete(&tenant).delete(journal);
+        let mut turn = None;
         if tenant.isolation == Isolation::UserPool
             && let Some(pool) = self.world.records.get::<Pool>(tenant.pool.as_str()).await?
         {
             self.pools.delete(&pool).await?;
+            turn = Some(self.pools.place_in_turn().await);
+            let settings = tenant.user_pool.clone().unwrap_or_default();
+            change = self.pools.given_back(&pool, &settings).await?.keep(change);
             if let Some(made) = &pool.made {
                 let issuer = self.world.records.get::<IssuerPool>(made.issuer.as_str()).await?;
                 change = issuer.iter().fold(change, |change, issuer| change.delete(issuer));
@@ -84,6 +92,7 @@ impl Onboarding {
             change = change.delete(&pool);
         }
         self.world.records.commit(change).await?;
+        drop(turn);
         Ok(Progress::Done)
     }
 

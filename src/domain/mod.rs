@@ -22,6 +22,7 @@ pub mod moving;
 pub mod partition;
 pub mod pool;
 pub mod provider;
+pub mod quota;
 pub mod reason;
 pub mod revocation;
 pub mod rotation;

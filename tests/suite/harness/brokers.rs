@@ -17,6 +17,7 @@ use keyward::domain::client::{Client, ClientState};
 use keyward::domain::error::Result;
 use keyward::domain::id::{ClientName, TenantId};
 use keyward::domain::pool::Pool;
+use keyward::domain::quota::Ceilings;
 use keyward::domain::rotation::Rotation;
 use keyward::domain::scope::{Identifier, ScopeDefinition, ScopeSet};
 use keyward::domain::tenant::{Isolation, Tenant, TenantState};
@@ -244,6 +245,8 @@ fn settings() -> Settings {
     Settings {
         app_clients_per_shared_pool: 1_000,
         shared_pools_with_room: 1,
+        ceilings: Ceilings::default(),
+        regions: vec!["local".to_owned()],
         adopted_pools: Vec::new(),
         reconcile_time: Duration::from_secs(15),
         secret_prefix: "keyward".to_owned(),
