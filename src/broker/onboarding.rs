@@ -36,6 +36,10 @@ impl Onboarding {
         let Some(tenant) = self.tenant(id).await?.filter(|tenant| tenant.state == TenantState::Creating) else {
             return self.strike(journal).await;
         };
+        // Another broker has been at it, or this one's run ended early: the pool may be there.
+        if journal.lease.as_ref().is_some_and(|lease| !lease.is_first()) {
+            self.pools.take_unasked(&tenant.pool);
+        }
         self.pools.ready(&tenant.pool, &journal.cause).await?;
         // Its tokens come from a prefix that the pool has by now. A domain of its own is asked for before the tenant is
         // told to be there, so that a refusal is told too; until it is served takes longer than anybody waits.
@@ -94,10 +98,14 @@ impl Onboarding {
 
         let event = journal.cause.doing("keyward.offboarding/finish").event(self.world.now(), id.name());
         let mut change = Change::because(event).delete(&tenant).delete(journal);
+        let mut turn = None;
         if tenant.isolation == Isolation::UserPool
             && let Some(pool) = self.world.records.get::<Pool>(tenant.pool.as_str()).await?
         {
             self.pools.delete(&pool).await?;
+            turn = Some(self.pools.place_in_turn().await);
+            let settings = tenant.user_pool.clone().unwrap_or_default();
+            change = self.pools.given_back(&pool, &settings).await?.keep(change);
             if let Some(made) = &pool.made {
                 let issuer = self.world.records.get::<IssuerPool>(made.issuer.as_str()).await?;
                 change = issuer.iter().fold(change, |change, issuer| change.delete(issuer));
@@ -105,6 +113,7 @@ impl Onboarding {
             change = change.delete(&pool);
         }
         self.world.records.commit(change).await?;
+        drop(turn);
         Ok(Progress::Done)
     }
 
