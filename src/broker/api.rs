@@ -56,6 +56,17 @@ pub struct TenantPatch {
     pub user_pool: Option<UserPoolSettings>,
 }
 
+/// Where a tenant is to go.
+#[derive(Clone, Debug)]
+pub struct NewMove {
+    /// Another than the tenant has.
+    pub target: Isolation,
+    /// Only with [`Isolation::UserPool`]; `None` for the defaults.
+    pub user_pool: Option<UserPoolSettings>,
+    /// How long the old app clients work after all clients were moved.
+    pub overlap: Duration,
+}
+
 #[derive(Clone, Debug)]
 pub struct TenantView {
     pub tenant: Tenant,

@@ -36,6 +36,8 @@ mod lapsing;
 mod leases;
 mod logins;
 mod members;
+mod moves;
+mod moving;
 mod onboarding;
 mod orphans;
 mod outcomes;
@@ -99,6 +101,7 @@ use background::Background;
 use issuing::Issuing;
 use journals::Journals;
 use members::Rounds;
+use moving::Moving;
 use onboarding::Onboarding;
 use pools::Pools;
 use rotator::Rotator;
@@ -137,7 +140,9 @@ impl Broker {
         let onboarding = Arc::new(Onboarding::new(world.clone(), pools.clone(), issuing.clone()));
         let rotator = Arc::new(Rotator::new(world.clone(), pools.clone()));
         let sweeping = Arc::new(Sweeping::new(world.clone(), pools.clone()));
-        let journals = Journals::new(world.clone(), onboarding, issuing, rotator.clone(), sweeping, background.clone());
+        let moving = Moving::new(world.clone(), pools.clone(), rotator.clone());
+        let journals =
+            Journals::new(world.clone(), onboarding, issuing, rotator.clone(), sweeping, moving, background.clone());
         let journals = Arc::new(journals);
         let verifier = Arc::new(Verifier::new(world.clone(), background.clone()));
         Ok(Broker {

@@ -9,7 +9,7 @@ use super::domains::NEXT_LOOK;
 use super::issuing::Issuing;
 use super::pools::Pools;
 use super::ports::DomainProgress;
-use super::records::{Change, IssuerPool, Versioned};
+use super::records::{Change, Versioned};
 use super::shelves::tenant_prefix;
 use super::world::World;
 use crate::domain::audit::Call;
@@ -17,8 +17,7 @@ use crate::domain::client::Client;
 use crate::domain::error::Result;
 use crate::domain::id::TenantId;
 use crate::domain::journal::{Journal, Progress, Task};
-use crate::domain::pool::Pool;
-use crate::domain::tenant::{HostedDomain, Isolation, Tenant, TenantState};
+use crate::domain::tenant::{HostedDomain, Tenant, TenantState};
 
 pub struct Onboarding {
     world: Arc<World>,
@@ -98,19 +97,16 @@ impl Onboarding {
 
         let event = journal.cause.doing("keyward.offboarding/finish").event(self.world.now(), id.name());
         let mut change = Change::because(event).delete(&tenant).delete(journal);
+        // Of a tenant that is being moved there may be two.
+        let homes = tenant.homes();
         let mut turn = None;
-        if tenant.isolation == Isolation::UserPool
-            && let Some(pool) = self.world.records.get::<Pool>(tenant.pool.as_str()).await?
-        {
-            self.pools.delete(&pool).await?;
-            turn = Some(self.pools.place_in_turn().await);
-            let settings = tenant.user_pool.clone().unwrap_or_default();
-            change = self.pools.given_back(&pool, &settings).await?.keep(change);
-            if let Some(made) = &pool.made {
-                let issuer = self.world.records.get::<IssuerPool>(made.issuer.as_str()).await?;
-                change = issuer.iter().fold(change, |change, issuer| change.delete(issuer));
+        for pool in &homes {
+            if self.pools.delete_own(id, pool).await? && turn.is_none() {
+                turn = Some(self.pools.place_in_turn().await);
             }
-            change = change.delete(&pool);
+        }
+        for pool in &homes {
+            change = self.pools.forget_own(change, &tenant, pool).await?;
         }
         self.world.records.commit(change).await?;
         drop(turn);

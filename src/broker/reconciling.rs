@@ -199,7 +199,7 @@ impl Reconciling {
             return Ok(listing.items.into_iter().next());
         };
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(id.as_str()).await?;
-        let mut pools: Vec<PoolId> = tenant.into_iter().map(|tenant| tenant.value.pool).collect();
+        let mut pools: Vec<PoolId> = tenant.into_iter().flat_map(|tenant| tenant.homes()).collect();
         let mut page = Page { after: None, size: 200 };
         loop {
             let listing = self.world.records.list::<Client>(&tenant_prefix(id), &page).await?;
@@ -242,7 +242,7 @@ impl Reconciling {
                 domain: seen.domain.clone().filter(|domain| matches!(domain, HostedDomain::Custom { .. })),
                 ..UserPoolSettings::default()
             },
-            Some(tenant) => match self.settled_settings(tenant).await? {
+            Some(tenant) => match self.settled_settings(tenant, &pool.id).await? {
                 Some(settings) => settings,
                 None => return Ok(Vec::new()),
             },
@@ -284,14 +284,14 @@ impl Reconciling {
         }
     }
 
-    /// What a tenant's own pool must be like; `None` while that is on its way.
-    async fn settled_settings(&self, tenant: &TenantId) -> Result<Option<UserPoolSettings>> {
+    /// What a tenant's own pool must be like; `None` while that is on its way, and for one that the tenant moves to or from.
+    async fn settled_settings(&self, tenant: &TenantId, pool: &PoolId) -> Result<Option<UserPoolSettings>> {
         let applying = Task::ApplyUserPool(tenant.clone()).to_string();
         if self.world.records.get::<Journal>(&applying).await?.is_some() {
             return Ok(None);
         }
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(tenant.as_str()).await?;
-        let tenant = tenant.filter(|tenant| is_settled(tenant));
+        let tenant = tenant.filter(|tenant| is_settled(tenant) && tenant.pool == *pool);
         Ok(tenant.map(|tenant| tenant.value.user_pool.unwrap_or_default()))
     }
 

@@ -14,9 +14,9 @@ use crate::domain::journal::{Journal, Task};
 use crate::domain::tenant::{Isolation, Tenant, TenantState};
 
 pub struct Tenants {
-    world: Arc<World>,
-    pools: Arc<Pools>,
-    journals: Arc<Journals>,
+    pub(super) world: Arc<World>,
+    pub(super) pools: Arc<Pools>,
+    pub(super) journals: Arc<Journals>,
 }
 
 impl Tenants {
@@ -150,6 +150,7 @@ impl Tenants {
             record.labels.clone_from(labels);
         }
         if let Some(settings) = &patch.user_pool {
+            tenant.check_not_leaving()?;
             match &record.user_pool {
                 None => return Err(Error::invalid("tenant.user_pool", "the tenant has no pool of its own")),
                 Some(current) if current.region != settings.region => {
@@ -207,7 +208,7 @@ impl Tenants {
                 let mut change = Change::because(call.event(now, id.name()))
                     .update(tenant.version, &record)
                     .create(&Journal::new(Task::OffboardTenant(id.clone()), call, now));
-                for task in [Task::OnboardTenant(id.clone()), Task::ApplyUserPool(id.clone())] {
+                for task in [Task::OnboardTenant, Task::ApplyUserPool, Task::MoveTenant].map(|task| task(id.clone())) {
                     if let Some(journal) = self.world.records.get::<Journal>(&task.to_string()).await? {
                         change = change.delete(&journal);
                     }
@@ -252,11 +253,11 @@ impl Tenants {
         self.get(id).await
     }
 
-    async fn stored(&self, id: &TenantId) -> Result<Versioned<Tenant>> {
+    pub(super) async fn stored(&self, id: &TenantId) -> Result<Versioned<Tenant>> {
         self.world.records.get(id.as_str()).await?.ok_or_else(|| Error::not_found(id.name()))
     }
 
-    async fn seen(&self, tenant: Versioned<Tenant>) -> Result<TenantView> {
+    pub(super) async fn seen(&self, tenant: Versioned<Tenant>) -> Result<TenantView> {
         let (issuer, cname_target) = match self.pools.made(&tenant.pool).await? {
             Some(made) => (Some(made.issuer), made.cname_target),
             None => (None, String::new()),
