@@ -49,6 +49,10 @@ impl UserPools for Cognito {
         self.ensure(id, settings).await
     }
 
+    async fn make_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.make(id, settings).await
+    }
+
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {
         self.describe(user_pool, region).await
     }
@@ -75,6 +79,10 @@ impl UserPools for Cognito {
 
     async fn delete_pool(&self, id: &PoolId, region: &str, known: Option<&MadePool>) -> PortResult<()> {
         self.delete(id, region, known).await
+    }
+
+    async fn create_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
+        self.create_server(pool, server).await
     }
 
     async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {

@@ -8,6 +8,7 @@
 
 mod app_clients;
 mod calls;
+mod census;
 mod client_secrets;
 mod cognito;
 mod data_keys;

@@ -83,7 +83,8 @@ impl Pools {
         };
         let event = call.event(now, id.name()).detail(user_pool.as_str());
         let issuer = IssuerPool { issuer: made.issuer, pool: id };
-        self.world.records.commit(Change::because(event).create(&pool).create(&issuer)).await
+        let counted = self.taken_over(region).await?;
+        self.world.records.commit(counted.keep(Change::because(event).create(&pool).create(&issuer))).await
     }
 
     /// Whether another client can be put into a shared pool. One that the configuration no longer names keeps those

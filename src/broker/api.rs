@@ -16,6 +16,7 @@ use crate::domain::id::{AppClientId, ClientId, ClientName, Issuer, PoolId, Tenan
 use crate::domain::interactive::{InteractiveSettings, StandardScope};
 use crate::domain::person::Accepted;
 use crate::domain::pool::{MadePool, Pool};
+use crate::domain::quota::QuotaUsage;
 use crate::domain::revocation::TokenId;
 use crate::domain::rotation::{Milestone, Rotation};
 use crate::domain::scope::{Identifier, ResourceServer, ScopeDefinition, ScopeSet};
@@ -290,6 +291,15 @@ pub struct PoolView {
     pub pool: Pool,
     /// Zero for a tenant's own pool.
     pub app_client_limit: u32,
+    /// Of Cognito's quotas for one pool.
+    pub quotas: Vec<QuotaUsage>,
+}
+
+#[derive(Clone, Debug)]
+pub struct PoolListing {
+    pub pools: Listing<PoolView>,
+    /// Of every Region.
+    pub quotas: Vec<QuotaUsage>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

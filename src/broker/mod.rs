@@ -12,6 +12,7 @@ pub mod settings;
 mod adoption;
 mod audit;
 mod basis;
+mod capacity;
 mod catalog;
 mod change_sets;
 mod clients;
@@ -148,18 +149,18 @@ impl Broker {
             tenants: Arc::new(Tenants::new(world.clone(), pools.clone(), journals.clone())),
             clients: Arc::new(Clients::new(world.clone(), pools.clone(), journals.clone())),
             reconciling: Arc::new(Reconciling::new(world.clone(), pools.clone(), rotator.clone(), journals.clone())),
-            pools,
             rotations: Arc::new(Rotations::new(world.clone(), rotator, journals.clone())),
             logins: Arc::new(Logins::new(world.clone(), background.clone())?),
             tokens: Arc::new(Tokens::new(world.clone(), background)),
             revocations: Arc::new(Revocations::new(world.clone(), verifier.clone())),
             trust: Arc::new(Trust::new(world.clone(), verifier.keys())),
             verifier,
-            catalog: Arc::new(Catalog::new(world.clone(), journals.clone())),
+            catalog: Arc::new(Catalog::new(world.clone(), pools.clone(), journals.clone())),
             audit: Arc::new(Audit::new(world.clone())),
             exporting: Arc::new(Exporting::new(world.clone())),
             counting: world.counting.clone(),
             survey: Survey::default(),
+            pools,
             world,
             journals,
         })
@@ -170,6 +171,9 @@ impl Broker {
         // Placing and importing see to it by themselves; this is for those who only look.
         let adopt = async {
             let _ = self.pools.adopt().await;
+            if let Err(error) = self.pools.begin_counts().await {
+                tracing::warn!(%error, cause = error.internal_detail(), "user pools are not counted yet");
+            }
         };
         let adopt = stop.run_until_cancelled(adopt);
         let follow = async {

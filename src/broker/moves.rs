@@ -70,10 +70,13 @@ impl Tenants {
             Isolation::AppClient => None,
             Isolation::UserPool => Some(new.user_pool.clone().unwrap_or_default()),
         };
+        if let Some(settings) = &user_pool {
+            self.pools.check_settings(settings, None).await?;
+        }
         let _turn = self.pools.place_in_turn().await;
         let place = match &user_pool {
             None => self.pools.place_shared(None).await?,
-            Some(settings) => self.pools.place_dedicated(id, settings)?,
+            Some(settings) => self.pools.place_dedicated(id, settings).await?,
         };
         for pool in &pools {
             check_beside(&self.pools.pool(pool).await?.value, new.target, place.pool())?;
@@ -105,8 +108,8 @@ impl Tenants {
             now,
         ));
         // A pool that is there is only referred to; its count is of app clients.
-        if let Place::New(pool) = &place {
-            change = change.create(pool);
+        if let Place::New(pool, counted) = &place {
+            change = counted.keep(change.create(pool));
         }
         self.world.records.commit(receipt.file(change, id.name())).await?;
         Ok(None)

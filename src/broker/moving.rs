@@ -35,7 +35,7 @@ use crate::domain::error::{Reason, Result};
 use crate::domain::id::TenantId;
 use crate::domain::journal::{Journal, Progress, Task};
 use crate::domain::moving::{MoveState, TenantMove};
-use crate::domain::tenant::{Tenant, TenantState};
+use crate::domain::tenant::{HostedDomain, Tenant, TenantState, UserPoolSettings};
 use clients::Outcome;
 
 /// Clients of one page, and how many of them are worked on side by side.
@@ -122,8 +122,11 @@ impl Moving {
         let cause = journal.cause.doing("keyward.move/arrive");
         let event = cause.event(now, tenant.id.name()).detail(moved.to.as_str());
         let mut change = Change::because(event).update(tenant.version, &record);
-        if moved.user_pool.as_ref().is_some_and(|settings| settings.deletion_protection) {
-            // What is not the home yet is not protected.
+        // What is not the home yet is not protected; and a domain of the tenant's own takes longer than anybody waits.
+        let is_left = |settings: &UserPoolSettings| {
+            settings.deletion_protection || matches!(settings.domain, Some(HostedDomain::Custom { .. }))
+        };
+        if moved.user_pool.as_ref().is_some_and(is_left) {
             let task = Task::ApplyUserPool(tenant.id.clone());
             let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
             let applying = Journal::new(task, &journal.cause, now).in_place_of(under_way.as_deref());
@@ -227,7 +230,9 @@ impl Moving {
         let record = Tenant { moved: Some(ended), update_time: now, ..tenant.value.clone() };
         let event = journal.cause.doing("keyward.move/finish").event(now, id.name());
         let change = Change::because(event).update(tenant.version, &record).delete(journal);
-        let change = self.pools.delete_own(change, id, &moved.from).await?;
+        let is_own = self.pools.delete_own(id, &moved.from).await?;
+        let _turn = if is_own { Some(self.pools.place_in_turn().await) } else { None };
+        let change = self.pools.forget_own(change, tenant, &moved.from).await?;
         self.world.records.commit(change).await?;
         Ok(Progress::Done)
     }

@@ -35,6 +35,10 @@ impl Onboarding {
         let Some(tenant) = self.tenant(id).await?.filter(|tenant| tenant.state == TenantState::Creating) else {
             return self.strike(journal).await;
         };
+        // Another broker has been at it, or this one's run ended early: the pool may be there.
+        if journal.lease.as_ref().is_some_and(|lease| !lease.is_first()) {
+            self.pools.take_unasked(&tenant.pool);
+        }
         self.pools.ready(&tenant.pool, &journal.cause).await?;
         // Its tokens come from a prefix that the pool has by now. A domain of its own is asked for before the tenant is
         // told to be there, so that a refusal is told too; until it is served takes longer than anybody waits.
@@ -94,10 +98,18 @@ impl Onboarding {
         let event = journal.cause.doing("keyward.offboarding/finish").event(self.world.now(), id.name());
         let mut change = Change::because(event).delete(&tenant).delete(journal);
         // Of a tenant that is being moved there may be two.
-        for pool in tenant.homes() {
-            change = self.pools.delete_own(change, id, &pool).await?;
+        let homes = tenant.homes();
+        let mut turn = None;
+        for pool in &homes {
+            if self.pools.delete_own(id, pool).await? && turn.is_none() {
+                turn = Some(self.pools.place_in_turn().await);
+            }
+        }
+        for pool in &homes {
+            change = self.pools.forget_own(change, &tenant, pool).await?;
         }
         self.world.records.commit(change).await?;
+        drop(turn);
         Ok(Progress::Done)
     }
 

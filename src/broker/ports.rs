@@ -32,6 +32,12 @@ pub trait UserPools: Send + Sync {
     /// of the tenant's own, which [`set_domain`](UserPools::set_domain) brings. [`Fault::Taken`]: its prefix is another's.
     async fn ensure_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool>;
 
+    /// The same for an `id` that nobody has asked for yet, so that nothing has to be looked for: whoever asks twice with it
+    /// may have two pools.
+    async fn make_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.ensure_pool(id, settings).await
+    }
+
     /// A pool by the backend's own id, as for taking over one that Keyward did not make; `None` when there is none.
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>>;
 
@@ -65,6 +71,11 @@ pub trait UserPools: Send + Sync {
 
     /// Creates the resource server or replaces its name and scopes.
     async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()>;
+
+    /// The same where it was not there a moment ago, and so is likely to be created.
+    async fn create_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
+        self.put_resource_server(pool, server).await
+    }
 
     /// Identifiers of the pool's resource servers.
     async fn list_resource_servers(&self, pool: &MadePool) -> PortResult<Vec<Identifier>>;

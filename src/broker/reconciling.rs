@@ -131,6 +131,9 @@ impl Reconciling {
     async fn page(&self, pass: &Pass, place: Place) -> Result<(Vec<Drift>, Option<Place>)> {
         match place {
             Place::Pool(after) => {
+                if after.is_none() && pass.tenant.is_none() && pass.mend {
+                    self.pools.recount().await?;
+                }
                 let Some(pool) = self.next_pool(pass, after).await? else {
                     return Ok((Vec::new(), Some(Place::Clients(None))));
                 };

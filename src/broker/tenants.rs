@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::api::{Listing, NewTenant, Page, TenantPatch, TenantView};
 use super::journals::Journals;
-use super::pools::{Place, Pools};
+use super::pools::Pools;
 use super::records::{Change, Versioned};
 use super::world::{Asked, World, check_version, unique_id};
 use crate::domain::audit::Call;
@@ -56,7 +56,9 @@ impl Tenants {
         let _turn = self.pools.place_in_turn().await;
         let place = match new.isolation {
             Isolation::AppClient => self.pools.place_shared(None).await?,
-            Isolation::UserPool => self.pools.place_dedicated(&new.id, &new.user_pool.clone().unwrap_or_default())?,
+            Isolation::UserPool => {
+                self.pools.place_dedicated(&new.id, &new.user_pool.clone().unwrap_or_default()).await?
+            }
         };
         let now = self.world.now();
         let tenant = Tenant {
@@ -87,11 +89,9 @@ impl Tenants {
             call,
             now,
         ));
-        // A pool that is there is only referred to; its count is of app clients.
-        if let Place::New(pool) = &place {
-            change = change.create(pool);
-        }
+        change = place.begin(change);
         self.world.records.commit(receipt.file(change, new.id.name())).await?;
+        self.pools.note_unasked(&place);
         Ok(None)
     }
 
@@ -169,7 +169,12 @@ impl Tenants {
             return Ok(Versioned { value: record, version: tenant.version });
         }
         let mut change = Change::because(call.event(now, id.name())).update(tenant.version, &record);
+        let _turn = if pool_changes { Some(self.pools.place_in_turn().await) } else { None };
         if pool_changes {
+            if let (Some(old), Some(new)) = (&tenant.user_pool, &record.user_pool) {
+                let counted = self.pools.resettled(old, new).await?;
+                change = counted.iter().fold(change, |change, counted| counted.keep(change));
+            }
             let task = Task::ApplyUserPool(id.clone());
             let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
             let journal = Journal::new(task, call, now).in_place_of(under_way.as_deref());

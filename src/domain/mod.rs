@@ -25,6 +25,7 @@ pub mod partition;
 pub mod person;
 pub mod pool;
 pub mod provider;
+pub mod quota;
 pub mod reason;
 pub mod revocation;
 pub mod rotation;

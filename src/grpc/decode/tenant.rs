@@ -87,7 +87,7 @@ pub fn new_move(request: proto::MoveTenantRequest) -> Result<(TenantId, NewMove,
     not_offered("user_pool.domain", request.user_pool.as_ref().is_some_and(|settings| settings.domain.is_some()))?;
     let user_pool = match (target, request.user_pool) {
         (Isolation::UserPool, given) => {
-            given.map(user_pool::whole).transpose().map_err(|error| error.without("tenant"))?
+            given.map(user_pool::settings).transpose().map_err(|error| error.without("tenant"))?
         }
         (Isolation::AppClient, None) => None,
         (Isolation::AppClient, Some(_)) => {

@@ -48,6 +48,11 @@ pub const REGION: &str = "eu-central-1";
 /// A further one.
 pub const OTHER_REGION: &str = "us-east-1";
 
+/// Both, the broker's own first.
+pub fn regions() -> Vec<String> {
+    vec![REGION.to_owned(), OTHER_REGION.to_owned()]
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     Cognito,

@@ -20,6 +20,7 @@ use keyward::domain::interactive::{
     ClientKind, DEFAULT_ID_TOKEN_VALIDITY, DEFAULT_REFRESH_TOKEN_VALIDITY, InteractiveSettings, StandardScope,
 };
 use keyward::domain::pool::Pool;
+use keyward::domain::quota::Ceilings;
 use keyward::domain::rotation::Rotation;
 use keyward::domain::scope::{Identifier, ScopeDefinition, ScopeSet};
 use keyward::domain::tenant::{HostedDomain, Isolation, Tenant, TenantState, UserPoolSettings};
@@ -304,6 +305,8 @@ fn settings() -> Settings {
     Settings {
         app_clients_per_shared_pool: 1_000,
         shared_pools_with_room: 1,
+        ceilings: Ceilings::default(),
+        regions: vec!["local".to_owned()],
         adopted_pools: Vec::new(),
         reconcile_time: Duration::from_secs(15),
         secret_prefix: "keyward".to_owned(),

@@ -132,6 +132,10 @@ impl UserPools for Gated<dyn UserPools> {
         self.change(POOLS, self.inner.ensure_pool(id, settings)).await
     }
 
+    async fn make_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.change(POOLS, self.inner.make_pool(id, settings)).await
+    }
+
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {
         self.read(POOLS, self.inner.describe_pool(user_pool, region)).await
     }
@@ -162,6 +166,10 @@ impl UserPools for Gated<dyn UserPools> {
 
     async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
         self.change(POOLS, self.inner.put_resource_server(pool, server)).await
+    }
+
+    async fn create_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
+        self.change(POOLS, self.inner.create_resource_server(pool, server)).await
     }
 
     async fn list_resource_servers(&self, pool: &MadePool) -> PortResult<Vec<Identifier>> {
