@@ -23,6 +23,7 @@ use crate::domain::interactive::ClientKind;
 use crate::domain::journal::{Journal, Task};
 use crate::domain::moving::{MoveState, TenantMove};
 use crate::domain::pool::Pool;
+use crate::domain::quota::Quota;
 use crate::domain::tenant::{Isolation, Tenant};
 
 impl Tenants {
@@ -62,16 +63,17 @@ impl Tenants {
         tenant.check_settled()?;
         tenant.check_not_moving()?;
         check_can_leave(&tenant, new.target)?;
-        if let Some(settings) = &new.user_pool {
-            self.pools.check_settings(settings, None).await.map_err(|error| error.without("tenant"))?;
-        }
         let (client_count, pools) = self.clients_of(&tenant).await?;
         let user_pool = match new.target {
             Isolation::AppClient => None,
             Isolation::UserPool => Some(new.user_pool.clone().unwrap_or_default()),
         };
         if let Some(settings) = &user_pool {
-            self.pools.check_settings(settings, None).await?;
+            self.pools.check_settings(settings, None).await.map_err(|error| error.without("tenant"))?;
+        }
+        let limit = self.world.settings.ceilings.app_clients_per_user_pool;
+        if user_pool.is_some() && client_count > limit {
+            return Err(Quota::AppClients.exceeded(id.name(), limit));
         }
         let _turn = self.pools.place_in_turn().await;
         let place = match &user_pool {

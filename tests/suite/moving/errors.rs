@@ -16,7 +16,8 @@ use tonic::Code;
 use super::{DAY, ORDERS, furnish, furnished, move_of, move_over, move_request, start, tenant, until, until_over};
 use crate::harness::backend::{Backend, key};
 use crate::harness::{
-    Daemon, Outage, State, assert_invalid, create_tenant, get_tenant, new_tenant_with_pool, refusal, start_time,
+    Daemon, Outage, State, assert_invalid, create_tenant, details, get_tenant, new_tenant_with_pool, refusal,
+    start_time,
 };
 
 #[tokio::test]
@@ -111,6 +112,28 @@ async fn a_pool_that_is_protected_against_deletion_is_not_left() {
     let refused = start(&daemon, move_request("acme", Isolation::AppClient)).await;
     assert_eq!(refusal(refused), (Code::FailedPrecondition, "DELETION_PROTECTED".into()));
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_tenant_for_whom_there_is_no_room_in_the_new_place_stays_at_home() {
+    for (pools, app_clients, quota) in [(1, 1_000, "pools"), (10, 1, "app clients")] {
+        let (daemon, _) = Daemon::start_at_rest_with(|config| {
+            config.quotas.user_pools_per_region = pools;
+            config.quotas.app_clients_per_user_pool = app_clients;
+        })
+        .await;
+        furnish(&daemon, Isolation::AppClient).await;
+        let before = State::of(&daemon.channel).await;
+        for validate_only in [true, false] {
+            let request = move_request("acme", Isolation::UserPool);
+            let refused = start(&daemon, proto::MoveTenantRequest { validate_only, ..request }).await;
+            let told = details(&refused.expect_err("no room"));
+            assert_eq!((told.code, told.reason.as_str()), (Code::ResourceExhausted, "QUOTA_EXCEEDED"), "{quota}");
+        }
+        assert_eq!(State::of(&daemon.channel).await.pools, before.pools, "nothing was begun");
+        assert_eq!(tenant(&daemon, "acme").await, before.tenants[0]);
+        daemon.stop().await;
+    }
 }
 
 #[tokio::test]
