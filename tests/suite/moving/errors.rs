@@ -119,7 +119,9 @@ async fn a_tenant_for_whom_there_is_no_room_in_the_new_place_stays_at_home() {
     for (pools, app_clients, quota) in [(1, 1_000, "pools"), (10, 1, "app clients")] {
         let (daemon, _) = Daemon::start_at_rest_with(|config| {
             config.quotas.user_pools_per_region = pools;
+            // The one counts where it is more than the other.
             config.quotas.app_clients_per_user_pool = app_clients;
+            config.pools.app_clients_per_shared_pool = app_clients;
         })
         .await;
         furnish(&daemon, Isolation::AppClient).await;
