@@ -12,11 +12,13 @@ pub mod settings;
 mod adoption;
 mod audit;
 mod basis;
+mod capacity;
 mod catalog;
 mod change_sets;
 mod clients;
 mod counting;
 mod data_keys;
+mod domains;
 mod due;
 mod examining;
 mod examining_interactive;
@@ -34,6 +36,8 @@ mod lapsing;
 mod leases;
 mod logins;
 mod members;
+mod moves;
+mod moving;
 mod onboarding;
 mod orphans;
 mod outcomes;
@@ -97,6 +101,7 @@ use background::Background;
 use issuing::Issuing;
 use journals::Journals;
 use members::Rounds;
+use moving::Moving;
 use onboarding::Onboarding;
 use pools::Pools;
 use rotator::Rotator;
@@ -135,25 +140,27 @@ impl Broker {
         let onboarding = Arc::new(Onboarding::new(world.clone(), pools.clone(), issuing.clone()));
         let rotator = Arc::new(Rotator::new(world.clone(), pools.clone()));
         let sweeping = Arc::new(Sweeping::new(world.clone(), pools.clone()));
-        let journals = Journals::new(world.clone(), onboarding, issuing, rotator.clone(), sweeping, background.clone());
+        let moving = Moving::new(world.clone(), pools.clone(), rotator.clone());
+        let journals =
+            Journals::new(world.clone(), onboarding, issuing, rotator.clone(), sweeping, moving, background.clone());
         let journals = Arc::new(journals);
         let verifier = Arc::new(Verifier::new(world.clone(), background.clone()));
         Ok(Broker {
             tenants: Arc::new(Tenants::new(world.clone(), pools.clone(), journals.clone())),
             clients: Arc::new(Clients::new(world.clone(), pools.clone(), journals.clone())),
             reconciling: Arc::new(Reconciling::new(world.clone(), pools.clone(), rotator.clone(), journals.clone())),
-            pools,
             rotations: Arc::new(Rotations::new(world.clone(), rotator, journals.clone())),
             logins: Arc::new(Logins::new(world.clone(), background.clone())?),
             tokens: Arc::new(Tokens::new(world.clone(), background)),
             revocations: Arc::new(Revocations::new(world.clone(), verifier.clone())),
             trust: Arc::new(Trust::new(world.clone(), verifier.keys())),
             verifier,
-            catalog: Arc::new(Catalog::new(world.clone(), journals.clone())),
+            catalog: Arc::new(Catalog::new(world.clone(), pools.clone(), journals.clone())),
             audit: Arc::new(Audit::new(world.clone())),
             exporting: Arc::new(Exporting::new(world.clone())),
             counting: world.counting.clone(),
             survey: Survey::default(),
+            pools,
             world,
             journals,
         })
@@ -164,6 +171,9 @@ impl Broker {
         // Placing and importing see to it by themselves; this is for those who only look.
         let adopt = async {
             let _ = self.pools.adopt().await;
+            if let Err(error) = self.pools.begin_counts().await {
+                tracing::warn!(%error, cause = error.internal_detail(), "user pools are not counted yet");
+            }
         };
         let adopt = stop.run_until_cancelled(adopt);
         let follow = async {

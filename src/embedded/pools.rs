@@ -19,14 +19,14 @@ use super::signing_keys::{KeyRing, NewKey};
 use super::store::{Asking, Failure, Store, text_of};
 use super::{Distance, Options, app_clients, interactive, random, resource_servers};
 use crate::broker::ports::{
-    AppClientSeen, AppClientSpec, Fault, InteractiveSeen, InteractiveSpec, NewAppClient, Peer, PortPage, PortResult,
-    UserPools,
+    AppClientSeen, AppClientSpec, DomainProgress, DomainSet, Fault, InteractiveSeen, InteractiveSpec, NewAppClient,
+    Peer, PortPage, PortResult, Unmet, UserPools,
 };
 use crate::domain::id::{AppClientId, Issuer, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
 use crate::domain::scope::{Identifier, ResourceServer};
 use crate::domain::secret::ClientSecret;
-use crate::domain::tenant::UserPoolSettings;
+use crate::domain::tenant::{HostedDomain, UserPoolSettings};
 
 /// User pools of one Region: Cognito's quota, raised as far as it goes.
 const MAX_POOLS: u32 = 10_000;
@@ -127,6 +127,24 @@ impl UserPools for SqlitePools {
             Ok(PortPage { next: items.last().filter(|_| items.len() == PAGE).map(ToString::to_string), items })
         };
         self.store.read(asking("list user pools"), query).await
+    }
+
+    async fn check_settings(
+        &self,
+        _settings: &UserPoolSettings,
+        _pool: Option<&MadePool>,
+    ) -> PortResult<Option<Unmet>> {
+        self.distance.travel().await;
+        Ok(None)
+    }
+
+    /// It is kept with the other settings, and has no effect.
+    async fn set_domain(&self, _id: &PoolId, pool: &MadePool, _wanted: Option<&HostedDomain>) -> PortResult<DomainSet> {
+        self.distance.travel().await;
+        let (made, user_pool) = (pool.clone(), pool.user_pool.clone());
+        let query = move |tx: &Transaction<'_>| require_pool(tx, &user_pool);
+        self.store.read(asking("set a user pool's domain"), query).await?;
+        Ok(DomainSet { made, progress: Ok(DomainProgress::InForce) })
     }
 
     async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {

@@ -102,7 +102,13 @@ impl TenantService for Service {
     }
 
     async fn move_tenant(&self, request: Request<MoveTenantRequest>) -> Result<Response<Tenant>, Status> {
-        self.0.not_offered(request).await
+        self.0
+            .answer(request, |front, call, message| async move {
+                let validate_only = message.validate_only;
+                let (id, new, version) = tenant::new_move(message)?;
+                front.broker.tenants.move_to(&call, &id, &new, version, validate_only).await.map(encode::tenant)
+            })
+            .await
     }
 
     async fn reconcile_tenant(

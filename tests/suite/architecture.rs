@@ -53,7 +53,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tour", &["proto"]),
     ("client", &["domain", "proto"]),
     ("runtime", &["broker::ports"]),
-    ("config", &["domain::grant", "domain::id", "domain::partition", "domain::spiffe", "net::Address", "runtime"]),
+    (
+        "config",
+        &[
+            "domain::grant",
+            "domain::id",
+            "domain::partition",
+            "domain::quota",
+            "domain::spiffe",
+            "net::Address",
+            "runtime",
+        ],
+    ),
     (
         "daemon",
         &[

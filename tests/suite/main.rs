@@ -37,6 +37,7 @@ mod kill;
 mod leases;
 mod lists;
 mod logins;
+mod moving;
 mod net;
 mod oauth;
 mod operations;

@@ -16,6 +16,7 @@ pub mod tenant;
 pub mod token;
 pub mod trust;
 mod url;
+mod user_pool;
 
 use std::fmt;
 use std::time::Duration;

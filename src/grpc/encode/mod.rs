@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 pub use audit::audit_event;
 pub use authorizer::authorizer;
-pub use catalog::{pool, resource_server};
+pub use catalog::{pool, quotas, resource_server};
 pub use client::{client, planned_rotation, revealed, revocation, rotation};
 pub use drift::reconciled;
 pub use tenant::{isolation, issuer_type, tenant};

@@ -57,7 +57,7 @@ impl Grant {
 pub fn token(world: &mut World, grant_of: &Grant, now: Timestamp) -> Result<Value, &'static str> {
     let jti = uuid(world);
     let (pool, client) = find(world, &grant_of.client, now).ok_or("invalid_client")?;
-    if pool.domain.is_none() || !client.is_authenticated_by(&grant_of.secret, now) {
+    if (pool.domain.is_none() && pool.custom_domain.is_none()) || !client.is_authenticated_by(&grant_of.secret, now) {
         return Err("invalid_client");
     }
     if !has_client_credentials(client) {
