@@ -173,7 +173,7 @@ fn every_arrow_is_in_the_table() {
 #[test]
 fn crates_are_named_only_where_they_belong() {
     for (name, parts) in CRATES {
-        let users: Vec<_> = sources().into_iter().filter(|file| file.names().contains(&(*name).to_owned())).collect();
+        let users: Vec<_> = sources().into_iter().filter(|file| file.crates().contains(&(*name).to_owned())).collect();
         assert!(!users.is_empty(), "{name} is not used at all");
         for file in users {
             assert!(parts.contains(&file.part()), "{}: names {name}", file.path.display());
@@ -385,11 +385,11 @@ impl Source {
         &self.module[0]
     }
 
-    /// Every name, each as often as it occurs.
-    fn names(&self) -> Vec<String> {
+    /// What paths of more than one segment begin with. One segment alone may be a variable's name.
+    fn crates(&self) -> Vec<String> {
         let mut paths = Vec::new();
         all_paths(&self.tokens, &mut paths);
-        paths.concat()
+        paths.into_iter().filter(|path| path.len() > 1).filter_map(|path| path.into_iter().next()).collect()
     }
 
     /// What follows `crate::`, `keyward::`, or a chain of `super::` that leads to the root, two segments at the most.

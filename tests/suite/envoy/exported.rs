@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
-use jiff::Timestamp;
+use keyward::broker::ports::Clock as _;
 use keyward::proto::{self, AuthorizerFormat, ExportAuthorizerRequest, RouteScopes};
+use keyward::runtime::clock::SystemClock;
 use serde_json::{Value, json};
 
 use super::proxy::ask;
@@ -17,13 +18,13 @@ const CLIENT: &str = "tenants/acme/clients/checkout";
 /// minute. It is at today's time, by which Envoy goes.
 async fn stage() -> (AwsStage, String) {
     let stage = AwsStage::set().await;
-    stage.clock.set(Timestamp::now() - jiff::SignedDuration::from_secs(3_600 + 90));
+    stage.clock.set(SystemClock.now() - jiff::SignedDuration::from_secs(3_600 + 90));
     for tenant in ["acme", "globex"] {
         create_tenant(&stage.daemon.channel, tenant, proto::Isolation::AppClient).await;
         create_client(&stage.daemon.channel, tenant, "checkout").await;
     }
     let expired = narrow(&stage).await;
-    stage.clock.set(Timestamp::now());
+    stage.clock.set(SystemClock.now());
     (stage, expired)
 }
 
