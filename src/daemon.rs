@@ -186,7 +186,7 @@ async fn assemble(
     announce(&health, ServingStatus::NotServing).await;
     let traces = serving::start_traces(&config, &background).await?;
     let counted = Arc::new(grpc::Counted::new(traces.clone()));
-    let told = serving::told(&broker, &counted, audit_file.as_ref(), traces.as_ref(), told);
+    let mut told = serving::told(&broker, &counted, audit_file.as_ref(), traces.as_ref(), told);
     let gate = Gate {
         broker: broker.clone(),
         background: background.clone(),
@@ -213,6 +213,8 @@ async fn assemble(
     let cores = Cores::start().map_err(StartError::Threads)?;
     let server = serving::serve(&config, routes, listeners, tls.clone(), &cores, draining.clone());
     let oauth = oauth_front::serve(&config, gate, clock, oauth_listeners, tls, &cores, draining.clone());
+    let (oauth, oauth_told) = oauth.unzip();
+    told.extend(oauth_told);
 
     let leaving = CancellationToken::new();
     // Not a part of what a drain waits for: it goes on until that is over.

@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::TokenSource;
 use super::calls::Calls;
 use super::faults::Asking;
 use super::names::{Names, Need};
 use super::regions::Regions;
-use crate::broker::ports::{AppClientSeen, AppClientSpec, NewAppClient, Peer, PortPage, PortResult, UserPools};
+use super::{Messages, TokenSource};
+use crate::broker::ports::{
+    AppClientSeen, AppClientSpec, DomainSet, InteractiveSeen, InteractiveSpec, NewAppClient, Peer, PortPage,
+    PortResult, Unmet, UserPools,
+};
 use crate::domain::id::{AppClientId, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
 use crate::domain::scope::{Identifier, ResourceServer};
 use crate::domain::secret::ClientSecret;
-use crate::domain::tenant::UserPoolSettings;
+use crate::domain::tenant::{HostedDomain, UserPoolSettings};
 
 /// Entries of a page, as many as Cognito gives (`MaxResults`).
 pub(super) const PAGE: i32 = 60;
@@ -24,6 +27,7 @@ pub(super) struct Cognito {
     pub calls: Arc<Calls>,
     pub names: Arc<Names>,
     pub token_source: TokenSource,
+    pub messages: Messages,
 }
 
 impl Cognito {
@@ -59,6 +63,14 @@ impl UserPools for Cognito {
 
     async fn list_pools(&self, after: Option<&str>) -> PortResult<PortPage<PoolId>> {
         self.list(after).await
+    }
+
+    async fn check_settings(&self, settings: &UserPoolSettings, pool: Option<&MadePool>) -> PortResult<Option<Unmet>> {
+        self.check(settings, pool).await
+    }
+
+    async fn set_domain(&self, id: &PoolId, pool: &MadePool, wanted: Option<&HostedDomain>) -> PortResult<DomainSet> {
+        self.step_to_domain(id, pool, wanted).await
     }
 
     async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {
@@ -116,6 +128,27 @@ impl UserPools for Cognito {
 
     async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()> {
         self.update_client(pool, client, spec).await
+    }
+
+    async fn create_interactive_client(&self, pool: &MadePool, spec: &InteractiveSpec) -> PortResult<AppClientId> {
+        self.create_interactive(pool, spec).await
+    }
+
+    async fn describe_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+    ) -> PortResult<Option<InteractiveSeen>> {
+        self.describe_interactive(pool, client).await
+    }
+
+    async fn update_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+        spec: &InteractiveSpec,
+    ) -> PortResult<()> {
+        self.update_interactive(pool, client, spec).await
     }
 
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {

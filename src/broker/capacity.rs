@@ -72,10 +72,16 @@ impl Pools {
         Ok(Counted { next: RegionUse { user_pools: used.user_pools.saturating_add(1), ..used }, seen })
     }
 
-    /// Gives back what a pool with these settings has taken, in the change that forgets it. The caller holds its turn.
-    pub(super) async fn given_back(&self, pool: &Pool, settings: &UserPoolSettings) -> Result<Counted> {
+    /// Gives back what a pool with these settings has taken, in the change that forgets it. Of one that a tenant has moved
+    /// away from nobody has the settings any more. The caller holds its turn.
+    pub(super) async fn given_back(&self, pool: &Pool, settings: Option<&UserPoolSettings>) -> Result<Counted> {
+        let has_domain = match settings {
+            Some(settings) => is_custom(settings),
+            None => self.has_custom_domain(pool).await?,
+        };
         let (used, seen) = self.region_use(self.named(pool.region())).await?;
-        Ok(Counted { next: used.without(held(settings)), seen })
+        let held = Held { user_pools: 1, custom_domains: u32::from(has_domain) };
+        Ok(Counted { next: used.without(held), seen })
     }
 
     /// What changes where a pool that stays gets other settings; `None` where nothing does. Fails as

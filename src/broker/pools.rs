@@ -219,7 +219,7 @@ impl Pools {
             }
             made => made?,
         };
-        settle(|| async {
+        let recorded = settle(|| async {
             let _turn = self.place_in_turn().await;
             let pool = self.pool(id).await?;
             if pool.made.is_some() {
@@ -233,8 +233,12 @@ impl Pools {
             change = self.taken(&settings).await?.iter().fold(change, |change, counted| counted.keep(change));
             self.world.records.commit(change).await
         })
-        .await?;
-        Ok(made)
+        .await;
+        if recorded.as_ref().is_err_and(|error| error.reason() == Reason::ResourceNotFound) {
+            // Another broker has deleted its tenant meanwhile, and found nothing to delete here.
+            self.world.user_pools.delete_pool(id, &made.region, Some(&made)).await?;
+        }
+        recorded.map(|()| made)
     }
 
     async fn settings_of(&self, pool: &Pool) -> Result<UserPoolSettings> {
@@ -242,7 +246,7 @@ impl Pools {
             return Ok(UserPoolSettings::default());
         };
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(tenant.as_str()).await?;
-        Ok(tenant.and_then(|tenant| tenant.value.user_pool).unwrap_or_default())
+        Ok(tenant.and_then(|tenant| tenant.settings_of(&pool.id)).unwrap_or_default())
     }
 
     /// Takes away what is no longer in the catalogue, and puts what changed in it since the pool last had it.
@@ -310,6 +314,32 @@ impl Pools {
             Ok(Some(adopted))
         })
         .await
+    }
+
+    /// Deletes a pool of a tenant's own at the backend, which [`forget_own`](Pools::forget_own) follows. Does nothing where
+    /// the pool is not the tenant's, or gone: `false` then.
+    pub async fn delete_own(&self, tenant: &TenantId, id: &PoolId) -> Result<bool> {
+        match self.own(tenant, id).await? {
+            Some(pool) => self.delete(&pool).await.map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Adds to a change that a pool of the tenant's own is forgotten. The caller holds its turn.
+    pub async fn forget_own(&self, change: Change, tenant: &Tenant, id: &PoolId) -> Result<Change> {
+        let Some(pool) = self.own(&tenant.id, id).await? else { return Ok(change) };
+        let settings = tenant.settings_of(id);
+        let mut change = self.given_back(&pool, settings.as_ref()).await?.keep(change);
+        if let Some(made) = &pool.made {
+            let issuer = self.world.records.get::<IssuerPool>(made.issuer.as_str()).await?;
+            change = issuer.iter().fold(change, |change, issuer| change.delete(issuer));
+        }
+        Ok(change.delete(&pool))
+    }
+
+    async fn own(&self, tenant: &TenantId, id: &PoolId) -> Result<Option<Versioned<Pool>>> {
+        let pool: Option<Versioned<Pool>> = self.world.records.get(id.as_str()).await?;
+        Ok(pool.filter(|pool| pool.tenant.as_ref() == Some(tenant)))
     }
 
     /// Deletes a dedicated pool at the backend.

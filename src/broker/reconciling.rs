@@ -15,21 +15,23 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::api::{Page, Reconciled};
 use super::journals::Journals;
+use super::onboarding::next_look;
 use super::pools::Pools;
-use super::ports::{Fault, PortResult};
+use super::ports::{DomainProgress, Fault, PortResult};
 use super::records::{Change, Versioned};
 use super::rotator::Rotator;
 use super::shelves::{CatalogState, tenant_prefix};
 use super::world::{Asked, World};
 use crate::domain::audit::Call;
 use crate::domain::client::{Client, ClientState};
-use crate::domain::drift::{Drift, DriftKind, compare_settings};
-use crate::domain::error::{Error, Result};
+use crate::domain::drift::{Drift, DriftKind, compare_settings, is_of_domain};
+use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{PoolId, TenantId};
+use crate::domain::interactive::ClientKind;
 use crate::domain::journal::{Journal, Task};
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::scope::{MAX_RESOURCE_SERVERS, ResourceServer};
-use crate::domain::tenant::{Tenant, TenantState, UserPoolSettings};
+use crate::domain::tenant::{HostedDomain, Tenant, TenantState, UserPoolSettings};
 
 /// Differences that one call answers with.
 pub const MAX_DRIFTS: usize = 1_000;
@@ -162,7 +164,12 @@ impl Reconciling {
                 let next = listing.next.map_or(Place::Secrets(None), |next| Place::Clients(Some(next)));
                 // Whoever is being made or deleted is somebody's business, who holds its lock for as long.
                 let in_use = listing.items.iter().filter(|client| client.state == ClientState::Active);
-                let drifts = in_use.map(|client| self.client_drifts(pass, &client.name));
+                let drifts = in_use.map(|client| async move {
+                    match client.kind() {
+                        ClientKind::Machine => self.client_drifts(pass, &client.name).await,
+                        ClientKind::Interactive => self.interactive_drifts(pass, &client.name).await,
+                    }
+                });
                 Ok((at_a_time(drifts).await?, Some(next)))
             }
             Place::Secrets(after) => {
@@ -192,7 +199,7 @@ impl Reconciling {
             return Ok(listing.items.into_iter().next());
         };
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(id.as_str()).await?;
-        let mut pools: Vec<PoolId> = tenant.into_iter().map(|tenant| tenant.value.pool).collect();
+        let mut pools: Vec<PoolId> = tenant.into_iter().flat_map(|tenant| tenant.homes()).collect();
         let mut page = Page { after: None, size: 200 };
         loop {
             let listing = self.world.records.list::<Client>(&tenant_prefix(id), &page).await?;
@@ -230,8 +237,12 @@ impl Reconciling {
         let wanted = match &pool.tenant {
             _ if pool.adopted.is_some() => return Ok(Vec::new()),
             None if pass.tenant.is_some() => return Ok(Vec::new()),
-            None => UserPoolSettings::default(),
-            Some(tenant) => match self.settled_settings(tenant).await? {
+            // A domain of one's own that a shared pool was given is nothing that Keyward could have set.
+            None => UserPoolSettings {
+                domain: seen.domain.clone().filter(|domain| matches!(domain, HostedDomain::Custom { .. })),
+                ..UserPoolSettings::default()
+            },
+            Some(tenant) => match self.settled_settings(tenant, &pool.id).await? {
                 Some(settings) => settings,
                 None => return Ok(Vec::new()),
             },
@@ -246,20 +257,41 @@ impl Reconciling {
             let _target = self.world.targets.lock(target).await;
             let note = self.note(pass, "keyward.reconcile/update-pool", pool.id.name(), made.user_pool.as_str());
             note.await?;
-            let mended = self.tried("a user pool", self.world.user_pools.update_pool(made, &wanted).await);
-            drifts.iter_mut().for_each(|drift| drift.mended = mended);
+            let (domain, others): (Vec<_>, Vec<_>) = drifts.iter_mut().partition(|drift| is_of_domain(drift.field));
+            if !others.is_empty() {
+                let mended = self.tried("a user pool", self.world.user_pools.update_pool(made, &wanted).await);
+                others.into_iter().for_each(|drift| drift.mended = mended);
+            }
+            if !domain.is_empty() {
+                let mended = self.tried("a user pool's domain", self.mend_domain(pass, pool, &wanted).await);
+                domain.into_iter().for_each(|drift| drift.mended = mended);
+            }
         }
         Ok(drifts)
     }
 
-    /// What a tenant's own pool must be like; `None` while that is on its way.
-    async fn settled_settings(&self, tenant: &TenantId) -> Result<Option<UserPoolSettings>> {
+    /// One that the backend is at work on then is followed by a journal, as one that was asked for is.
+    async fn mend_domain(&self, pass: &Pass, pool: &Pool, wanted: &UserPoolSettings) -> Result<()> {
+        let progress = self.pools.apply_domain(&pool.id, wanted.domain.as_ref(), &pass.call).await?;
+        let Some(tenant) = pool.tenant.as_ref().filter(|_| progress == DomainProgress::OnItsWay) else {
+            return Ok(());
+        };
+        let journal = next_look(tenant, &pass.call, self.world.now());
+        match self.world.records.commit(Change::housekeeping().create(&journal)).await {
+            // Somebody has asked for other settings meanwhile, which brings the domain too.
+            Err(error) if error.reason() == Reason::ConcurrentChange => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// What a tenant's own pool must be like; `None` while that is on its way, and for one that the tenant moves to or from.
+    async fn settled_settings(&self, tenant: &TenantId, pool: &PoolId) -> Result<Option<UserPoolSettings>> {
         let applying = Task::ApplyUserPool(tenant.clone()).to_string();
         if self.world.records.get::<Journal>(&applying).await?.is_some() {
             return Ok(None);
         }
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(tenant.as_str()).await?;
-        let tenant = tenant.filter(|tenant| is_settled(tenant));
+        let tenant = tenant.filter(|tenant| is_settled(tenant) && tenant.pool == *pool);
         Ok(tenant.map(|tenant| tenant.value.user_pool.unwrap_or_default()))
     }
 

@@ -14,9 +14,9 @@ use crate::domain::journal::{Journal, Task};
 use crate::domain::tenant::{Isolation, Tenant, TenantState};
 
 pub struct Tenants {
-    world: Arc<World>,
-    pools: Arc<Pools>,
-    journals: Arc<Journals>,
+    pub(super) world: Arc<World>,
+    pub(super) pools: Arc<Pools>,
+    pub(super) journals: Arc<Journals>,
 }
 
 impl Tenants {
@@ -50,6 +50,9 @@ impl Tenants {
         if self.world.records.get::<Tenant>(new.id.as_str()).await?.is_some() {
             return Err(Error::already_exists(new.id.name()));
         }
+        if let Some(settings) = &new.user_pool {
+            self.pools.check_settings(settings, None).await?;
+        }
         let _turn = self.pools.place_in_turn().await;
         let place = match new.isolation {
             Isolation::AppClient => self.pools.place_shared(None).await?,
@@ -79,7 +82,7 @@ impl Tenants {
             update_time: now,
         };
         if validate_only {
-            return Ok(Some(TenantView { tenant, version: 0, issuer: None }));
+            return Ok(Some(TenantView { tenant, version: 0, issuer: None, cname_target: String::new() }));
         }
         let mut change = Change::because(call.event(now, new.id.name())).create(&tenant).create(&Journal::new(
             Task::OnboardTenant(new.id.clone()),
@@ -147,6 +150,7 @@ impl Tenants {
             record.labels.clone_from(labels);
         }
         if let Some(settings) = &patch.user_pool {
+            tenant.check_not_leaving()?;
             match &record.user_pool {
                 None => return Err(Error::invalid("tenant.user_pool", "the tenant has no pool of its own")),
                 Some(current) if current.region != settings.region => {
@@ -156,6 +160,10 @@ impl Tenants {
             }
         }
         let pool_changes = record.user_pool != tenant.user_pool;
+        if let Some(settings) = record.user_pool.as_ref().filter(|_| pool_changes) {
+            let made = self.pools.made(&record.pool).await?;
+            self.pools.check_settings(settings, made.as_ref()).await?;
+        }
         record.update_time = now;
         if validate_only {
             return Ok(Versioned { value: record, version: tenant.version });
@@ -200,7 +208,7 @@ impl Tenants {
                 let mut change = Change::because(call.event(now, id.name()))
                     .update(tenant.version, &record)
                     .create(&Journal::new(Task::OffboardTenant(id.clone()), call, now));
-                for task in [Task::OnboardTenant(id.clone()), Task::ApplyUserPool(id.clone())] {
+                for task in [Task::OnboardTenant, Task::ApplyUserPool, Task::MoveTenant].map(|task| task(id.clone())) {
                     if let Some(journal) = self.world.records.get::<Journal>(&task.to_string()).await? {
                         change = change.delete(&journal);
                     }
@@ -245,12 +253,15 @@ impl Tenants {
         self.get(id).await
     }
 
-    async fn stored(&self, id: &TenantId) -> Result<Versioned<Tenant>> {
+    pub(super) async fn stored(&self, id: &TenantId) -> Result<Versioned<Tenant>> {
         self.world.records.get(id.as_str()).await?.ok_or_else(|| Error::not_found(id.name()))
     }
 
-    async fn seen(&self, tenant: Versioned<Tenant>) -> Result<TenantView> {
-        let issuer = self.pools.made(&tenant.pool).await?.map(|pool| pool.issuer);
+    pub(super) async fn seen(&self, tenant: Versioned<Tenant>) -> Result<TenantView> {
+        let (issuer, cname_target) = match self.pools.made(&tenant.pool).await? {
+            Some(made) => (Some(made.issuer), made.cname_target),
+            None => (None, String::new()),
+        };
         let Versioned { value: mut tenant, version } = tenant;
         let task = match tenant.state {
             TenantState::Creating => Some(Task::OnboardTenant(tenant.id.clone())),
@@ -260,6 +271,6 @@ impl Tenants {
         if let Some(task) = task {
             tenant.state_reason = self.journals.why_unfinished(&task).await?;
         }
-        Ok(TenantView { tenant, version, issuer })
+        Ok(TenantView { tenant, version, issuer, cname_target })
     }
 }

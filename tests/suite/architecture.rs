@@ -47,7 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("grpc", &["broker::api", "broker::Basis", "counts", "domain", "gate", "net", "proto", "traces"]),
-    ("oauth", &["broker::api", "broker::Basis", "callers", "domain", "gate", "net"]),
+    ("oauth", &["broker::api", "broker::Basis", "callers", "counts", "domain", "gate", "net"]),
     ("http", &["broker::Broker", "counts", "runtime::readiness"]),
     ("proto", &[]),
     ("tour", &["proto"]),
@@ -143,6 +143,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["commands"]),
     ("tracing_subscriber", &["runtime"]),
     ("toml", &["config"]),
+    ("url", &["grpc"]),
     ("x509_parser", &["callers"]),
 ];
 

@@ -5,6 +5,7 @@
 //! otherwise is listed here, and nothing else differs.
 
 mod app_clients;
+mod interactive;
 mod pools;
 mod secrets;
 mod tokens;
@@ -47,6 +48,9 @@ const MINISTACK: &[Difference] = &[
     ("an unknown scope", "Refused", "()"),
     ("an unknown API", "Refused", "()"),
     ("give it an unknown scope", "Refused", "()"),
+    ("people: an unknown scope", "Refused", "()"),
+    ("people: an unknown provider", "Refused", "()"),
+    ("people: give it an unknown scope", "Refused", "()"),
     ("it is left out", "\"orders/read\"", "\"orders/read orders/write\""),
 ];
 
@@ -85,6 +89,7 @@ async fn the_aws_backend_keeps_the_contract_but_for_second_secrets_on_ministack(
     pools::play_resource_servers(&backend, &mut ledger).await;
     app_clients::play(&backend, &mut ledger).await;
     app_clients::play_pages(&backend, &mut ledger).await;
+    interactive::play(&backend, &mut ledger).await;
     secrets::play_the_only_one(&backend, &mut ledger).await;
     tokens::play(&backend, &mut ledger).await;
     tokens::play_keys(&backend, &mut ledger).await;
@@ -105,9 +110,11 @@ async fn the_aws_backend_keeps_the_contract_of_the_vault_on_moto_but_for_what_is
 async fn play_all(backend: &Backend, ledger: &mut Ledger) {
     pools::play(backend, ledger).await;
     pools::play_in_another_region(backend, ledger).await;
+    pools::play_domains(backend, ledger).await;
     pools::play_resource_servers(backend, ledger).await;
     app_clients::play(backend, ledger).await;
     app_clients::play_pages(backend, ledger).await;
+    interactive::play(backend, ledger).await;
     secrets::play(backend, ledger).await;
     tokens::play(backend, ledger).await;
     tokens::play_two_secrets(backend, ledger).await;
@@ -249,6 +256,7 @@ pub fn peer_options(cognito: &Peer, secrets_manager: &Peer) -> Options {
         name_prefix: "keyward".to_owned(),
         token_source: TokenSource::TokenEndpoint,
         kms_key: String::new(),
+        messages: Default::default(),
         connect_timeout: Duration::from_secs(5),
         call_timeout: Duration::from_secs(30),
         quota_wait: Duration::from_secs(5),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyward::broker::api::{ClientView, NewClient, NewResourceServer, NewTenant};
+use keyward::broker::api::{ClientView, NewClient, NewResourceServer, NewTenant, TenantPatch};
 use keyward::broker::background::Background;
 use keyward::broker::ports::Shelf;
 use keyward::broker::settings::{
@@ -16,11 +16,14 @@ use keyward::domain::audit::{Call, Principal};
 use keyward::domain::client::{Client, ClientState};
 use keyward::domain::error::Result;
 use keyward::domain::id::{ClientName, TenantId};
+use keyward::domain::interactive::{
+    ClientKind, DEFAULT_ID_TOKEN_VALIDITY, DEFAULT_REFRESH_TOKEN_VALIDITY, InteractiveSettings, StandardScope,
+};
 use keyward::domain::pool::Pool;
 use keyward::domain::quota::Ceilings;
 use keyward::domain::rotation::Rotation;
 use keyward::domain::scope::{Identifier, ScopeDefinition, ScopeSet};
-use keyward::domain::tenant::{Isolation, Tenant, TenantState};
+use keyward::domain::tenant::{HostedDomain, Isolation, Tenant, TenantState, UserPoolSettings};
 use keyward::embedded::{Embedded, MasterKey, Options};
 use keyward::runtime::clock::ManualClock;
 use rusqlite::Connection;
@@ -107,14 +110,15 @@ impl Bench {
             let there = clients.iter().filter(|client| client.pool == pool.id).count();
             assert_eq!(usize::try_from(pool.app_clients), Ok(there), "{pool:?}");
         }
-        let keys = clients.iter().map(|client| format!("{}/{}", client.name.tenant, client.name.client));
+        let machines = || clients.iter().filter(|client| client.kind() == ClientKind::Machine);
+        let keys = machines().map(|client| format!("{}/{}", client.name.tenant, client.name.client));
         assert_eq!(self.column("SELECT key FROM records WHERE shelf = 'credential'"), keys.collect());
 
         let app_clients = clients.iter().filter_map(|client| client.app_client.as_ref().map(ToString::to_string));
         assert_eq!(self.column("SELECT id FROM app_clients"), app_clients.collect(), "app clients at the backend");
         let made = pools.iter().filter(|pool| pool.made.is_some()).map(|pool| pool.id.to_string());
         assert_eq!(self.column("SELECT keyward_id FROM user_pools"), made.collect(), "user pools at the backend");
-        let secrets = clients.iter().map(|client| client.secret_name.to_string());
+        let secrets = machines().map(|client| client.secret_name.to_string());
         assert_eq!(self.column("SELECT name FROM secrets WHERE deletion_time IS NULL"), secrets.collect(), "the vault");
 
         for name in names {
@@ -209,6 +213,41 @@ impl Working {
         self.tenants.create(&call(), new, false).await.map(drop)
     }
 
+    /// One that people sign in with, with one URL to come back to.
+    pub async fn create_interactive_client(&self, name: &str) -> Result<ClientView> {
+        let name = client_name(name);
+        let new = NewClient {
+            tenant: name.tenant,
+            id: name.client,
+            display_name: String::new(),
+            labels: Default::default(),
+            scopes: ScopeSet::parse("scopes", &SCOPES).expect("scopes"),
+            access_token_validity: None,
+            rotation: None,
+            secret_readers: Vec::new(),
+            interactive: Some(sign_in()),
+        };
+        self.clients.create(&call(), new, false).await
+    }
+
+    /// With a pool of its own that has this domain.
+    pub async fn create_tenant_at(&self, id: &str, domain: HostedDomain) -> Result<()> {
+        let new = NewTenant {
+            id: tenant_id(id),
+            display_name: String::new(),
+            isolation: Isolation::UserPool,
+            labels: Default::default(),
+            user_pool: Some(UserPoolSettings { domain: Some(domain), ..Default::default() }),
+        };
+        self.tenants.create(&call(), new, false).await.map(drop)
+    }
+
+    pub async fn move_tenant_to(&self, id: &str, domain: Option<HostedDomain>) -> Result<()> {
+        let user_pool = Some(UserPoolSettings { domain, ..Default::default() });
+        let patch = TenantPatch { user_pool, ..Default::default() };
+        self.tenants.update(&call(), &tenant_id(id), patch, None, false).await.map(drop)
+    }
+
     /// With both scopes of the orders API and every default.
     pub async fn create_client(&self, name: &str) -> Result<ClientView> {
         let name = client_name(name);
@@ -221,9 +260,30 @@ impl Working {
             access_token_validity: None,
             rotation: None,
             secret_readers: Vec::new(),
+            interactive: None,
         };
         self.clients.create(&call(), new, false).await
     }
+}
+
+/// For people, at one URL, with `openid`.
+pub fn sign_in() -> InteractiveSettings {
+    InteractiveSettings {
+        callback_urls: vec!["https://app.example.com/back".to_owned()],
+        sign_out_urls: Vec::new(),
+        standard_scopes: [StandardScope::OpenId].into_iter().collect(),
+        identity_providers: Default::default(),
+        allow_native_accounts: false,
+        id_token_validity: DEFAULT_ID_TOKEN_VALIDITY,
+        refresh_token_validity: DEFAULT_REFRESH_TOKEN_VALIDITY,
+        default_sign_in: false,
+    }
+}
+
+/// A domain of somebody's own, with a certificate that the fake of Cognito takes.
+pub fn custom_domain(domain: &str) -> HostedDomain {
+    let certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/0aa0".to_owned();
+    HostedDomain::Custom { domain: domain.to_owned(), certificate_arn }
 }
 
 /// An operator's call without a request id.

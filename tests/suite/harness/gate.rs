@@ -8,8 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
-    AppClientSeen, AppClientSpec, ChangeSet, Fault, Label, NewAppClient, Peer, PortError, PortPage, PortResult,
-    Registry, SecretDocument, Shelf, StoredRecord, TokenEndpoint, UserPools, Vault, Wanted,
+    AppClientSeen, AppClientSpec, ChangeSet, DomainSet, Fault, InteractiveSeen, InteractiveSpec, Label, NewAppClient,
+    Peer, PortError, PortPage, PortResult, Registry, SecretDocument, Shelf, StoredRecord, TokenEndpoint, Unmet,
+    UserPools, Vault, Wanted,
 };
 use keyward::domain::audit::NumberedEvent;
 use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -17,7 +18,7 @@ use keyward::domain::pool::MadePool;
 use keyward::domain::rotation::Labels;
 use keyward::domain::scope::{Identifier, ResourceServer, ScopeSet};
 use keyward::domain::secret::ClientSecret;
-use keyward::domain::tenant::UserPoolSettings;
+use keyward::domain::tenant::{HostedDomain, UserPoolSettings};
 use keyward::domain::token::AccessToken;
 use zeroize::Zeroizing;
 
@@ -147,6 +148,14 @@ impl UserPools for Gated<dyn UserPools> {
         self.read(POOLS, self.inner.list_pools(after)).await
     }
 
+    async fn check_settings(&self, settings: &UserPoolSettings, pool: Option<&MadePool>) -> PortResult<Option<Unmet>> {
+        self.read(POOLS, self.inner.check_settings(settings, pool)).await
+    }
+
+    async fn set_domain(&self, id: &PoolId, pool: &MadePool, wanted: Option<&HostedDomain>) -> PortResult<DomainSet> {
+        self.change(POOLS, self.inner.set_domain(id, pool, wanted)).await
+    }
+
     async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {
         self.change(POOLS, self.inner.update_pool(pool, settings)).await
     }
@@ -202,6 +211,27 @@ impl UserPools for Gated<dyn UserPools> {
 
     async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()> {
         self.change(POOLS, self.inner.update_app_client(pool, client, spec)).await
+    }
+
+    async fn create_interactive_client(&self, pool: &MadePool, spec: &InteractiveSpec) -> PortResult<AppClientId> {
+        self.change(POOLS, self.inner.create_interactive_client(pool, spec)).await
+    }
+
+    async fn describe_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+    ) -> PortResult<Option<InteractiveSeen>> {
+        self.read(POOLS, self.inner.describe_interactive_client(pool, client)).await
+    }
+
+    async fn update_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+        spec: &InteractiveSpec,
+    ) -> PortResult<()> {
+        self.change(POOLS, self.inner.update_interactive_client(pool, client, spec)).await
     }
 
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {

@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
-    AppClientSeen, AppClientSpec, ChangeSet, KeySource, Label, NewAppClient, PortPage, PortResult, PublicKey, Registry,
-    SecretDocument, Shelf, StoredRecord, TokenEndpoint, UserPools, Vault, Wanted,
+    AppClientSeen, AppClientSpec, ChangeSet, DomainSet, InteractiveSeen, InteractiveSpec, KeySource, Label,
+    NewAppClient, PortPage, PortResult, PublicKey, Registry, SecretDocument, Shelf, StoredRecord, TokenEndpoint, Unmet,
+    UserPools, Vault, Wanted,
 };
 use keyward::domain::audit::NumberedEvent;
 use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -16,7 +17,7 @@ use keyward::domain::pool::MadePool;
 use keyward::domain::rotation::Labels;
 use keyward::domain::scope::{Identifier, ResourceServer, ScopeSet};
 use keyward::domain::secret::ClientSecret;
-use keyward::domain::tenant::UserPoolSettings;
+use keyward::domain::tenant::{HostedDomain, UserPoolSettings};
 use keyward::domain::token::AccessToken;
 use zeroize::Zeroizing;
 
@@ -96,6 +97,14 @@ impl UserPools for Road {
         self.pass("list_pools", self.ports.user_pools.list_pools(after)).await
     }
 
+    async fn check_settings(&self, settings: &UserPoolSettings, pool: Option<&MadePool>) -> PortResult<Option<Unmet>> {
+        self.pass("check_settings", self.ports.user_pools.check_settings(settings, pool)).await
+    }
+
+    async fn set_domain(&self, id: &PoolId, pool: &MadePool, wanted: Option<&HostedDomain>) -> PortResult<DomainSet> {
+        self.pass("set_domain", self.ports.user_pools.set_domain(id, pool, wanted)).await
+    }
+
     async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {
         self.pass("update_pool", self.ports.user_pools.update_pool(pool, settings)).await
     }
@@ -151,6 +160,28 @@ impl UserPools for Road {
 
     async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()> {
         self.pass("update_app_client", self.ports.user_pools.update_app_client(pool, client, spec)).await
+    }
+
+    async fn create_interactive_client(&self, pool: &MadePool, spec: &InteractiveSpec) -> PortResult<AppClientId> {
+        self.pass("create_interactive_client", self.ports.user_pools.create_interactive_client(pool, spec)).await
+    }
+
+    async fn describe_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+    ) -> PortResult<Option<InteractiveSeen>> {
+        self.pass("describe_interactive_client", self.ports.user_pools.describe_interactive_client(pool, client)).await
+    }
+
+    async fn update_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+        spec: &InteractiveSpec,
+    ) -> PortResult<()> {
+        let update = self.ports.user_pools.update_interactive_client(pool, client, spec);
+        self.pass("update_interactive_client", update).await
     }
 
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {
