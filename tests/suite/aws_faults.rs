@@ -41,7 +41,7 @@ fn onboarding_in_a_shared_pool_survives_a_fault_at_any_call() {
 
 #[test]
 fn onboarding_with_a_pool_of_its_own_survives_a_fault_at_any_call() {
-    onboarding("onboarding, dedicated pool", DEDICATED, 20);
+    onboarding("onboarding, dedicated pool", DEDICATED, 18);
 }
 
 /// The tenant and its first client.
