@@ -1,8 +1,10 @@
 //! Telling whose a person is who wants to sign in: names that tenants claim, `MatchTenant`, and the page at `/login`.
 
+mod browser;
 mod claims;
 mod looks;
 mod matching;
+mod page;
 mod permission;
 
 use std::sync::Arc;
