@@ -3,7 +3,7 @@
 import sys
 import time
 
-from dnslib import QTYPE, RCODE, RR
+from dnslib import QTYPE, RCODE, RR, DNSRecord
 from dnslib.server import BaseResolver, DNSHandler, DNSServer
 
 
@@ -37,8 +37,14 @@ class Zone(BaseResolver):
 
 
 class Handler(DNSHandler):
-    # What is longer is cut, so that whoever asks comes again over TCP.
-    udplen = 512
+    def get_reply(self, data):
+        reply = super().get_reply(data)
+        if self.protocol == "udp" and len(reply) > 512:
+            # Cut, so that whoever asks comes again over TCP; with the question, which dnslib's own way leaves out.
+            cut = DNSRecord.parse(data).reply()
+            cut.header.tc = 1
+            return cut.pack()
+        return reply
 
 
 port, path = int(sys.argv[1]), sys.argv[2]
