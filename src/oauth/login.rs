@@ -133,7 +133,7 @@ impl Front {
     }
 
     fn page_of(&self, refusal: Refusal, problem: &'static str) -> Refusal {
-        refusal.as_page(page::html(self.title(), &Shown { problem, ..Shown::default() }))
+        refusal.with_page(page::html(self.title(), &Shown { problem, ..Shown::default() }))
     }
 
     fn shown(&self, status: StatusCode, shown: &Shown<'_>) -> Response {

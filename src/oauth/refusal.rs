@@ -124,7 +124,7 @@ impl Refusal {
     }
 
     /// The same for a person, who is shown this page.
-    pub fn as_page(self, html: String) -> Self {
+    pub fn with_page(self, html: String) -> Self {
         Refusal { page: Some(html), ..self }
     }
 
