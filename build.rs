@@ -15,11 +15,13 @@ const FILES: &[&str] = &[
     "keyward/v1/verification_service.proto",
 ];
 
-/// Messages that hold a secret or a token. Their `Debug` is written by hand, censored, in `src/proto.rs`.
+/// Messages that hold a secret or a token, or say who a person is. Their `Debug` is written by hand, censored, in `src/proto.rs`.
 const SECRET: &[&str] = &[
     "keyward.v1.AccessToken",
     "keyward.v1.ImportClientRequest",
     "keyward.v1.ImportClientRequest.secret_source",
+    "keyward.v1.MatchTenantRequest",
+    "keyward.v1.MatchTenantRequest.hint",
     "keyward.v1.OidcProvider",
     "keyward.v1.RevealClientSecretResponse",
     "keyward.v1.RevokeTokensRequest",

@@ -14,6 +14,7 @@ mod registry;
 mod sections;
 mod setting;
 mod settings;
+mod sign_in;
 mod traces;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,7 +27,7 @@ pub use callers::{CallerGrant, Callers, CallersAws, SpiffeDomain, TokenIssuer};
 pub use error::ConfigError;
 use error::Document;
 pub use net::{Demand, Limits, Listen, MinVersion, Status, Tls};
-pub use oauth::OAuth;
+pub use oauth::{Login, OAuth};
 pub use permission::Permission;
 pub use registry::Registry;
 pub use sections::{
@@ -36,6 +37,7 @@ pub use sections::{
 use setting::Setting;
 pub use setting::parse_period;
 use settings::settings;
+pub use sign_in::SignIn;
 pub use traces::Traces;
 
 use crate::net::Address;
@@ -71,6 +73,7 @@ pub struct Config {
     pub audit: Audit,
     pub grpc: Grpc,
     pub oauth: OAuth,
+    pub sign_in: SignIn,
     pub limits: Limits,
     pub status: Status,
     pub traces: Traces,
@@ -100,6 +103,7 @@ impl Default for Config {
             audit: Audit::default(),
             grpc: Grpc::default(),
             oauth: OAuth::default(),
+            sign_in: SignIn::default(),
             limits: Limits::default(),
             status: Status::default(),
             traces: Traces::default(),

@@ -31,7 +31,7 @@ use crate::aws::{ConnectError, OpenTableError};
 use crate::broker::background::Background;
 use crate::broker::ports::Clock;
 use crate::broker::settings::{
-    FeedSettings, JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings,
+    FeedSettings, JournalSettings, RotationSettings, Settings, SignInSettings, TokenSettings, VerificationSettings,
 };
 use crate::broker::{Broker, Ports};
 use crate::callers::{self, Callers};
@@ -41,6 +41,7 @@ use crate::domain::form::Form;
 use crate::domain::id::{BrokerId, UserPoolId};
 use crate::domain::lease::LeaseTerms;
 use crate::domain::quota::Ceilings;
+use crate::domain::sign_in::ClaimTerms;
 use crate::embedded::{MasterKeyError, OpenError};
 use crate::gate::Gate;
 use crate::grpc::{self, Front, Limits};
@@ -323,6 +324,10 @@ pub(crate) fn settings(config: &Config) -> Settings {
             interval: config.registry.feed_interval,
             verdicts_for: config.registry.verdicts_without_feed,
             tokens_for: config.registry.tokens_without_feed,
+        },
+        sign_in: SignInSettings {
+            claims: ClaimTerms { look_interval: config.sign_in.look_interval, keep_for: config.sign_in.keep_for },
+            fallback_url: config.sign_in.fallback_url.clone(),
         },
         told_tenants: config.status.told_tenants(),
         audit_retention: config.audit.retention,

@@ -24,6 +24,8 @@ pub mod counts;
 #[cfg(feature = "server")]
 pub mod daemon;
 #[cfg(feature = "server")]
+pub mod dns;
+#[cfg(feature = "server")]
 pub mod embedded;
 #[cfg(feature = "server")]
 pub mod gate;

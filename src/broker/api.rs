@@ -1,5 +1,7 @@
 //! What goes into and comes out of the broker: requests with every field checked for form, and views of resources.
 
+mod sign_in;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+pub use super::sign_in_names::{ascii_name, email_domain};
 use crate::broker::ports::{PublicKey, SecretDocument};
 use crate::domain::audit::Outcome;
 use crate::domain::claims::{Claims, Rejection};
@@ -21,8 +24,10 @@ use crate::domain::revocation::TokenId;
 use crate::domain::rotation::{Milestone, Rotation};
 use crate::domain::scope::{Identifier, ResourceServer, ScopeDefinition, ScopeSet};
 use crate::domain::secret::ClientSecret;
+use crate::domain::sign_in::{Claim, SignInDomain};
 use crate::domain::tenant::{Isolation, Labels, Tenant, UserPoolSettings};
 use crate::domain::trust::TrustChange;
+pub use sign_in::{Hint, Matched, PassedOn, SignIn, SignInQuestion};
 
 /// A page of a list: what comes after a key, at most `size`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +51,7 @@ pub struct NewTenant {
     pub labels: Labels,
     /// Only with [`Isolation::UserPool`].
     pub user_pool: Option<UserPoolSettings>,
+    pub sign_in_domains: Vec<SignInDomain>,
 }
 
 /// What to change; `None` leaves a field as it is.
@@ -54,6 +60,7 @@ pub struct TenantPatch {
     pub display_name: Option<String>,
     pub labels: Option<Labels>,
     pub user_pool: Option<UserPoolSettings>,
+    pub sign_in_domains: Option<Vec<SignInDomain>>,
 }
 
 /// Where a tenant is to go.
@@ -74,6 +81,8 @@ pub struct TenantView {
     pub version: u64,
     /// Of its pool, once that is made.
     pub issuer: Option<Issuer>,
+    /// To the names that it claims, as far as they are made.
+    pub claims: Vec<Claim>,
     /// Where the record of its pool's domain must point to; empty where that is none of the tenant's own.
     pub cname_target: String,
 }

@@ -27,6 +27,7 @@ pub enum Peer {
     KeySource,
     Vault,
     Registry,
+    DomainProofs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +123,7 @@ impl From<PortError> for Error {
                 Peer::UserPools | Peer::TokenEndpoint => {
                     (Reason::UpstreamUnavailable, "the identity backend does not answer", Some(short))
                 }
+                Peer::DomainProofs => (Reason::UpstreamUnavailable, "DNS does not answer", Some(short)),
             },
             Fault::Refused | Fault::Unsupported if error.peer != Peer::Registry => {
                 (Reason::BackendRefused, "the backend refuses it; the broker's log has its words", None)

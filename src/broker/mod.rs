@@ -11,10 +11,12 @@ pub mod settings;
 
 mod adoption;
 mod audit;
+mod authorize;
 mod basis;
 mod capacity;
 mod catalog;
 mod change_sets;
+mod claiming;
 mod clients;
 mod counting;
 mod data_keys;
@@ -35,6 +37,7 @@ mod known;
 mod lapsing;
 mod leases;
 mod logins;
+mod matching;
 mod members;
 mod moves;
 mod moving;
@@ -54,6 +57,7 @@ mod sharing;
 mod shelf_rest;
 mod shelves;
 mod sign_in;
+mod sign_in_names;
 mod standings;
 mod survey;
 mod sweeping;
@@ -83,6 +87,7 @@ pub use counting::Counting;
 pub use exporting::Exporting;
 pub use following::Hearing;
 pub use logins::Logins;
+pub use matching::Matching;
 pub use reconciling::Reconciling;
 pub use revocations::Revocations;
 pub use rotations::Rotations;
@@ -98,6 +103,7 @@ use crate::domain::error::Result;
 use crate::domain::id::BrokerId;
 use crate::domain::share::ShareTerms;
 use background::Background;
+use claiming::Claiming;
 use issuing::Issuing;
 use journals::Journals;
 use members::Rounds;
@@ -118,12 +124,14 @@ pub struct Broker {
     pub verifier: Arc<Verifier>,
     pub trust: Arc<Trust>,
     pub logins: Arc<Logins>,
+    pub matching: Arc<Matching>,
     pub revocations: Arc<Revocations>,
     pub catalog: Arc<Catalog>,
     pub audit: Arc<Audit>,
     pub reconciling: Arc<Reconciling>,
     pub exporting: Arc<Exporting>,
     pub counting: Arc<Counting>,
+    claiming: Arc<Claiming>,
     survey: Survey,
     world: Arc<World>,
     pools: Arc<Pools>,
@@ -137,7 +145,9 @@ impl Broker {
         let world = Arc::new(World::open(ports, settings).await?);
         let pools = Arc::new(Pools::new(world.clone(), background.clone()));
         let issuing = Arc::new(Issuing::new(world.clone(), pools.clone()));
-        let onboarding = Arc::new(Onboarding::new(world.clone(), pools.clone(), issuing.clone()));
+        let claiming = Arc::new(Claiming::new(world.clone()));
+        let onboarding = Onboarding::new(world.clone(), pools.clone(), issuing.clone(), claiming.clone());
+        let onboarding = Arc::new(onboarding);
         let rotator = Arc::new(Rotator::new(world.clone(), pools.clone()));
         let sweeping = Arc::new(Sweeping::new(world.clone(), pools.clone()));
         let moving = Moving::new(world.clone(), pools.clone(), rotator.clone());
@@ -146,9 +156,17 @@ impl Broker {
         let journals = Arc::new(journals);
         let verifier = Arc::new(Verifier::new(world.clone(), background.clone()));
         Ok(Broker {
-            tenants: Arc::new(Tenants::new(world.clone(), pools.clone(), journals.clone())),
+            tenants: Arc::new(Tenants::new(world.clone(), pools.clone(), journals.clone(), claiming.clone())),
             clients: Arc::new(Clients::new(world.clone(), pools.clone(), journals.clone())),
-            reconciling: Arc::new(Reconciling::new(world.clone(), pools.clone(), rotator.clone(), journals.clone())),
+            reconciling: Arc::new(Reconciling::new(
+                world.clone(),
+                pools.clone(),
+                rotator.clone(),
+                journals.clone(),
+                claiming.clone(),
+            )),
+            matching: Arc::new(Matching::new(world.clone())?),
+            claiming,
             rotations: Arc::new(Rotations::new(world.clone(), rotator, journals.clone())),
             logins: Arc::new(Logins::new(world.clone(), background.clone())?),
             tokens: Arc::new(Tokens::new(world.clone(), background)),
@@ -187,7 +205,8 @@ impl Broker {
             }
         };
         let trusted_keys = self.trust.keep_keys(stop.clone());
-        tokio::join!(adopt, follow, keys, trusted_keys, self.journals.clone().work(stop.clone()));
+        let claims = self.claiming.work(stop.clone());
+        tokio::join!(adopt, follow, keys, trusted_keys, claims, self.journals.clone().work(stop.clone()));
     }
 
     /// How it hears of what other brokers change; `None` where it alone has the registry.

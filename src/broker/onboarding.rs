@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::api::Page;
+use super::claiming::Claiming;
 use super::domains::NEXT_LOOK;
 use super::issuing::Issuing;
 use super::pools::Pools;
@@ -23,11 +24,12 @@ pub struct Onboarding {
     world: Arc<World>,
     pools: Arc<Pools>,
     issuing: Arc<Issuing>,
+    claiming: Arc<Claiming>,
 }
 
 impl Onboarding {
-    pub fn new(world: Arc<World>, pools: Arc<Pools>, issuing: Arc<Issuing>) -> Self {
-        Onboarding { world, pools, issuing }
+    pub fn new(world: Arc<World>, pools: Arc<Pools>, issuing: Arc<Issuing>, claiming: Arc<Claiming>) -> Self {
+        Onboarding { world, pools, issuing, claiming }
     }
 
     /// Makes the tenant's pool ready, then the tenant active.
@@ -96,7 +98,8 @@ impl Onboarding {
         }
 
         let event = journal.cause.doing("keyward.offboarding/finish").event(self.world.now(), id.name());
-        let mut change = Change::because(event).delete(&tenant).delete(journal);
+        let change = Change::because(event).delete(&tenant).delete(journal);
+        let mut change = self.claiming.exchange(change, id, &tenant.sign_in_domains, &[]).await?;
         // Of a tenant that is being moved there may be two.
         let homes = tenant.homes();
         let mut turn = None;

@@ -241,6 +241,14 @@ pub struct PublicKey {
     pub exponent: String,
 }
 
+/// Whether whoever has a name of DNS has put a text there: TXT records.
+#[async_trait]
+pub trait DomainProofs: Send + Sync {
+    /// Whether a TXT record of `name`, in its ASCII form, holds exactly `value`; what stands in several parts of one record
+    /// is one text. `false` where there is no such record or no such name. [`Fault::Unavailable`] where nobody can tell.
+    async fn has_txt(&self, name: &str, value: &str) -> PortResult<bool>;
+}
+
 /// Secrets with versions and staging labels: Secrets Manager.
 #[async_trait]
 pub trait Vault: Send + Sync {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::api::{Page, Reconciled};
+use super::claiming::Claiming;
 use super::journals::Journals;
 use super::onboarding::next_look;
 use super::pools::Pools;
@@ -46,6 +47,7 @@ pub struct Reconciling {
     pub(super) pools: Arc<Pools>,
     pub(super) rotator: Arc<Rotator>,
     pub(super) journals: Arc<Journals>,
+    claiming: Arc<Claiming>,
     /// Where the last call for this tenant, or for all, ended before its end.
     unfinished: moka::sync::Cache<(Option<TenantId>, bool), Place>,
 }
@@ -70,8 +72,15 @@ enum Place {
 }
 
 impl Reconciling {
-    pub fn new(world: Arc<World>, pools: Arc<Pools>, rotator: Arc<Rotator>, journals: Arc<Journals>) -> Self {
-        Reconciling { world, pools, rotator, journals, unfinished: moka::sync::Cache::new(MAX_UNFINISHED) }
+    pub fn new(
+        world: Arc<World>,
+        pools: Arc<Pools>,
+        rotator: Arc<Rotator>,
+        journals: Arc<Journals>,
+        claiming: Arc<Claiming>,
+    ) -> Self {
+        let unfinished = moka::sync::Cache::new(MAX_UNFINISHED);
+        Reconciling { world, pools, rotator, journals, claiming, unfinished }
     }
 
     /// Of one tenant, or of all. A request that was made before mends nothing again: it is answered with what there is
@@ -79,10 +88,10 @@ impl Reconciling {
     pub async fn reconcile(&self, call: &Call, tenant: Option<TenantId>, mend: bool) -> Result<Reconciled> {
         let asked = self.world.asked(call).await?;
         let mend = mend && matches!(asked, Asked::Afresh(_));
-        if let Some(tenant) = &tenant
-            && self.world.records.get::<Tenant>(tenant.as_str()).await?.is_none()
-        {
-            return Err(Error::not_found(tenant.name()));
+        if let Some(id) = &tenant {
+            let tenant: Option<Versioned<Tenant>> = self.world.records.get(id.as_str()).await?;
+            let tenant = tenant.ok_or_else(|| Error::not_found(id.name()))?;
+            self.claiming.look(tenant.sign_in_domains.iter(), call).await?;
         }
         self.pools.adopt().await?;
         let pass = Pass { call: call.clone(), tenant, mend };

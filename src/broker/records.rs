@@ -2,9 +2,10 @@
 //!
 //! - A [`Change`] is made from an audit event, so nothing changes without one.
 //! - Every write says which version it saw; whoever comes second fails with CONCURRENT_CHANGE and has changed nothing.
-//! - Tenants, clients, credentials, owners, issuers, pools and revoked tokens are read through bounded views in memory. A commit
+//! - Tenants, clients, credentials, owners, issuers, pools, claims and revoked tokens are read through bounded views in memory. A commit
 //!   drops what it touches, before it is answered: a caller who has been told of a change sees it.
 
+mod settling;
 mod viewed;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,13 +23,15 @@ use super::trust_log::TrustLog;
 use super::views::View;
 use crate::domain::audit::{Event, NumberedEvent};
 use crate::domain::client::{Client, Owner};
-use crate::domain::error::{Error, Reason, Result};
+use crate::domain::error::{Error, Result};
 use crate::domain::form::Form;
 use crate::domain::id::{Issuer, TenantId};
 use crate::domain::pool::Pool;
 use crate::domain::revocation::RevokedToken;
 use crate::domain::rotation::Credential;
+use crate::domain::sign_in::Claim;
 use crate::domain::tenant::Tenant;
+pub use settling::settle;
 pub use viewed::Viewed;
 
 /// What is kept on a shelf of its own.
@@ -79,6 +82,7 @@ pub struct Records {
     owners: View<Owner>,
     issuers: View<IssuerPool>,
     pools: View<Pool>,
+    claims: View<Claim>,
     revoked: View<RevokedToken>,
     /// Counts the changes to revoked tokens.
     revocations: watch::Sender<u64>,
@@ -101,6 +105,7 @@ impl Records {
             owners: View::new(max_cached),
             issuers: View::new(max_cached),
             pools: View::new(max_cached),
+            claims: View::new(max_cached),
             revoked: View::new(max_cached),
             revocations: watch::Sender::new(0),
             changes: Changes::new(),
@@ -215,6 +220,7 @@ impl Records {
         self.owners.forget_all();
         self.issuers.forget_all();
         self.pools.forget_all();
+        self.claims.forget_all();
         self.revoked.forget_all();
         self.revocations.send_modify(|count| *count += 1);
         self.changes.count_all();
@@ -232,6 +238,7 @@ impl Records {
                 Shelf::Owner => self.owners.forget(key),
                 Shelf::Issuer => self.issuers.forget(key),
                 Shelf::Pool => self.pools.forget(key),
+                Shelf::Claim => self.claims.forget(key),
                 Shelf::RevokedToken => {
                     self.revoked.forget(key);
                     self.revocations.send_modify(|count| *count += 1);
@@ -380,21 +387,4 @@ pub(super) fn decode<T: Record>(stored: StoredRecord) -> Result<Versioned<T>> {
         Error::from(PortError::new(Peer::Registry, Fault::Broken, "decoding a record", detail))
     })?;
     Ok(Versioned { value, version: stored.version })
-}
-
-/// Attempts a read-change-commit again when somebody else was faster, a bounded number of times.
-pub async fn settle<T, F>(attempt: impl Fn() -> F) -> Result<T>
-where
-    F: Future<Output = Result<T>>,
-{
-    /// Each failed attempt means that somebody else's succeeded, so this many in a row is a storm on one record.
-    const ATTEMPTS: usize = 16;
-    let mut result = attempt().await;
-    for _ in 1..ATTEMPTS {
-        match &result {
-            Err(error) if error.reason() == Reason::ConcurrentChange => result = attempt().await,
-            _ => break,
-        }
-    }
-    result
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::domain::id::{TenantId, UserPoolId};
 use crate::domain::lease::LeaseTerms;
 use crate::domain::quota::Ceilings;
+use crate::domain::sign_in::ClaimTerms;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -28,6 +29,7 @@ pub struct Settings {
     pub rotation: RotationSettings,
     pub journal: JournalSettings,
     pub feed: FeedSettings,
+    pub sign_in: SignInSettings,
     /// Tenants whose fetches are counted one by one.
     pub told_tenants: Vec<TenantId>,
     /// How long audit events are kept.
@@ -83,6 +85,14 @@ pub struct FeedSettings {
     pub verdicts_for: Duration,
     /// How long after that it hands out the tokens that it holds.
     pub tokens_for: Duration,
+}
+
+/// Telling where people sign in.
+#[derive(Clone, Debug)]
+pub struct SignInSettings {
+    pub claims: ClaimTerms,
+    /// Where people sign in of whom nobody knows whose they are.
+    pub fallback_url: Option<String>,
 }
 
 #[derive(Clone, Debug)]

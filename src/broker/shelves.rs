@@ -18,6 +18,7 @@ use crate::domain::quota::RegionUse;
 use crate::domain::revocation::{Revocation, RevokedToken};
 use crate::domain::rotation::{Credential, Rotation};
 use crate::domain::scope::{ResourceServer, Scope};
+use crate::domain::sign_in::{Claim, SignInDomain};
 use crate::domain::tenant::Tenant;
 
 impl Record for Tenant {
@@ -162,6 +163,19 @@ impl Record for Renewal {
     }
 }
 
+impl Record for Claim {
+    const SHELF: Shelf = Shelf::Claim;
+
+    fn key(&self) -> String {
+        claim_key(&self.name)
+    }
+
+    /// The next look for its TXT record.
+    fn due_time(&self) -> Option<Timestamp> {
+        Some(self.look_time)
+    }
+}
+
 /// That a client has a scope: what keeps the scope from being deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScopeUse {
@@ -268,6 +282,10 @@ pub fn use_key(scope: &Scope, client: &ClientName) -> String {
 /// The start of the keys of all uses of a scope, which holds no space.
 pub fn use_prefix(scope: &Scope) -> String {
     format!("{scope} ")
+}
+
+pub fn claim_key(name: &SignInDomain) -> String {
+    format!("{}/{}", name.kind.as_str(), name.domain)
 }
 
 /// A principal may be longer than a key; a long one is told by its digest.

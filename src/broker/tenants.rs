@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::api::{Listing, NewTenant, Page, TenantPatch, TenantView};
+use super::claiming::Claiming;
 use super::journals::Journals;
 use super::pools::Pools;
 use super::records::{Change, Versioned};
@@ -17,11 +18,12 @@ pub struct Tenants {
     pub(super) world: Arc<World>,
     pub(super) pools: Arc<Pools>,
     pub(super) journals: Arc<Journals>,
+    claiming: Arc<Claiming>,
 }
 
 impl Tenants {
-    pub fn new(world: Arc<World>, pools: Arc<Pools>, journals: Arc<Journals>) -> Self {
-        Tenants { world, pools, journals }
+    pub fn new(world: Arc<World>, pools: Arc<Pools>, journals: Arc<Journals>, claiming: Arc<Claiming>) -> Self {
+        Tenants { world, pools, journals, claiming }
     }
 
     /// Writes the tenant down and carries its onboarding on. An onboarding that fails goes on in the background: the
@@ -76,19 +78,21 @@ impl Tenants {
             pool: place.pool().id.clone(),
             revoked_before: None,
             identity_providers: Vec::new(),
-            sign_in_domains: Vec::new(),
+            sign_in_domains: new.sign_in_domains.clone(),
             moved: None,
             create_time: now,
             update_time: now,
         };
-        if validate_only {
-            return Ok(Some(TenantView { tenant, version: 0, issuer: None, cname_target: String::new() }));
-        }
-        let mut change = Change::because(call.event(now, new.id.name())).create(&tenant).create(&Journal::new(
+        let change = Change::because(call.event(now, new.id.name())).create(&tenant).create(&Journal::new(
             Task::OnboardTenant(new.id.clone()),
             call,
             now,
         ));
+        let mut change = self.claiming.exchange(change, &new.id, &[], &tenant.sign_in_domains).await?;
+        if validate_only {
+            let (issuer, cname_target) = (None, String::new());
+            return Ok(Some(TenantView { tenant, version: 0, issuer, cname_target, claims: Vec::new() }));
+        }
         change = place.begin(change);
         self.world.records.commit(receipt.file(change, new.id.name())).await?;
         self.pools.note_unasked(&place);
@@ -118,12 +122,16 @@ impl Tenants {
         version: Option<u64>,
         validate_only: bool,
     ) -> Result<TenantView> {
-        let tenant = self.world.settle(call, || self.try_update(call, id, &patch, version, validate_only)).await?;
+        let before = self.world.settle(call, || self.try_update(call, id, &patch, version, validate_only)).await?;
         if validate_only {
-            return self.seen(tenant).await;
+            return self.seen(before).await;
         }
         // Waits for nothing where no pool has to change: there is no journal then.
         self.journals.run(Task::ApplyUserPool(id.clone())).await?;
+        // Not for what was claimed just now: nobody has seen yet what its record must hold.
+        let names = &self.stored(id).await?.sign_in_domains;
+        let known = before.sign_in_domains.iter().filter(|name| names.contains(name));
+        self.claiming.look(known, call).await?;
         self.get(id).await
     }
 
@@ -160,15 +168,19 @@ impl Tenants {
             }
         }
         let pool_changes = record.user_pool != tenant.user_pool;
+        if let Some(domains) = &patch.sign_in_domains {
+            record.sign_in_domains.clone_from(domains);
+        }
         if let Some(settings) = record.user_pool.as_ref().filter(|_| pool_changes) {
             let made = self.pools.made(&record.pool).await?;
             self.pools.check_settings(settings, made.as_ref()).await?;
         }
         record.update_time = now;
+        let change = Change::because(call.event(now, id.name())).update(tenant.version, &record);
+        let mut change = self.claiming.exchange(change, id, &tenant.sign_in_domains, &record.sign_in_domains).await?;
         if validate_only {
             return Ok(Versioned { value: record, version: tenant.version });
         }
-        let mut change = Change::because(call.event(now, id.name())).update(tenant.version, &record);
         let _turn = if pool_changes { Some(self.pools.place_in_turn().await) } else { None };
         if pool_changes {
             if let (Some(old), Some(new)) = (&tenant.user_pool, &record.user_pool) {
@@ -271,6 +283,7 @@ impl Tenants {
         if let Some(task) = task {
             tenant.state_reason = self.journals.why_unfinished(&task).await?;
         }
-        Ok(TenantView { tenant, version, issuer, cname_target })
+        let claims = self.claiming.of(&tenant).await?;
+        Ok(TenantView { tenant, version, issuer, cname_target, claims })
     }
 }

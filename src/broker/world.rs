@@ -12,7 +12,8 @@ use super::basis::Basis;
 use super::counting::{CountedEndpoint, Counting};
 use super::following::Following;
 use super::ports::{
-    ChangeFeed, Clock, KeySource, Members, Registry, ShareInForce, TokenEndpoint, TokenShelf, UserPools, Vault,
+    ChangeFeed, Clock, DomainProofs, KeySource, Members, Registry, ShareInForce, TokenEndpoint, TokenShelf, UserPools,
+    Vault,
 };
 use super::records::{Change, IssuerPool, Records, Versioned, settle};
 use super::revoked_tokens::RevokedTokens;
@@ -36,6 +37,7 @@ pub struct Ports {
     pub key_source: Arc<dyn KeySource>,
     pub vault: Arc<dyn Vault>,
     pub registry: Arc<dyn Registry>,
+    pub domain_proofs: Arc<dyn DomainProofs>,
     /// Where other brokers use the registry too.
     pub shared: Option<Shared>,
     pub clock: Arc<dyn Clock>,
@@ -64,6 +66,7 @@ pub struct World {
     pub token_endpoint: Arc<dyn TokenEndpoint>,
     pub key_source: Arc<dyn KeySource>,
     pub vault: Arc<dyn Vault>,
+    pub domain_proofs: Arc<dyn DomainProofs>,
     pub records: Records,
     pub shared: Option<Shared>,
     /// Where others change the registry too.
@@ -96,6 +99,7 @@ impl World {
             counting,
             key_source: ports.key_source,
             vault: ports.vault,
+            domain_proofs: ports.domain_proofs,
             clock: ports.clock,
             settings,
             targets: Targets::default(),

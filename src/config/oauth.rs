@@ -1,4 +1,4 @@
-//! `[oauth]`: the OAuth 2.0 front.
+//! `[oauth]`: the OAuth 2.0 front, and its page for people who want to sign in.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::net::Listen;
 use super::setting::{MINUTE, SECOND, Setting, Value, period, text, texts};
+use crate::domain::id::ClientId;
 use crate::net::Address;
 
 /// `[oauth]`: where OAuth 2.0 is served. Off until it is listened anywhere.
@@ -20,11 +21,31 @@ pub struct OAuth {
     /// How long a request may take: 1 s to 10 min.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
+    pub login: Login,
+}
+
+/// `[oauth.login]`: the page that asks people for their work email and sends them to their tenant's sign-in.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Login {
+    /// Whether there is one, at `/login`.
+    pub enabled: bool,
+    /// What it is called, and what people are told that they sign in to: 1 to 80 characters.
+    pub title: String,
+    /// Which of a tenant's interactive clients people sign in with, by its id within the tenant, where the link to the page
+    /// does not say. Absent: the tenant's default one.
+    pub client: Option<String>,
+}
+
+impl Default for Login {
+    fn default() -> Self {
+        Login { enabled: false, title: "Sign in".to_owned(), client: None }
+    }
 }
 
 impl Default for OAuth {
     fn default() -> Self {
-        OAuth { listen: None, public_url: None, request_timeout: 30 * SECOND }
+        OAuth { listen: None, public_url: None, request_timeout: 30 * SECOND, login: Login::default() }
     }
 }
 
@@ -36,6 +57,9 @@ impl OAuth {
 
     /// What keeps it from being found.
     pub(super) fn problem(&self) -> Option<(&'static str, &'static str)> {
+        if self.listen.is_none() && self.login.enabled {
+            return Some(("oauth.login.enabled", "must be false without oauth.listen, where the page would be"));
+        }
         if self.listen.is_none() && self.public_url.is_some() {
             return Some(("oauth.public_url", "must not be set without oauth.listen"));
         }
@@ -67,7 +91,20 @@ pub(super) fn oauth(oauth: &OAuth) -> Vec<Setting> {
         ),
         Setting::new("oauth.request_timeout", period(oauth.request_timeout), "The longest that a request may take")
             .lasting(SECOND, MINUTE * 10),
+        Setting::new("oauth.login.enabled", Value::Flag(oauth.login.enabled), "Whether there is a page at /login"),
+        Setting::new("oauth.login.title", text(&oauth.login.title), "What that page is called")
+            .of("1 to 80 characters, none of them a control character", is_title),
+        Setting::new(
+            "oauth.login.client",
+            oauth.login.client.as_ref().map_or(Value::Unset, text),
+            "Which of a tenant's interactive clients people sign in with; else its default one",
+        )
+        .of("the id of a client", |id| ClientId::parse("client", id).is_ok()),
     ]
+}
+
+fn is_title(text: &str) -> bool {
+    (1..=80).contains(&text.chars().count()) && !text.trim().is_empty() && !text.chars().any(char::is_control)
 }
 
 /// An issuer of RFC 8414, section 2, without a path: the metadata of one with a path are elsewhere.

@@ -189,6 +189,7 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             .lasting(SECOND, HOUR),
     ]);
     settings.extend(oauth::oauth(&config.oauth));
+    settings.extend(config.sign_in.settings());
     settings.extend(net::limits(&config.limits));
     settings.extend(net::status(&config.status));
     settings.extend(config.traces.settings());

@@ -8,6 +8,7 @@ use crate::broker::ports::{Clock, Registry};
 use crate::broker::{Ports, Shared};
 use crate::config::{Backend, Config, MasterKeySource};
 use crate::counts::Told;
+use crate::dns::{self, Dns};
 use crate::embedded::{self, Embedded, MasterKey, Options};
 
 /// A backend, and what is told of it.
@@ -17,6 +18,8 @@ pub(super) struct Opened {
 }
 
 pub(super) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, StartError> {
+    let dns = dns::Options { resolvers: config.sign_in.resolvers(), timeout: config.sign_in.timeout };
+    let domain_proofs = Arc::new(Dns::new(dns));
     match config.backend {
         Backend::Embedded => {
             let key = master_key(config)?;
@@ -33,6 +36,7 @@ pub(super) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opene
                 key_source: embedded.key_source(),
                 vault: embedded.vault(),
                 registry: embedded.registry(),
+                domain_proofs,
                 shared: None,
                 clock,
             };
@@ -56,6 +60,7 @@ pub(super) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opene
                 key_source: aws.key_source(),
                 vault: aws.vault(),
                 registry,
+                domain_proofs,
                 shared,
                 clock,
             };

@@ -8,11 +8,12 @@ use super::calling::{OwnSecrets, grants, rates};
 use super::{StartError, serving};
 use crate::broker::ports::Clock;
 use crate::callers::{ClientLogins, Counts};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::counts::Told;
+use crate::domain::id::ClientId;
 use crate::gate::Gate;
 use crate::net::{self, Address, Cores, Listener, Protocol, Serving, Tls};
-use crate::oauth::{self, Counted, Options};
+use crate::oauth::{self, Counted, LoginOptions, Options};
 
 /// Where it listens; nowhere unless it is told to.
 pub(super) async fn bind(config: &Config) -> Result<Vec<Listener>, StartError> {
@@ -40,6 +41,7 @@ pub(super) fn serve(
         introspection_methods: introspection_methods(config),
         call_duration: config.oauth.request_timeout,
         body_duration: config.limits.handshake_timeout,
+        login: login(&config.oauth.login),
     };
     let counts = gate.callers.counts().unwrap_or_else(|| Counts::new(&rates(&config.limits), clock));
     let secrets = Arc::new(OwnSecrets(gate.broker.logins.clone()));
@@ -48,6 +50,12 @@ pub(super) fn serve(
     let service = oauth::service(gate, logins, counts, counted.clone(), options);
     let serving = net::serve(Protocol::Http1, listeners, tls, serving::limits(config), service, cores, draining);
     Some((serving, counted))
+}
+
+fn login(login: &config::Login) -> Option<LoginOptions> {
+    // The id was looked at when the configuration was read.
+    let client = login.client.as_ref().and_then(|id| ClientId::parse("oauth.login.client", id).ok());
+    login.enabled.then(|| LoginOptions { title: login.title.clone(), client })
 }
 
 fn url_of(address: &Address, has_tls: bool) -> String {

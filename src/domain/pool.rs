@@ -55,6 +55,15 @@ pub struct MadePool {
     pub jwks_uri: String,
 }
 
+impl MadePool {
+    /// Where people sign in, without a slash at the end; `None` where nobody can. It is on the domain of the token endpoint. A
+    /// pool of the embedded backend has its issuer for a domain, and no sign-in.
+    pub fn hosted_sign_in(&self) -> Option<&str> {
+        let domain = self.token_endpoint.strip_suffix("/oauth2/token")?;
+        (domain != self.issuer.as_str()).then_some(domain)
+    }
+}
+
 impl Pool {
     /// Where it is, as far as that is known before it is made.
     pub fn region(&self) -> &str {

@@ -127,7 +127,12 @@ impl TenantService for Service {
         &self,
         request: Request<MatchTenantRequest>,
     ) -> Result<Response<MatchTenantResponse>, Status> {
-        self.0.not_offered(request).await
+        self.0
+            .answer(request, |front, _, message| async move {
+                let question = decode::sign_in::question(message)?;
+                front.broker.matching.find(&question).await.map(encode::matched)
+            })
+            .await
     }
 
     async fn export_authorizer(

@@ -369,6 +369,7 @@ async fn empty_broker(folder: &std::path::Path) -> Broker {
         shared: None,
         vault: embedded.vault(),
         registry: embedded.registry(),
+        domain_proofs: Arc::new(crate::dns::Dns::new(Default::default())),
         clock,
     };
     let background = Background::here(TaskTracker::new());

@@ -26,6 +26,9 @@ pub(super) enum Endpoint {
     Introspection,
     Metadata,
     Keys,
+    /// The page that people sign in by, asked for and filled in.
+    LoginPage,
+    Login,
     /// A path at which nothing is.
     Nothing,
     /// A path at which something is, and not by this method.
@@ -40,6 +43,7 @@ impl Endpoint {
             Endpoint::Introspection => "oauth2/introspect",
             Endpoint::Metadata => "oauth2/metadata",
             Endpoint::Keys => "oauth2/jwks",
+            Endpoint::LoginPage | Endpoint::Login => "login",
             Endpoint::Nothing | Endpoint::OtherMethod => "oauth2",
         }
     }
@@ -99,6 +103,8 @@ impl Front {
             Endpoint::Introspection => self.introspect(&asking, body).await,
             Endpoint::Metadata => self.metadata(&asking),
             Endpoint::Keys => self.keys(&asking).await,
+            Endpoint::LoginPage => self.login_page(&asking).await,
+            Endpoint::Login => self.login(&asking, body).await,
             Endpoint::Nothing => Err(Refusal::request("nothing is at this path").with_status(StatusCode::NOT_FOUND)),
             Endpoint::OtherMethod => {
                 Err(Refusal::request("this path is for another method").with_status(StatusCode::METHOD_NOT_ALLOWED))

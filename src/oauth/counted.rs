@@ -12,11 +12,12 @@ use super::refusal::Code;
 use crate::counts::{Histogram, Sheet, Told};
 
 /// The names of endpoints, as requests are counted by them.
-const ENDPOINTS: [&str; 5] = [
+const ENDPOINTS: [&str; 6] = [
     Endpoint::Token.method(),
     Endpoint::Introspection.method(),
     Endpoint::Metadata.method(),
     Endpoint::Keys.method(),
+    Endpoint::Login.method(),
     Endpoint::Nothing.method(),
 ];
 const OK: &str = "ok";
@@ -103,7 +104,8 @@ fn place(endpoint: Endpoint) -> usize {
         Endpoint::Introspection => 1,
         Endpoint::Metadata => 2,
         Endpoint::Keys => 3,
-        Endpoint::Nothing | Endpoint::OtherMethod => 4,
+        Endpoint::LoginPage | Endpoint::Login => 4,
+        Endpoint::Nothing | Endpoint::OtherMethod => 5,
     }
 }
 
@@ -111,11 +113,13 @@ fn place(endpoint: Endpoint) -> usize {
 mod tests {
     use super::*;
 
-    const ALL: [Endpoint; 6] = [
+    const ALL: [Endpoint; 8] = [
         Endpoint::Token,
         Endpoint::Introspection,
         Endpoint::Metadata,
         Endpoint::Keys,
+        Endpoint::LoginPage,
+        Endpoint::Login,
         Endpoint::Nothing,
         Endpoint::OtherMethod,
     ];

@@ -1,6 +1,7 @@
 //! OAuth 2.0 over plain HTTP, at an address of its own, for libraries that know nothing of Keyward: the client-credentials
 //! grant as at a user pool's own token endpoint (RFC 6749), introspection for whoever verifies tokens (RFC 7662), the
-//! metadata that says where both are (RFC 8414), and the pools' keys.
+//! metadata that says where both are (RFC 8414), and the pools' keys. And a page for people, which [sends](login) them to where
+//! they sign in.
 //!
 //! | request | who asks | answered from |
 //! | --- | --- | --- |
@@ -8,6 +9,7 @@
 //! | `POST /oauth2/introspect` | any caller, by the proofs of gRPC | as `VerifyToken` |
 //! | `GET /.well-known/oauth-authorization-server` | anybody | the configuration |
 //! | `GET /pools/{pool}/.well-known/jwks.json` | anybody | the keys that the broker itself verifies with |
+//! | `GET /login`, `POST /login` | anybody, in a browser; only where it is configured | as `MatchTenant` |
 //!
 //! It must never answer what gRPC would refuse: both go through the same [`Gate`], and a permission is asked for by the
 //! method's name there. It must never say `active: false` of a token of which nobody can tell, take a parameter from a URL,
@@ -20,6 +22,8 @@ mod bodies;
 mod counted;
 mod discovery;
 mod introspection;
+mod login;
+mod page;
 mod refusal;
 mod token;
 
@@ -41,6 +45,7 @@ use crate::net::{Answers, Connection};
 use answering::Endpoint;
 use bodies::BUFFER_BYTES;
 pub use counted::Counted;
+pub use login::LoginOptions;
 
 /// What the front is told.
 #[derive(Clone, Debug)]
@@ -54,6 +59,8 @@ pub struct Options {
     pub call_duration: Duration,
     /// How long the body of a request may take.
     pub body_duration: Duration,
+    /// `None` where there is no page for people.
+    pub login: Option<LoginOptions>,
 }
 
 /// What every endpoint needs.
@@ -83,11 +90,16 @@ pub fn service(
 ) -> Service {
     let buffers = Arc::new(Semaphore::new(BUFFER_BYTES));
     let document = discovery::metadata(&options);
+    let has_login = options.login.is_some();
     let front = Arc::new(Front { gate, logins, counts, counted, document, buffers, options });
     let at = |endpoint: Endpoint| {
         move |State(front): State<Arc<Front>>, request: Request| async move { front.answer(endpoint, request).await }
     };
-    let router = Router::new()
+    let mut router = Router::new();
+    if has_login {
+        router = router.route("/login", get(at(Endpoint::LoginPage)).post(at(Endpoint::Login)));
+    }
+    let router = router
         .route("/oauth2/token", post(at(Endpoint::Token)))
         .route("/oauth2/introspect", post(at(Endpoint::Introspection)))
         .route("/.well-known/oauth-authorization-server", get(at(Endpoint::Metadata)))

@@ -12,6 +12,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::page::guarded;
 use crate::domain::error::{Error, Kind, Reason};
 use crate::gate::retry_delay;
 
@@ -61,6 +62,8 @@ pub(super) struct Refusal {
     reason: Option<Reason>,
     challenges: Vec<&'static str>,
     retry_after: Option<Duration>,
+    /// What people are shown instead of the code.
+    page: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -72,7 +75,7 @@ struct Body<'a> {
 impl Refusal {
     fn new(status: StatusCode, code: Code, description: impl Into<String>) -> Self {
         let description = description.into();
-        Refusal { status, code, description, reason: None, challenges: Vec::new(), retry_after: None }
+        Refusal { status, code, description, reason: None, challenges: Vec::new(), retry_after: None, page: None }
     }
 
     /// The request is not one.
@@ -120,6 +123,11 @@ impl Refusal {
         Refusal { status, code, retry_after: None, ..self }
     }
 
+    /// The same for a person, who is shown this page.
+    pub fn with_page(self, html: String) -> Self {
+        Refusal { page: Some(html), ..self }
+    }
+
     pub fn with_status(self, status: StatusCode) -> Self {
         Refusal { status, ..self }
     }
@@ -147,9 +155,15 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let description = plain(&self.description);
         let body = Body { error: self.code.as_str(), error_description: &description };
-        let mut response = (self.status, serde_json::to_string(&body).unwrap_or_default()).into_response();
+        let is_page = self.page.is_some();
+        let text = self.page.unwrap_or_else(|| serde_json::to_string(&body).unwrap_or_default());
+        let mut response = (self.status, text).into_response();
+        if is_page {
+            response = guarded(response);
+        } else {
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
         for challenge in self.challenges {

@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("audit_file", &["broker::Audit", "broker::ports", "counts", "domain"]),
     ("aws", &["broker::ports", "counts", "domain", "runtime::http", "traces"]),
     ("embedded", &["broker::ports", "domain", "sealing"]),
+    ("dns", &["broker::ports"]),
     ("net", &[]),
     (
         "callers",
@@ -74,6 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "callers",
             "config",
             "counts",
+            "dns",
             "domain",
             "embedded",
             "gate",
@@ -120,6 +122,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("miette", &["permission"]),
     // In aws it is a module of this name.
     ("governor", &["aws", "callers", "runtime"]),
+    ("hickory_resolver", &["dns"]),
+    ("idna", &["broker"]),
     ("jsonwebtoken", &["callers"]),
     ("envoy_types", &["grpc"]),
     ("reqwest", &["aws", "callers", "runtime"]),
@@ -131,6 +135,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["gate", "http", "net"]),
     ("hyper_util", &["http", "net"]),
     ("listenfd", &["net"]),
+    ("maud", &["oauth"]),
     ("prometheus_client", &["http"]),
     ("opentelemetry", &["traces"]),
     ("opentelemetry_otlp", &["traces"]),
@@ -143,7 +148,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["commands"]),
     ("tracing_subscriber", &["runtime"]),
     ("toml", &["config"]),
-    ("url", &["grpc"]),
+    ("url", &["broker", "grpc"]),
     ("x509_parser", &["callers"]),
 ];
 

@@ -3,6 +3,7 @@
 mod aws;
 mod credentials;
 mod life;
+mod login;
 mod needles;
 mod oauth;
 mod panics;

@@ -57,6 +57,7 @@ mod rotation_schedule;
 mod rotation_trouble;
 mod seen;
 mod shares;
+mod sign_in;
 mod smoke;
 mod status;
 mod tenants;

@@ -6,6 +6,7 @@ use crate::domain::client::{Client, Owner};
 use crate::domain::pool::Pool;
 use crate::domain::revocation::RevokedToken;
 use crate::domain::rotation::Credential;
+use crate::domain::sign_in::Claim;
 use crate::domain::tenant::Tenant;
 
 /// Records that are read through a view.
@@ -48,6 +49,12 @@ impl Viewed for IssuerPool {
 impl Viewed for Pool {
     fn view(records: &Records) -> &View<Self> {
         &records.pools
+    }
+}
+
+impl Viewed for Claim {
+    fn view(records: &Records) -> &View<Self> {
+        &records.claims
     }
 }
 

@@ -9,7 +9,7 @@ use crate::grpc::encode;
 use crate::proto;
 
 use super::mask::{Fields, Mask};
-use super::{duration, enumeration, etag, not_offered, required, user_pool, words};
+use super::{duration, enumeration, etag, not_offered, required, sign_in, user_pool, words};
 
 pub const MAX_DISPLAY_NAME: usize = 128;
 
@@ -36,6 +36,7 @@ const FIELDS: Fields = Fields {
         "user_pool.domain.custom.domain",
         "user_pool.domain.custom.certificate_arn",
         "user_pool.tags",
+        "sign_in_domains",
     ],
     fixed: &[
         "name",
@@ -72,7 +73,8 @@ pub fn new(request: proto::CreateTenantRequest) -> Result<NewTenant> {
     };
     words("tenant.display_name", &tenant.display_name, MAX_DISPLAY_NAME)?;
     let labels = labels(tenant.labels, "tenant")?;
-    Ok(NewTenant { id, display_name: tenant.display_name, isolation, labels, user_pool })
+    let sign_in_domains = sign_in::domains(tenant.sign_in_domains)?;
+    Ok(NewTenant { id, display_name: tenant.display_name, isolation, labels, user_pool, sign_in_domains })
 }
 
 /// A tenant, where it is to go, and the version that the caller's etag stands for.
@@ -133,6 +135,7 @@ impl Update {
             ("labels", !given.labels.is_empty()),
             ("user_pool", given.user_pool.is_some()),
             ("isolation", given.isolation != 0),
+            ("sign_in_domains", !given.sign_in_domains.is_empty()),
         ];
         let mask = Mask::read(request.update_mask, &FIELDS, populated)?;
         enumeration::<proto::Isolation>("tenant.isolation", given.isolation)?;
@@ -175,6 +178,9 @@ impl Update {
         if self.mask.covers("labels") {
             patch.labels = Some(labels(self.given.labels.clone(), "tenant")?);
         }
+        if self.mask.covers("sign_in_domains") {
+            patch.sign_in_domains = Some(sign_in::domains(self.given.sign_in_domains.clone())?);
+        }
         Ok(patch)
     }
 
@@ -201,6 +207,5 @@ pub fn labels(labels: Labels, message: &str) -> Result<Labels> {
 }
 
 fn offered(tenant: &proto::Tenant) -> Result<()> {
-    not_offered("tenant.identity_providers", !tenant.identity_providers.is_empty())?;
-    not_offered("tenant.sign_in_domains", !tenant.sign_in_domains.is_empty())
+    not_offered("tenant.identity_providers", !tenant.identity_providers.is_empty())
 }

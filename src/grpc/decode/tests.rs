@@ -135,7 +135,7 @@ fn a_bad_tenant_names_its_field() {
             tenant_request(|_, t| t.labels = (0..33).map(|i| (format!("k{i}"), String::new())).collect()),
         ),
         ("tenant.identity_providers", tenant_request(|_, t| t.identity_providers = vec![Default::default()])),
-        ("tenant.sign_in_domains", tenant_request(|_, t| t.sign_in_domains = vec![Default::default()])),
+        ("tenant.sign_in_domains[0].kind", tenant_request(|_, t| t.sign_in_domains = vec![Default::default()])),
         (
             "tenant.user_pool",
             tenant_request(|_, t| {
@@ -243,6 +243,7 @@ fn current(user_pool: Option<UserPoolSettings>) -> TenantView {
         version: 7,
         issuer: None,
         cname_target: String::new(),
+        claims: Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tenants.
 
-use super::{count, display_name, etag, issuer, timestamp};
+use super::{count, display_name, etag, issuer, sign_in, timestamp};
 use crate::broker::api::TenantView;
 use crate::domain::moving::{MoveState, TenantMove};
 use crate::domain::tenant::{
@@ -13,7 +13,7 @@ use crate::proto::hosted_domain::Form;
 const DAY: i64 = 86_400;
 
 pub fn tenant(view: TenantView) -> proto::Tenant {
-    let TenantView { tenant, version, issuer: pool_issuer, cname_target } = view;
+    let TenantView { tenant, version, issuer: pool_issuer, cname_target, claims } = view;
     let message = proto::Tenant {
         name: tenant.id.name(),
         uid: tenant.uid,
@@ -29,7 +29,7 @@ pub fn tenant(view: TenantView) -> proto::Tenant {
         update_time: Some(timestamp(tenant.update_time)),
         etag: etag(version),
         identity_providers: Vec::new(),
-        sign_in_domains: Vec::new(),
+        sign_in_domains: tenant.sign_in_domains.into_iter().map(|name| sign_in::domain(name, &claims)).collect(),
         r#move: tenant.moved.map(tenant_move),
     };
     if version == 0 { planned(message) } else { message }

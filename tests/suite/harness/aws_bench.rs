@@ -194,6 +194,7 @@ async fn ports(aws: &Aws, folder: &TempDir, clock: &Arc<ManualClock>) -> Ports {
         shared: None,
         vault: aws.vault(),
         registry: open_registry(&folder.path().join("keyward.db")).await.expect("the registry"),
+        domain_proofs: Arc::new(keyward::dns::Dns::new(Default::default())),
         clock: clock.clone(),
     }
 }

@@ -9,7 +9,7 @@ use keyward::broker::api::{ClientView, NewClient, NewResourceServer, NewTenant, 
 use keyward::broker::background::Background;
 use keyward::broker::ports::Shelf;
 use keyward::broker::settings::{
-    FeedSettings, JournalSettings, RotationSettings, Settings, TokenSettings, VerificationSettings,
+    FeedSettings, JournalSettings, RotationSettings, Settings, SignInSettings, TokenSettings, VerificationSettings,
 };
 use keyward::broker::{Broker, Ports};
 use keyward::domain::audit::{Call, Principal};
@@ -23,6 +23,7 @@ use keyward::domain::pool::Pool;
 use keyward::domain::quota::Ceilings;
 use keyward::domain::rotation::Rotation;
 use keyward::domain::scope::{Identifier, ScopeDefinition, ScopeSet};
+use keyward::domain::sign_in::ClaimTerms;
 use keyward::domain::tenant::{HostedDomain, Isolation, Tenant, TenantState, UserPoolSettings};
 use keyward::embedded::{Embedded, MasterKey, Options};
 use keyward::runtime::clock::ManualClock;
@@ -60,6 +61,7 @@ impl Bench {
             shared: None,
             vault: embedded.vault(),
             registry: embedded.registry(),
+            domain_proofs: Arc::new(keyward::dns::Dns::new(Default::default())),
             clock: clock.clone(),
         };
         let file = Connection::open(path).expect("opened");
@@ -209,6 +211,7 @@ impl Working {
             isolation,
             labels: Default::default(),
             user_pool: None,
+            sign_in_domains: Vec::new(),
         };
         self.tenants.create(&call(), new, false).await.map(drop)
     }
@@ -238,6 +241,7 @@ impl Working {
             isolation: Isolation::UserPool,
             labels: Default::default(),
             user_pool: Some(UserPoolSettings { domain: Some(domain), ..Default::default() }),
+            sign_in_domains: Vec::new(),
         };
         self.tenants.create(&call(), new, false).await.map(drop)
     }
@@ -345,6 +349,13 @@ fn settings() -> Settings {
             verdicts_for: Duration::from_secs(5),
             // A clock that is moved by hand has no time to hear of anything.
             tokens_for: Duration::from_secs(86_400),
+        },
+        sign_in: SignInSettings {
+            claims: ClaimTerms {
+                look_interval: Duration::from_secs(6 * 3_600),
+                keep_for: Duration::from_secs(7 * 86_400),
+            },
+            fallback_url: None,
         },
         audit_retention: Duration::from_secs(400 * 86_400),
     }

@@ -15,6 +15,7 @@ use keyward::aws::{Aws, Options};
 use keyward::broker::ports::{ChangeSet, Clock as _, PortResult, Registry, Shelf, StoredRecord};
 use keyward::broker::settings::Settings;
 use keyward::broker::{Ports, Shared};
+use keyward::dns::Dns;
 use keyward::domain::audit::NumberedEvent;
 use keyward::embedded::open_registry;
 use keyward::runtime::clock::ManualClock;
@@ -120,6 +121,7 @@ impl Idling {
             shared,
             vault: aws.vault(),
             registry: Arc::new(Counted { registry, under_way: self.pump.registry.clone() }),
+            domain_proofs: Arc::new(Dns::new(Default::default())),
             clock: Arc::new(self.clock.clone()),
         };
         self.pump.aws.lock().unwrap_or_else(PoisonError::into_inner).push(aws);

@@ -46,6 +46,7 @@ pub fn tolled(ports: Ports, toll: Arc<dyn Toll>) -> Ports {
         shared: ports.shared,
         vault: road.clone(),
         registry: road,
+        domain_proofs: ports.domain_proofs,
         clock: ports.clock,
     }
 }

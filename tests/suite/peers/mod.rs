@@ -4,6 +4,7 @@
 //! `target/tools/`. Nothing here is AWS: what each of them does right and wrong is said at its head.
 
 mod botocore;
+mod dns;
 mod dynoxide;
 mod envoy;
 mod ministack;
@@ -17,6 +18,7 @@ mod sdk;
 mod tests;
 
 pub use botocore::service_model;
+pub use dns::NameServer;
 pub use envoy::envoy;
 pub use moto::moto_python;
 pub use node::node_packages;

@@ -141,6 +141,7 @@ impl Pair {
             vault: self.aws.vault(),
             shared: Some(sharing(&registry, line.clone())),
             registry,
+            domain_proofs: Arc::new(keyward::dns::Dns::new(Default::default())),
             clock: self.clock.clone(),
         };
         let broker = Working::open(ports).await.expect("a broker");

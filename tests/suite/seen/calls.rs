@@ -70,8 +70,9 @@ async fn each_call_is_counted_once_whatever_becomes_of_it() {
     one_more("_OTHER", "UNIMPLEMENTED").await;
     HealthClient::new(daemon.channel.clone()).check(HealthCheckRequest::default()).await.expect("healthy");
     one_more("grpc.health.v1.Health/Check", "OK").await;
-    daemon.tenants().match_tenant(proto::MatchTenantRequest::default()).await.expect_err("not offered");
-    one_more("keyward.v1.TenantService/MatchTenant", "UNIMPLEMENTED").await;
+    let request = proto::RotateClientSecretsRequest::default();
+    daemon.clients().rotate_client_secrets(request).await.expect_err("not offered");
+    one_more("keyward.v1.ClientService/RotateClientSecrets", "UNIMPLEMENTED").await;
 
     stage.daemon.stop().await;
 }

@@ -83,7 +83,8 @@ async fn of_embedded() -> String {
     daemon.verify("x").await;
     let nobody = keyward::proto::GetTenantRequest { name: "tenants/nobody".into() };
     daemon.tenants().get_tenant(nobody).await.expect_err("nobody");
-    daemon.tenants().match_tenant(keyward::proto::MatchTenantRequest::default()).await.expect_err("not offered");
+    let request = keyward::proto::RotateClientSecretsRequest::default();
+    daemon.clients().rotate_client_secrets(request).await.expect_err("not offered");
     let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
     http.get(format!("http://{}/", daemon.oauth_address())).send().await.expect("answered");
     let text = metrics(daemon.status_address().expect("it tells its status")).await.0;
