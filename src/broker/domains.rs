@@ -26,10 +26,11 @@ impl Pools {
     /// Fails where the backend does not offer such settings or has the domain for another pool already. Nothing is begun
     /// by asking.
     pub async fn check_settings(&self, settings: &UserPoolSettings, pool: Option<&MadePool>) -> Result<()> {
-        let unmet = self.world.user_pools.check_settings(settings, pool).await;
-        match unmet.map_err(|error| domain_error(settings.domain.as_ref(), error))? {
-            Some(unmet) => Err(Error::invalid(format!("tenant.user_pool.{}", unmet.field), unmet.rule)),
-            None => Ok(()),
+        match self.world.user_pools.check_settings(settings, pool).await {
+            Ok(Some(unmet)) => Err(Error::invalid(format!("tenant.user_pool.{}", unmet.field), unmet.rule)),
+            Err(error) if error.is(Fault::Taken) => Err(domain_error(settings.domain.as_ref(), error)),
+            // A backend that cannot tell now says it when it makes the pool.
+            Ok(None) | Err(_) => Ok(()),
         }
     }
 
