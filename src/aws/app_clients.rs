@@ -301,7 +301,7 @@ fn scopes_of(spec: &AppClientSpec) -> Vec<String> {
     spec.scopes.iter().map(ToString::to_string).collect()
 }
 
-fn app_client_id(asking: Asking, id: Option<&str>) -> PortResult<AppClientId> {
+pub(super) fn app_client_id(asking: Asking, id: Option<&str>) -> PortResult<AppClientId> {
     AppClientId::parse("app_client", id.unwrap_or_default())
         .map_err(|error| asking.error(Fault::Unavailable, format_args!("an app client's id {}", error.message())))
 }

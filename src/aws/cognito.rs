@@ -10,7 +10,8 @@ use super::names::{Names, Need};
 use super::regions::Regions;
 use super::{Messages, TokenSource};
 use crate::broker::ports::{
-    AppClientSeen, AppClientSpec, DomainSet, NewAppClient, Peer, PortPage, PortResult, Unmet, UserPools,
+    AppClientSeen, AppClientSpec, DomainSet, InteractiveSeen, InteractiveSpec, NewAppClient, Peer, PortPage,
+    PortResult, Unmet, UserPools,
 };
 use crate::domain::id::{AppClientId, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
@@ -48,6 +49,10 @@ impl UserPools for Cognito {
         self.ensure(id, settings).await
     }
 
+    async fn make_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.make(id, settings).await
+    }
+
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {
         self.describe(user_pool, region).await
     }
@@ -74,6 +79,10 @@ impl UserPools for Cognito {
 
     async fn delete_pool(&self, id: &PoolId, region: &str, known: Option<&MadePool>) -> PortResult<()> {
         self.delete(id, region, known).await
+    }
+
+    async fn create_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
+        self.create_server(pool, server).await
     }
 
     async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
@@ -119,6 +128,27 @@ impl UserPools for Cognito {
 
     async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()> {
         self.update_client(pool, client, spec).await
+    }
+
+    async fn create_interactive_client(&self, pool: &MadePool, spec: &InteractiveSpec) -> PortResult<AppClientId> {
+        self.create_interactive(pool, spec).await
+    }
+
+    async fn describe_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+    ) -> PortResult<Option<InteractiveSeen>> {
+        self.describe_interactive(pool, client).await
+    }
+
+    async fn update_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+        spec: &InteractiveSpec,
+    ) -> PortResult<()> {
+        self.update_interactive(pool, client, spec).await
     }
 
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {

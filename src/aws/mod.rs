@@ -8,6 +8,7 @@
 
 mod app_clients;
 mod calls;
+mod census;
 mod client_secrets;
 mod cognito;
 mod data_keys;
@@ -16,6 +17,7 @@ mod dynamodb;
 mod faults;
 mod governor;
 mod http;
+mod interactive;
 mod jwks;
 mod live;
 mod names;

@@ -3,6 +3,8 @@
 //! `CreateUserPool` is not idempotent and names need not be unique, so a pool is looked for by its name before it is
 //! made. Its domain has a file of its own.
 
+use std::collections::HashMap;
+
 use aws_sdk_cognitoidentityprovider::types::{DeletionProtectionType, UserPoolType};
 
 use super::cognito::{Cognito, PAGE, asking};
@@ -19,10 +21,20 @@ use crate::domain::tenant::{FeaturePlan, Mfa, UserPoolSettings};
 
 impl Cognito {
     pub(super) async fn ensure(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.bring_about(id, settings, false).await
+    }
+
+    pub(super) async fn make(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.bring_about(id, settings, true).await
+    }
+
+    /// One that `is_new` is not looked for: that takes a call for every 60 pools of the Region.
+    async fn bring_about(&self, id: &PoolId, settings: &UserPoolSettings, is_new: bool) -> PortResult<MadePool> {
         let asking = asking("make a user pool");
         let region = self.regions.get(asking, &settings.region)?;
         let prefix = self.wanted_prefix(asking, id, settings.domain.as_ref(), None)?;
-        let user_pool = match self.find(asking, region, id).await? {
+        let found = if is_new { None } else { self.find(asking, region, id).await? };
+        let user_pool = match found {
             Some(found) => found,
             None => {
                 let email = self.email(region, settings);
@@ -140,19 +152,28 @@ impl Cognito {
 
     /// The pool that has this name; of several the oldest, which is the one that others have found, too.
     async fn find(&self, asking: Asking, region: &Region, id: &PoolId) -> PortResult<Option<UserPoolId>> {
-        let name = self.names.pool_name(id);
-        let (mut found, mut token) = (Vec::new(), None);
+        let seen = region.census.take(self.walk(asking, region)).await?;
+        Ok(seen.get(&self.names.pool_name(id)).cloned())
+    }
+
+    /// All pools of the Region that have a name of Keyward's.
+    async fn walk(&self, asking: Asking, region: &Region) -> PortResult<HashMap<String, UserPoolId>> {
+        let (mut oldest, mut token) = (HashMap::<String, (i128, UserPoolId)>::new(), None);
         loop {
             let request = region.cognito.list_user_pools().max_results(PAGE).set_next_token(token);
             let page = self.calls.make(asking, &region.name, None, request.send()).await?;
-            found.extend(page.user_pools().iter().filter(|pool| pool.name() == Some(&name)).cloned());
+            for pool in page.user_pools() {
+                let Some(name) = pool.name().filter(|name| self.names.pool_id(name).is_some()) else { continue };
+                let date = pool.creation_date().map_or(i128::MIN, |date| date.as_nanos());
+                if oldest.get(name).is_none_or(|(older, _)| date < *older) {
+                    oldest.insert(name.to_owned(), (date, user_pool_id(asking, pool.id())?));
+                }
+            }
             token = page.next_token().map(str::to_owned);
             if token.is_none() {
-                break;
+                return Ok(oldest.into_iter().map(|(name, (_, id))| (name, id)).collect());
             }
         }
-        let oldest = found.into_iter().min_by_key(|pool| pool.creation_date().map(|date| date.as_nanos()));
-        oldest.map(|pool| user_pool_id(asking, pool.id())).transpose()
     }
 
     pub(super) async fn see(

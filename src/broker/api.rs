@@ -13,7 +13,10 @@ use crate::domain::claims::{Claims, Rejection};
 use crate::domain::client::{Client, RotationPolicy};
 use crate::domain::drift::Drift;
 use crate::domain::id::{AppClientId, ClientId, ClientName, Issuer, PoolId, TenantId};
+use crate::domain::interactive::{InteractiveSettings, StandardScope};
+use crate::domain::person::Accepted;
 use crate::domain::pool::{MadePool, Pool};
+use crate::domain::quota::QuotaUsage;
 use crate::domain::revocation::TokenId;
 use crate::domain::rotation::{Milestone, Rotation};
 use crate::domain::scope::{Identifier, ResourceServer, ScopeDefinition, ScopeSet};
@@ -53,6 +56,17 @@ pub struct TenantPatch {
     pub user_pool: Option<UserPoolSettings>,
 }
 
+/// Where a tenant is to go.
+#[derive(Clone, Debug)]
+pub struct NewMove {
+    /// Another than the tenant has.
+    pub target: Isolation,
+    /// Only with [`Isolation::UserPool`]; `None` for the defaults.
+    pub user_pool: Option<UserPoolSettings>,
+    /// How long the old app clients work after all clients were moved.
+    pub overlap: Duration,
+}
+
 #[derive(Clone, Debug)]
 pub struct TenantView {
     pub tenant: Tenant,
@@ -70,10 +84,24 @@ pub struct NewClient {
     pub id: ClientId,
     pub display_name: String,
     pub labels: Labels,
+    /// Of resource servers.
     pub scopes: ScopeSet,
     pub access_token_validity: Option<Duration>,
+    /// `None` with `interactive`.
     pub rotation: Option<RotationPolicy>,
+    /// None with `interactive`.
     pub secret_readers: Vec<String>,
+    /// How people sign in with it, its standard scopes included; `None` for a machine's.
+    pub interactive: Option<InteractiveSettings>,
+}
+
+/// The scopes that a client shall have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WantedScopes {
+    /// Those of resource servers.
+    pub resource: ScopeSet,
+    /// Those that Cognito defines itself, which only people get.
+    pub standard: BTreeSet<StandardScope>,
 }
 
 /// An app client to take over. What is `None` is taken from the app client as it is, or is the default.
@@ -105,10 +133,12 @@ pub enum SecretSource {
 pub struct ClientPatch {
     pub display_name: Option<String>,
     pub labels: Option<Labels>,
-    pub scopes: Option<ScopeSet>,
+    pub scopes: Option<WantedScopes>,
     pub access_token_validity: Option<Duration>,
     pub rotation: Option<RotationPolicy>,
     pub secret_readers: Option<Vec<String>>,
+    /// As a whole, but for the standard scopes, which are in `scopes`.
+    pub interactive: Option<InteractiveSettings>,
 }
 
 #[derive(Clone, Debug)]
@@ -119,6 +149,8 @@ pub struct ClientView {
     pub pool: Option<MadePool>,
     /// The last failure while it is being created or deleted.
     pub state_reason: String,
+    /// Whether people sign in with it by accounts that tenants share.
+    pub shares_accounts: bool,
 }
 
 /// The answer of `RevealClientSecret`: the one place where a secret leaves towards a caller.
@@ -150,6 +182,8 @@ pub struct Question {
     pub required_scopes: ScopeSet,
     /// The token must belong to this tenant.
     pub tenant: Option<TenantId>,
+    /// Every verdict is made for one of these, and none is kept for another.
+    pub accepted: Accepted,
 }
 
 /// The keys of an issuer, as it publishes them.
@@ -257,6 +291,15 @@ pub struct PoolView {
     pub pool: Pool,
     /// Zero for a tenant's own pool.
     pub app_client_limit: u32,
+    /// Of Cognito's quotas for one pool.
+    pub quotas: Vec<QuotaUsage>,
+}
+
+#[derive(Clone, Debug)]
+pub struct PoolListing {
+    pub pools: Listing<PoolView>,
+    /// Of every Region.
+    pub quotas: Vec<QuotaUsage>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::api::{ClientPatch, ClientView, Listing, NewClient, Page, Revealed};
+use super::api::{ClientPatch, ClientView, Listing, NewClient, Page, Revealed, WantedScopes};
+use super::interactive::{check_kind, shares_accounts};
 use super::issuing::next_rotation;
 use super::journals::Journals;
 use super::pools::Pools;
@@ -12,9 +13,10 @@ use super::records::{Change, Versioned};
 use super::shelves::{ScopeUse, client_key, tenant_prefix, use_key};
 use super::world::{Asked, World, check_version, unique_id};
 use crate::domain::audit::Call;
-use crate::domain::client::{Client, ClientState, DEFAULT_TOKEN_VALIDITY};
+use crate::domain::client::{Client, ClientState, DEFAULT_TOKEN_VALIDITY, RotationPolicy};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{ClientName, SecretName, TenantId};
+use crate::domain::interactive::InteractiveSettings;
 use crate::domain::journal::{Journal, Task};
 use crate::domain::scope::{ResourceServer, ScopeSet};
 use crate::domain::tenant::{Isolation, Tenant};
@@ -61,11 +63,13 @@ impl Clients {
         if self.world.records.get::<Client>(&client_key(name)).await?.is_some() {
             return Err(Error::already_exists(name));
         }
-        self.check_scopes(&new.scopes).await?;
+        if new.interactive.is_none() || !new.scopes.is_empty() {
+            self.check_scopes(&new.scopes).await?;
+        }
         let _turn = self.pools.place_in_turn().await;
         let place = match tenant.isolation {
             Isolation::AppClient => self.pools.place_shared(Some(&tenant.pool)).await?,
-            Isolation::UserPool => super::pools::Place::There(self.pools.pool(&tenant.pool).await?),
+            Isolation::UserPool => self.pools.place_own(&tenant.pool).await?,
         };
         let now = self.world.now();
         let client = Client {
@@ -77,7 +81,10 @@ impl Clients {
             scopes: new.scopes.clone(),
             scopes_version: 0,
             access_token_validity: new.access_token_validity.unwrap_or(DEFAULT_TOKEN_VALIDITY),
-            rotation: new.rotation.unwrap_or_default(),
+            rotation: match &new.interactive {
+                None => new.rotation.unwrap_or_default(),
+                Some(_) => RotationPolicy::none(),
+            },
             pool: place.pool().id.clone(),
             secret_name: secret_name(&self.world.settings.secret_prefix, name, &place.pool().region)?,
             secret_readers: new.secret_readers.clone(),
@@ -86,22 +93,34 @@ impl Clients {
             token_epoch: 0,
             imported: false,
             applied: false,
-            interactive: None,
+            interactive: new.interactive.clone(),
             revoked_before: None,
             rotate_time: None,
             next_rotate_time: None,
             create_time: now,
             update_time: now,
         };
+        let housed = match &new.interactive {
+            Some(settings) => {
+                self.check_interactive(&tenant, &client, settings).await?;
+                Some(self.housed(&tenant, &client.pool).await?)
+            }
+            None => None,
+        };
         if validate_only {
-            return Ok(Some(ClientView { client, version: 0, pool: None, state_reason: String::new() }));
+            let (pool, state_reason, shares_accounts) = (None, String::new(), shares_accounts(&client, &tenant));
+            return Ok(Some(ClientView { client, version: 0, pool, state_reason, shares_accounts }));
         }
         // The tenant may be deleted or the scopes may go while this is decided: then nothing is written.
-        let mut change = Change::because(call.event(now, name)).require(&tenant).create(&client).create(&Journal::new(
+        let mut change = Change::because(call.event(now, name)).create(&client).create(&Journal::new(
             Task::IssueClient(name.clone()),
             call,
             now,
         ));
+        change = match &housed {
+            Some(record) => change.update(tenant.version, record),
+            None => change.require(&tenant),
+        };
         change = place.keep(change, 1);
         change = self.use_scopes(change, name, &ScopeSet::default(), &new.scopes).await?;
         self.world.records.commit(receipt.file(change, name)).await?;
@@ -161,16 +180,20 @@ impl Clients {
         check_version(version, client.version, name)?;
         self.tenant_of(&client).await?.check_not_deleting()?;
         client.check_active()?;
-        if let Some(scopes) = &patch.scopes {
-            self.check_scopes(scopes).await?;
-            check_scope_changes(&client.scopes, scopes)?;
+        check_kind(&client, patch)?;
+        if let Some(WantedScopes { resource, .. }) = &patch.scopes {
+            if client.interactive.is_none() || !resource.is_empty() {
+                self.check_scopes(resource).await?;
+            }
+            check_scope_changes(&client.scopes, resource)?;
         }
         let now = self.world.now();
         let old = client.value.clone();
         let mut record = Client {
             display_name: patch.display_name.clone().unwrap_or(old.display_name),
             labels: patch.labels.clone().unwrap_or(old.labels),
-            scopes: patch.scopes.clone().unwrap_or(old.scopes),
+            scopes: patch.scopes.as_ref().map_or(old.scopes, |scopes| scopes.resource.clone()),
+            interactive: with_scopes(patch.interactive.clone().or(old.interactive), &client, patch),
             access_token_validity: patch.access_token_validity.unwrap_or(old.access_token_validity),
             rotation: patch.rotation.unwrap_or(old.rotation),
             secret_readers: patch.secret_readers.clone().unwrap_or(old.secret_readers),
@@ -182,12 +205,14 @@ impl Clients {
             record.next_rotate_time =
                 next_rotation(&record, client.rotate_time.unwrap_or(now), jitter).map(|time| time.max(now));
         }
+        let tenant = self.tenant_for(&record, &client).await?;
         if record.scopes != client.scopes {
             record.scopes_version = client.scopes_version.wrapping_add(1);
         }
         let has_to_be_applied = record.scopes != client.scopes
             || record.access_token_validity != client.access_token_validity
-            || record.secret_readers != client.secret_readers;
+            || record.secret_readers != client.secret_readers
+            || record.interactive != client.interactive;
         if validate_only {
             return Ok(Versioned { value: record, version: client.version });
         }
@@ -201,6 +226,7 @@ impl Clients {
             change = self.use_scopes(change, name, &client.scopes, &record.scopes).await?;
         }
         change = change.update(client.version, &record);
+        change = tenant.iter().fold(change, |change, tenant| change.update(tenant.version, &tenant.value));
         self.world.records.commit(receipt.file(change, name)).await?;
         Ok(client)
     }
@@ -241,6 +267,7 @@ impl Clients {
             return Err(Error::new(Reason::RevealDisabled, "this broker reveals no secrets").about(name));
         }
         let client = self.stored(name).await?;
+        client.check_machine()?;
         self.tenant_of(&client).await?.check_active()?;
         client.check_active()?;
         let event = call.event(self.world.now(), name).detail(reason);
@@ -303,7 +330,24 @@ impl Clients {
         tenant.ok_or_else(|| Error::not_found(client.name.tenant.name()))
     }
 
+    /// The tenant, where it has a say in what becomes of a client that people sign in with, and says yes.
+    async fn tenant_for(&self, record: &Client, client: &Client) -> Result<Option<Versioned<Tenant>>> {
+        let has_changed =
+            record.interactive != client.interactive || record.access_token_validity != client.access_token_validity;
+        let Some(settings) = record.interactive.as_ref().filter(|_| has_changed) else { return Ok(None) };
+        let tenant: Option<Versioned<Tenant>> = self.world.records.get(record.name.tenant.as_str()).await?;
+        let tenant = tenant.ok_or_else(|| Error::not_found(record.name.tenant.name()))?;
+        self.check_interactive(&tenant, record, settings).await?;
+        Ok(Some(tenant))
+    }
+
     async fn seen(&self, client: Versioned<Client>) -> Result<ClientView> {
+        // The tenant may go while its clients are listed.
+        let tenant = match client.interactive {
+            Some(_) => self.world.records.view::<Tenant>(client.name.tenant.as_str()).await?,
+            None => None,
+        };
+        let shares_accounts = tenant.is_some_and(|tenant| shares_accounts(&client, &tenant));
         let pool = self.pools.made(&client.pool).await?;
         let state_reason = match client.state {
             ClientState::Creating => self.journals.why_unfinished(&Task::IssueClient(client.name.clone())).await?,
@@ -313,8 +357,20 @@ impl Clients {
         let Versioned { value: mut client, version } = client;
         let now = self.world.now();
         client.replaced.retain(|replaced| now < replaced.forget_time);
-        Ok(ClientView { client, version, pool, state_reason })
+        Ok(ClientView { client, version, pool, state_reason, shares_accounts })
     }
+}
+
+/// The settings with the standard scopes that the client shall have.
+fn with_scopes(
+    settings: Option<InteractiveSettings>,
+    client: &Client,
+    patch: &ClientPatch,
+) -> Option<InteractiveSettings> {
+    let wanted = patch.scopes.as_ref().map(|scopes| &scopes.standard);
+    let had = client.interactive.as_ref().map(|settings| &settings.standard_scopes);
+    let standard_scopes = wanted.or(had).cloned().unwrap_or_default();
+    settings.map(|settings| InteractiveSettings { standard_scopes, ..settings })
 }
 
 /// A change of scopes is one transaction with a record for each scope, and a transaction of DynamoDB holds 100.

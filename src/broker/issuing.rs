@@ -48,6 +48,9 @@ impl Issuing {
             return self.strike(journal).await;
         };
         let pool = self.pools.ready(&client.pool, &journal.cause).await?;
+        if let Some(settings) = &client.interactive {
+            return self.issue_interactive(journal, &client, settings, &pool).await;
+        }
         match &client.app_client {
             None => self.make(journal, &client, &pool).await,
             Some(app_client) => self.activate(journal, &client, &pool, app_client).await,
@@ -78,7 +81,8 @@ impl Issuing {
             Some(left) if self.is_secret_known(client, pool, &left, &staged.client_secret).await? => left,
             Some(left) => return self.discard(journal, client, pool, &left).await,
             None => {
-                let made = self.world.user_pools.create_app_client(pool, &spec, &staged.client_secret).await?;
+                let made = self.world.user_pools.create_app_client(pool, &spec, &staged.client_secret).await;
+                let made = made.map_err(|error| self.pools.app_client_refused(&client.pool, error))?;
                 if let Some(assigned) = made.assigned {
                     let content = document(client, pool, Some(made.id.clone()), assigned);
                     self.world.vault.stage(&client.secret_name, &whole_of(client, &made.id), &content).await?;
@@ -132,12 +136,15 @@ impl Issuing {
 
     /// Deletes an app client that could not be written down because another broker was faster, unless it is the one
     /// that was written down, or may be yet.
-    async fn take_back(&self, client: &Client, pool: &MadePool, app_client: &AppClientId) -> Result<()> {
+    pub(super) async fn take_back(&self, client: &Client, pool: &MadePool, app_client: &AppClientId) -> Result<()> {
         let now = self.client(&client.name).await?.filter(|now| now.uid == client.uid);
         if now.is_some_and(|now| now.app_client.as_ref().is_none_or(|known| known == app_client)) {
             return Ok(());
         }
         self.world.user_pools.delete_app_client(pool, app_client).await?;
+        if client.interactive.is_some() {
+            return Ok(());
+        }
         // Where the backend chose its secret, that was staged, and nobody else would take the label off.
         Ok(self.world.vault.clear(&client.secret_name, Label::Pending, &whole_of(client, app_client)).await?)
     }
@@ -243,6 +250,9 @@ impl Issuing {
         let Some(client) = self.client(name).await?.filter(|client| client.state == ClientState::Active) else {
             return self.strike(journal).await;
         };
+        if let Some(settings) = &client.interactive {
+            return self.apply_interactive(journal, &client, settings).await;
+        }
         let credential: Option<Versioned<Credential>> = self.world.records.get(&client_key(name)).await?;
         let pool = self.pools.ready(&client.pool, &journal.cause).await?;
         if let Some(app_client) = &client.app_client {

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::background::Background;
 use super::flights::{Flight, Flights};
 use super::issuing::Issuing;
+use super::moving::Moving;
 use super::onboarding::Onboarding;
 use super::records::{Change, Versioned};
 use super::rotator::Rotator;
@@ -37,6 +38,7 @@ pub struct Journals {
     issuing: Arc<Issuing>,
     rotator: Arc<Rotator>,
     sweeping: Arc<Sweeping>,
+    moving: Moving,
     flights: Flights<Task, ()>,
     slots: Arc<Semaphore>,
     background: Background,
@@ -49,11 +51,12 @@ impl Journals {
         issuing: Arc<Issuing>,
         rotator: Arc<Rotator>,
         sweeping: Arc<Sweeping>,
+        moving: Moving,
         background: Background,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(world.settings.journal.concurrency));
         let flights = Flights::new(background.clone());
-        Journals { world, onboarding, issuing, rotator, sweeping, flights, slots, background }
+        Journals { world, onboarding, issuing, rotator, sweeping, moving, flights, slots, background }
     }
 
     /// Carries a task on until it is done, has to wait, or fails. Nobody's going away stops it.
@@ -71,7 +74,7 @@ impl Journals {
         })
     }
 
-    async fn carry_on(&self, task: &Task) -> Result<()> {
+    async fn carry_on(self: &Arc<Self>, task: &Task) -> Result<()> {
         let _target = self.world.targets.lock(task.target()).await;
         let (mut overtaken, mut overtaken_as, mut held) = (0, None, None);
         loop {
@@ -114,7 +117,7 @@ impl Journals {
     }
 
     /// Makes one step. Returns whether the run is over.
-    async fn step(&self, journal: &Versioned<Journal>) -> Result<bool> {
+    async fn step(self: &Arc<Self>, journal: &Versioned<Journal>) -> Result<bool> {
         match self.advance(journal).await? {
             Progress::Done => Ok(true),
             Progress::More => Ok(false),
@@ -122,7 +125,7 @@ impl Journals {
         }
     }
 
-    async fn advance(&self, journal: &Versioned<Journal>) -> Result<Progress> {
+    async fn advance(self: &Arc<Self>, journal: &Versioned<Journal>) -> Result<Progress> {
         match &journal.task {
             Task::OnboardTenant(tenant) => self.onboarding.onboard(journal, tenant).await,
             Task::ApplyUserPool(tenant) => self.onboarding.apply_user_pool(journal, tenant).await,
@@ -132,7 +135,8 @@ impl Journals {
             Task::RetireClient(client) => self.issuing.retire(journal, client).await,
             Task::RotateSecret(client) => self.rotator.advance(journal, client).await,
             Task::ApplyCatalog => self.sweeping.apply_catalog(journal).await,
-            Task::ApplyProviders(tenant) | Task::MoveTenant(tenant) => {
+            Task::MoveTenant(tenant) => self.moving.advance(self, journal, tenant).await,
+            Task::ApplyProviders(tenant) => {
                 let what = format!("{} has work that this release does not do", tenant.name());
                 Err(Error::new(Reason::NotOffered, what))
             }

@@ -12,6 +12,7 @@ pub mod settings;
 mod adoption;
 mod audit;
 mod basis;
+mod capacity;
 mod catalog;
 mod change_sets;
 mod clients;
@@ -20,10 +21,13 @@ mod data_keys;
 mod domains;
 mod due;
 mod examining;
+mod examining_interactive;
+mod exporting;
 mod fair_places;
 mod faults;
 mod feed;
 mod held;
+mod interactive;
 mod issuing;
 mod journals;
 mod keys;
@@ -32,6 +36,8 @@ mod lapsing;
 mod leases;
 mod logins;
 mod members;
+mod moves;
+mod moving;
 mod onboarding;
 mod orphans;
 mod outcomes;
@@ -47,6 +53,7 @@ mod rotator;
 mod sharing;
 mod shelf_rest;
 mod shelves;
+mod sign_in;
 mod standings;
 mod survey;
 mod sweeping;
@@ -73,6 +80,7 @@ pub use basis::Basis;
 pub use catalog::Catalog;
 pub use clients::Clients;
 pub use counting::Counting;
+pub use exporting::Exporting;
 pub use following::Hearing;
 pub use logins::Logins;
 pub use reconciling::Reconciling;
@@ -93,6 +101,7 @@ use background::Background;
 use issuing::Issuing;
 use journals::Journals;
 use members::Rounds;
+use moving::Moving;
 use onboarding::Onboarding;
 use pools::Pools;
 use rotator::Rotator;
@@ -113,6 +122,7 @@ pub struct Broker {
     pub catalog: Arc<Catalog>,
     pub audit: Arc<Audit>,
     pub reconciling: Arc<Reconciling>,
+    pub exporting: Arc<Exporting>,
     pub counting: Arc<Counting>,
     survey: Survey,
     world: Arc<World>,
@@ -130,24 +140,27 @@ impl Broker {
         let onboarding = Arc::new(Onboarding::new(world.clone(), pools.clone(), issuing.clone()));
         let rotator = Arc::new(Rotator::new(world.clone(), pools.clone()));
         let sweeping = Arc::new(Sweeping::new(world.clone(), pools.clone()));
-        let journals = Journals::new(world.clone(), onboarding, issuing, rotator.clone(), sweeping, background.clone());
+        let moving = Moving::new(world.clone(), pools.clone(), rotator.clone());
+        let journals =
+            Journals::new(world.clone(), onboarding, issuing, rotator.clone(), sweeping, moving, background.clone());
         let journals = Arc::new(journals);
         let verifier = Arc::new(Verifier::new(world.clone(), background.clone()));
         Ok(Broker {
             tenants: Arc::new(Tenants::new(world.clone(), pools.clone(), journals.clone())),
             clients: Arc::new(Clients::new(world.clone(), pools.clone(), journals.clone())),
             reconciling: Arc::new(Reconciling::new(world.clone(), pools.clone(), rotator.clone(), journals.clone())),
-            pools,
             rotations: Arc::new(Rotations::new(world.clone(), rotator, journals.clone())),
             logins: Arc::new(Logins::new(world.clone(), background.clone())?),
             tokens: Arc::new(Tokens::new(world.clone(), background)),
             revocations: Arc::new(Revocations::new(world.clone(), verifier.clone())),
             trust: Arc::new(Trust::new(world.clone(), verifier.keys())),
             verifier,
-            catalog: Arc::new(Catalog::new(world.clone(), journals.clone())),
+            catalog: Arc::new(Catalog::new(world.clone(), pools.clone(), journals.clone())),
             audit: Arc::new(Audit::new(world.clone())),
+            exporting: Arc::new(Exporting::new(world.clone())),
             counting: world.counting.clone(),
             survey: Survey::default(),
+            pools,
             world,
             journals,
         })
@@ -158,6 +171,9 @@ impl Broker {
         // Placing and importing see to it by themselves; this is for those who only look.
         let adopt = async {
             let _ = self.pools.adopt().await;
+            if let Err(error) = self.pools.begin_counts().await {
+                tracing::warn!(%error, cause = error.internal_detail(), "user pools are not counted yet");
+            }
         };
         let adopt = stop.run_until_cancelled(adopt);
         let follow = async {

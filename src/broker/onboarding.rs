@@ -9,7 +9,7 @@ use super::domains::NEXT_LOOK;
 use super::issuing::Issuing;
 use super::pools::Pools;
 use super::ports::DomainProgress;
-use super::records::{Change, IssuerPool, Versioned};
+use super::records::{Change, Versioned};
 use super::shelves::tenant_prefix;
 use super::world::World;
 use crate::domain::audit::Call;
@@ -17,8 +17,7 @@ use crate::domain::client::Client;
 use crate::domain::error::Result;
 use crate::domain::id::TenantId;
 use crate::domain::journal::{Journal, Progress, Task};
-use crate::domain::pool::Pool;
-use crate::domain::tenant::{HostedDomain, Isolation, Tenant, TenantState};
+use crate::domain::tenant::{HostedDomain, Tenant, TenantState};
 
 pub struct Onboarding {
     world: Arc<World>,
@@ -36,6 +35,10 @@ impl Onboarding {
         let Some(tenant) = self.tenant(id).await?.filter(|tenant| tenant.state == TenantState::Creating) else {
             return self.strike(journal).await;
         };
+        // Another broker has been at it, or this one's run ended early: the pool may be there.
+        if journal.lease.as_ref().is_some_and(|lease| !lease.is_first()) {
+            self.pools.take_unasked(&tenant.pool);
+        }
         self.pools.ready(&tenant.pool, &journal.cause).await?;
         // Its tokens come from a prefix that the pool has by now. A domain of its own is asked for before the tenant is
         // told to be there, so that a refusal is told too; until it is served takes longer than anybody waits.
@@ -94,17 +97,19 @@ impl Onboarding {
 
         let event = journal.cause.doing("keyward.offboarding/finish").event(self.world.now(), id.name());
         let mut change = Change::because(event).delete(&tenant).delete(journal);
-        if tenant.isolation == Isolation::UserPool
-            && let Some(pool) = self.world.records.get::<Pool>(tenant.pool.as_str()).await?
-        {
-            self.pools.delete(&pool).await?;
-            if let Some(made) = &pool.made {
-                let issuer = self.world.records.get::<IssuerPool>(made.issuer.as_str()).await?;
-                change = issuer.iter().fold(change, |change, issuer| change.delete(issuer));
+        // Of a tenant that is being moved there may be two.
+        let homes = tenant.homes();
+        let mut turn = None;
+        for pool in &homes {
+            if self.pools.delete_own(id, pool).await? && turn.is_none() {
+                turn = Some(self.pools.place_in_turn().await);
             }
-            change = change.delete(&pool);
+        }
+        for pool in &homes {
+            change = self.pools.forget_own(change, &tenant, pool).await?;
         }
         self.world.records.commit(change).await?;
+        drop(turn);
         Ok(Progress::Done)
     }
 

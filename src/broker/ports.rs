@@ -14,6 +14,7 @@ pub use super::data_keys::{DataKeys, KeptKey};
 pub use super::faults::{ENDS, Fault, GIVEN_UP, Peer, PortError, PortResult, end_of};
 pub use super::feed::{ChangeFeed, Followed, KEPT as FEED_KEPT, LoggedChange};
 pub use super::members::{Members, ShareInForce};
+pub use super::sign_in::{InteractiveSeen, InteractiveSpec};
 pub use super::token_shelf::{SealedToken, SeenItem, ShelfItem, TokenPlace, TokenShelf};
 use crate::domain::audit::NumberedEvent;
 use crate::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -30,6 +31,12 @@ pub trait UserPools: Send + Sync {
     /// Makes the pool, or finds the one that an earlier call with the same `id` made. It has all of `settings` but a domain
     /// of the tenant's own, which [`set_domain`](UserPools::set_domain) brings. [`Fault::Taken`]: its prefix is another's.
     async fn ensure_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool>;
+
+    /// The same for an `id` that nobody has asked for yet, so that nothing has to be looked for: whoever asks twice with it
+    /// may have two pools.
+    async fn make_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.ensure_pool(id, settings).await
+    }
 
     /// A pool by the backend's own id, as for taking over one that Keyward did not make; `None` when there is none.
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>>;
@@ -64,6 +71,11 @@ pub trait UserPools: Send + Sync {
 
     /// Creates the resource server or replaces its name and scopes.
     async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()>;
+
+    /// The same where it was not there a moment ago, and so is likely to be created.
+    async fn create_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
+        self.put_resource_server(pool, server).await
+    }
 
     /// Identifiers of the pool's resource servers.
     async fn list_resource_servers(&self, pool: &MadePool) -> PortResult<Vec<Identifier>>;
@@ -103,6 +115,26 @@ pub trait UserPools: Send + Sync {
 
     /// Brings scopes and token validity up to `spec`, leaving every other setting as it is, the name too.
     async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()>;
+
+    /// Makes an app client that people sign in with. Not idempotent, and fails as
+    /// [`create_app_client`](UserPools::create_app_client) does; a provider that is not there is [`Fault::Refused`].
+    async fn create_interactive_client(&self, pool: &MadePool, spec: &InteractiveSpec) -> PortResult<AppClientId>;
+
+    /// An app client that people sign in with as it is now; `None` when there is none.
+    async fn describe_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+    ) -> PortResult<Option<InteractiveSeen>>;
+
+    /// Brings everything that `spec` says up to it, but for the name, and leaves every other setting as it is. One that
+    /// was given a secret keeps it: then it stays no client of people's.
+    async fn update_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+        spec: &InteractiveSpec,
+    ) -> PortResult<()>;
 
     /// Deleting one that is gone succeeds.
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()>;

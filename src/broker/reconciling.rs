@@ -27,6 +27,7 @@ use crate::domain::client::{Client, ClientState};
 use crate::domain::drift::{Drift, DriftKind, compare_settings, is_of_domain};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{PoolId, TenantId};
+use crate::domain::interactive::ClientKind;
 use crate::domain::journal::{Journal, Task};
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::scope::{MAX_RESOURCE_SERVERS, ResourceServer};
@@ -130,6 +131,9 @@ impl Reconciling {
     async fn page(&self, pass: &Pass, place: Place) -> Result<(Vec<Drift>, Option<Place>)> {
         match place {
             Place::Pool(after) => {
+                if after.is_none() && pass.tenant.is_none() && pass.mend {
+                    self.pools.recount().await?;
+                }
                 let Some(pool) = self.next_pool(pass, after).await? else {
                     return Ok((Vec::new(), Some(Place::Clients(None))));
                 };
@@ -160,7 +164,12 @@ impl Reconciling {
                 let next = listing.next.map_or(Place::Secrets(None), |next| Place::Clients(Some(next)));
                 // Whoever is being made or deleted is somebody's business, who holds its lock for as long.
                 let in_use = listing.items.iter().filter(|client| client.state == ClientState::Active);
-                let drifts = in_use.map(|client| self.client_drifts(pass, &client.name));
+                let drifts = in_use.map(|client| async move {
+                    match client.kind() {
+                        ClientKind::Machine => self.client_drifts(pass, &client.name).await,
+                        ClientKind::Interactive => self.interactive_drifts(pass, &client.name).await,
+                    }
+                });
                 Ok((at_a_time(drifts).await?, Some(next)))
             }
             Place::Secrets(after) => {
@@ -190,7 +199,7 @@ impl Reconciling {
             return Ok(listing.items.into_iter().next());
         };
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(id.as_str()).await?;
-        let mut pools: Vec<PoolId> = tenant.into_iter().map(|tenant| tenant.value.pool).collect();
+        let mut pools: Vec<PoolId> = tenant.into_iter().flat_map(|tenant| tenant.homes()).collect();
         let mut page = Page { after: None, size: 200 };
         loop {
             let listing = self.world.records.list::<Client>(&tenant_prefix(id), &page).await?;
@@ -233,7 +242,7 @@ impl Reconciling {
                 domain: seen.domain.clone().filter(|domain| matches!(domain, HostedDomain::Custom { .. })),
                 ..UserPoolSettings::default()
             },
-            Some(tenant) => match self.settled_settings(tenant).await? {
+            Some(tenant) => match self.settled_settings(tenant, &pool.id).await? {
                 Some(settings) => settings,
                 None => return Ok(Vec::new()),
             },
@@ -275,14 +284,14 @@ impl Reconciling {
         }
     }
 
-    /// What a tenant's own pool must be like; `None` while that is on its way.
-    async fn settled_settings(&self, tenant: &TenantId) -> Result<Option<UserPoolSettings>> {
+    /// What a tenant's own pool must be like; `None` while that is on its way, and for one that the tenant moves to or from.
+    async fn settled_settings(&self, tenant: &TenantId, pool: &PoolId) -> Result<Option<UserPoolSettings>> {
         let applying = Task::ApplyUserPool(tenant.clone()).to_string();
         if self.world.records.get::<Journal>(&applying).await?.is_some() {
             return Ok(None);
         }
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(tenant.as_str()).await?;
-        let tenant = tenant.filter(|tenant| is_settled(tenant));
+        let tenant = tenant.filter(|tenant| is_settled(tenant) && tenant.pool == *pool);
         Ok(tenant.map(|tenant| tenant.value.user_pool.unwrap_or_default()))
     }
 

@@ -13,6 +13,7 @@ use crate::domain::audit::Call;
 use crate::domain::client::{Client, ClientState, MAX_TOKEN_VALIDITY, Owner};
 use crate::domain::error::Result;
 use crate::domain::id::{ClientName, PoolId};
+use crate::domain::interactive::ClientKind;
 use crate::domain::journal::{Journal, Progress, Task};
 use crate::domain::pool::Pool;
 use crate::domain::rotation::{AppClient, Credential, Rotation};
@@ -57,8 +58,10 @@ impl Issuing {
                 self.world.user_pools.delete_app_client(&pool, &app_client).await?;
             }
         }
-        let window = self.world.settings.rotation.recovery_window;
-        self.world.vault.schedule_deletion(&client.secret_name, window).await?;
+        if client.kind() == ClientKind::Machine {
+            let window = self.world.settings.rotation.recovery_window;
+            self.world.vault.schedule_deletion(&client.secret_name, window).await?;
+        }
 
         let _turn = self.pools.place_in_turn().await;
         for (pool, places) in &belongings.places {

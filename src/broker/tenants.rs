@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::api::{Listing, NewTenant, Page, TenantPatch, TenantView};
 use super::journals::Journals;
-use super::pools::{Place, Pools};
+use super::pools::Pools;
 use super::records::{Change, Versioned};
 use super::world::{Asked, World, check_version, unique_id};
 use crate::domain::audit::Call;
@@ -14,9 +14,9 @@ use crate::domain::journal::{Journal, Task};
 use crate::domain::tenant::{Isolation, Tenant, TenantState};
 
 pub struct Tenants {
-    world: Arc<World>,
-    pools: Arc<Pools>,
-    journals: Arc<Journals>,
+    pub(super) world: Arc<World>,
+    pub(super) pools: Arc<Pools>,
+    pub(super) journals: Arc<Journals>,
 }
 
 impl Tenants {
@@ -56,7 +56,9 @@ impl Tenants {
         let _turn = self.pools.place_in_turn().await;
         let place = match new.isolation {
             Isolation::AppClient => self.pools.place_shared(None).await?,
-            Isolation::UserPool => self.pools.place_dedicated(&new.id, &new.user_pool.clone().unwrap_or_default())?,
+            Isolation::UserPool => {
+                self.pools.place_dedicated(&new.id, &new.user_pool.clone().unwrap_or_default()).await?
+            }
         };
         let now = self.world.now();
         let tenant = Tenant {
@@ -87,11 +89,9 @@ impl Tenants {
             call,
             now,
         ));
-        // A pool that is there is only referred to; its count is of app clients.
-        if let Place::New(pool) = &place {
-            change = change.create(pool);
-        }
+        change = place.begin(change);
         self.world.records.commit(receipt.file(change, new.id.name())).await?;
+        self.pools.note_unasked(&place);
         Ok(None)
     }
 
@@ -150,6 +150,7 @@ impl Tenants {
             record.labels.clone_from(labels);
         }
         if let Some(settings) = &patch.user_pool {
+            tenant.check_not_leaving()?;
             match &record.user_pool {
                 None => return Err(Error::invalid("tenant.user_pool", "the tenant has no pool of its own")),
                 Some(current) if current.region != settings.region => {
@@ -168,7 +169,12 @@ impl Tenants {
             return Ok(Versioned { value: record, version: tenant.version });
         }
         let mut change = Change::because(call.event(now, id.name())).update(tenant.version, &record);
+        let _turn = if pool_changes { Some(self.pools.place_in_turn().await) } else { None };
         if pool_changes {
+            if let (Some(old), Some(new)) = (&tenant.user_pool, &record.user_pool) {
+                let counted = self.pools.resettled(old, new).await?;
+                change = counted.iter().fold(change, |change, counted| counted.keep(change));
+            }
             let task = Task::ApplyUserPool(id.clone());
             let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
             let journal = Journal::new(task, call, now).in_place_of(under_way.as_deref());
@@ -202,7 +208,7 @@ impl Tenants {
                 let mut change = Change::because(call.event(now, id.name()))
                     .update(tenant.version, &record)
                     .create(&Journal::new(Task::OffboardTenant(id.clone()), call, now));
-                for task in [Task::OnboardTenant(id.clone()), Task::ApplyUserPool(id.clone())] {
+                for task in [Task::OnboardTenant, Task::ApplyUserPool, Task::MoveTenant].map(|task| task(id.clone())) {
                     if let Some(journal) = self.world.records.get::<Journal>(&task.to_string()).await? {
                         change = change.delete(&journal);
                     }
@@ -247,11 +253,11 @@ impl Tenants {
         self.get(id).await
     }
 
-    async fn stored(&self, id: &TenantId) -> Result<Versioned<Tenant>> {
+    pub(super) async fn stored(&self, id: &TenantId) -> Result<Versioned<Tenant>> {
         self.world.records.get(id.as_str()).await?.ok_or_else(|| Error::not_found(id.name()))
     }
 
-    async fn seen(&self, tenant: Versioned<Tenant>) -> Result<TenantView> {
+    pub(super) async fn seen(&self, tenant: Versioned<Tenant>) -> Result<TenantView> {
         let (issuer, cname_target) = match self.pools.made(&tenant.pool).await? {
             Some(made) => (Some(made.issuer), made.cname_target),
             None => (None, String::new()),

@@ -315,6 +315,7 @@ impl Tokens {
         let (Some(tenant), Some(client)) = (tenant, client) else {
             return Err(Error::not_found(name));
         };
+        client.check_machine()?;
         tenant.check_active()?;
         client.check_active()?;
         let scopes = if scopes.is_empty() { client.scopes.clone() } else { scopes.clone() };

@@ -87,6 +87,17 @@ impl Client {
         if self.interactive.is_some() { ClientKind::Interactive } else { ClientKind::Machine }
     }
 
+    /// Fails for a client that people sign in with: it has no secret, and gets no token by itself.
+    pub fn check_machine(&self) -> Result<()> {
+        match self.kind() {
+            ClientKind::Machine => Ok(()),
+            ClientKind::Interactive => {
+                let message = format!("{} is a client that people sign in with: it has no secret", self.name);
+                Err(Error::new(Reason::ClientKindMismatch, message).about(&self.name))
+            }
+        }
+    }
+
     /// Fails unless the client is in use.
     pub fn check_active(&self) -> Result<()> {
         let (reason, what) = match self.state {
@@ -162,6 +173,19 @@ pub struct RotationPolicy {
     pub period: Duration,
     /// How long the old secret works beside the new one.
     pub overlap: Duration,
+}
+
+impl RotationPolicy {
+    /// Of a client that has no secret.
+    pub fn none() -> Self {
+        RotationPolicy { disabled: true, ..RotationPolicy::default() }
+    }
+
+    /// Whether it is worth a second thought, more often than once a day: each rotation fetches a token, which Amazon
+    /// bills, and a program that reads the secret by itself may keep it for hours.
+    pub fn is_short(&self) -> bool {
+        !self.disabled && self.period < DAY
+    }
 }
 
 impl Default for RotationPolicy {

@@ -127,8 +127,27 @@ impl Error {
         self
     }
 
+    /// The reverse of [`within`](Error::within), for a message that has the same part without one around it.
+    #[must_use]
+    pub fn without(mut self, prefix: &str) -> Self {
+        let inner = self.edit();
+        for violation in &mut inner.fields {
+            if let Some(rest) = violation.field.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) {
+                violation.field = rest.to_owned();
+            }
+        }
+        if let [only] = inner.fields.as_slice() {
+            inner.message = format!("{}: {}", only.field, only.description);
+        }
+        self
+    }
+
     pub fn kind(&self) -> Kind {
-        self.0.reason.kind()
+        match self.0.reason {
+            // A setting of the other kind is a field; what is done to a client of the other kind names none.
+            Reason::ClientKindMismatch if self.0.fields.is_empty() => Kind::FailedPrecondition,
+            reason => reason.kind(),
+        }
     }
 
     pub fn reason(&self) -> Reason {
@@ -211,9 +230,24 @@ mod tests {
     }
 
     #[test]
+    fn another_kind_of_client_is_bad_input_for_a_setting_and_a_precondition_for_an_action() {
+        let setting = Error::invalid_because(Reason::ClientKindMismatch, "client.interactive", "is for people");
+        assert_eq!(setting.kind(), Kind::InvalidArgument);
+        assert_eq!(Error::new(Reason::ClientKindMismatch, "it has no secret").kind(), Kind::FailedPrecondition);
+    }
+
+    #[test]
     fn a_violation_can_be_nested() {
         let error = Error::invalid("scopes[2]", "is empty").within("client");
         assert_eq!(error.fields()[0].field, "client.scopes[2]");
         assert_eq!(error.message(), "client.scopes[2]: is empty");
+        assert_eq!(error.without("client").message(), "scopes[2]: is empty");
+    }
+
+    #[test]
+    fn a_kind_of_client_is_wrong_in_a_setting_or_for_an_action() {
+        let setting = Error::invalid_because(Reason::ClientKindMismatch, "client.interactive", "is for people");
+        let action = Error::new(Reason::ClientKindMismatch, "people cannot be moved");
+        assert_eq!((setting.kind(), action.kind()), (Kind::InvalidArgument, Kind::FailedPrecondition));
     }
 }

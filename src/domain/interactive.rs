@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::client::check_token_validity;
+use super::error::{Error, Result};
 use super::provider::ProviderId;
 
 /// Who signs in with a client.
@@ -19,6 +21,14 @@ pub enum ClientKind {
 /// Cognito's defaults (`CreateUserPoolClient`).
 pub const DEFAULT_ID_TOKEN_VALIDITY: Duration = Duration::from_secs(60 * 60);
 pub const DEFAULT_REFRESH_TOKEN_VALIDITY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Cognito's bounds for a refresh token (`CreateUserPoolClient`). An ID token has those of an access token.
+pub const MIN_REFRESH_TOKEN_VALIDITY: Duration = Duration::from_secs(60 * 60);
+pub const MAX_REFRESH_TOKEN_VALIDITY: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+
+/// URLs of one list, and characters of one (`CreateUserPoolClient`, `CallbackURLs` and `LogoutURLs`).
+pub const MAX_REDIRECT_URLS: usize = 100;
+pub const MAX_REDIRECT_URL: usize = 1024;
 
 /// How people sign in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +47,26 @@ pub struct InteractiveSettings {
     pub refresh_token_validity: Duration,
     /// Whether `MatchTenant` answers with it where several would do.
     pub default_sign_in: bool,
+}
+
+impl InteractiveSettings {
+    /// How long its tokens live beside an access token, which with a refresh token that ends before it would make no
+    /// sense, and which Cognito refuses. Field paths are relative to `interactive`.
+    pub fn check_validities(&self, access_token_validity: Duration) -> Result<()> {
+        if check_token_validity(self.id_token_validity).is_err() {
+            return Err(Error::invalid("id_token_validity", "must be 5 minutes to 1 day, in whole seconds"));
+        }
+        let refresh = self.refresh_token_validity;
+        if !(MIN_REFRESH_TOKEN_VALIDITY..=MAX_REFRESH_TOKEN_VALIDITY).contains(&refresh) || refresh.subsec_nanos() != 0
+        {
+            return Err(Error::invalid("refresh_token_validity", "must be 1 hour to 3,650 days, in whole seconds"));
+        }
+        if refresh < self.id_token_validity.max(access_token_validity) {
+            let rule = "must be at least as long as that of ID and access tokens";
+            return Err(Error::invalid("refresh_token_validity", rule));
+        }
+        Ok(())
+    }
 }
 
 /// Scopes that Cognito defines itself (OpenID Connect Core 1.0, section 5.4, and its own for the user's API).

@@ -4,6 +4,7 @@
 //! Nothing here does I/O, waits or reads a clock: `now` is an argument.
 
 pub mod audit;
+pub mod authorizer;
 pub mod caller;
 pub mod chain;
 pub mod claims;
@@ -21,8 +22,10 @@ pub mod jws;
 pub mod lease;
 pub mod moving;
 pub mod partition;
+pub mod person;
 pub mod pool;
 pub mod provider;
+pub mod quota;
 pub mod reason;
 pub mod revocation;
 pub mod rotation;

@@ -88,6 +88,50 @@ impl Tenant {
         Ok(())
     }
 
+    /// The move that is under way.
+    pub fn moving(&self) -> Option<&TenantMove> {
+        self.moved.as_ref().filter(|moved| !moved.is_over())
+    }
+
+    /// Whether it is about to move: what is changed in its old home now would not be in the new one.
+    pub fn is_leaving(&self) -> bool {
+        self.moving().is_some_and(|moved| moved.to != self.pool)
+    }
+
+    /// Fails while a move is about to change its home.
+    pub fn check_not_leaving(&self) -> Result<()> {
+        if self.is_leaving() {
+            return Err(self.wrong_state(Reason::MoveRunning, "is being moved"));
+        }
+        Ok(())
+    }
+
+    /// Fails while a move is not over.
+    pub fn check_not_moving(&self) -> Result<()> {
+        match self.moving() {
+            Some(_) => Err(self.wrong_state(Reason::MoveRunning, "is being moved")),
+            None => Ok(()),
+        }
+    }
+
+    /// What a pool of its own is to be like; `None` for one that is not, or is no more, its home. A place that it moves to is
+    /// not protected before it is the home: until then a deletion of the tenant takes it away unasked.
+    pub fn settings_of(&self, pool: &PoolId) -> Option<UserPoolSettings> {
+        if self.pool == *pool {
+            return Some(self.user_pool.clone().unwrap_or_default());
+        }
+        let moved = self.moving().filter(|moved| moved.to == *pool)?;
+        let settings = moved.user_pool.clone().unwrap_or_default();
+        Some(UserPoolSettings { deletion_protection: false, ..settings })
+    }
+
+    /// Every pool that it lives in, or did before a move that is not over.
+    pub fn homes(&self) -> Vec<PoolId> {
+        let moving = self.moving().into_iter().flat_map(|moved| [&moved.from, &moved.to]);
+        let homes: BTreeSet<PoolId> = moving.chain([&self.pool]).cloned().collect();
+        homes.into_iter().collect()
+    }
+
     /// The least form in which it can be stored.
     pub fn form(&self) -> Form {
         let is_plain = self.identity_providers.is_empty()

@@ -22,7 +22,7 @@ use crate::domain::scope::{MAX_SCOPES_PER_CLIENT, ScopeSet};
 use crate::domain::secret::ClientSecret;
 
 /// App clients of one pool: Cognito's quota, raised as far as it goes.
-const MAX_APP_CLIENTS: u32 = 10_000;
+pub(super) const MAX_APP_CLIENTS: u32 = 10_000;
 
 /// What is kept of a secret: enough to recognise it.
 pub(super) struct Verifier {
@@ -56,11 +56,7 @@ impl AppClient {
 
 /// What can be checked without the file.
 pub(super) fn check(asking: Asking, spec: &AppClientSpec) -> PortResult<()> {
-    let name_fits = (1..=128).contains(&spec.marker.chars().count())
-        && spec.marker.chars().all(|c| c.is_alphanumeric() || c.is_whitespace() || "_+=,.@-".contains(c));
-    if !name_fits {
-        return Err(asking.error(Fault::Refused, r"a name is 1 to 128 characters of [\w\s+=,.@-]"));
-    }
+    check_name(asking, &spec.marker)?;
     if check_token_validity(spec.access_token_validity).is_err() {
         return Err(asking.error(Fault::Refused, "a token is valid for 5 minutes to 1 day, in whole seconds"));
     }
@@ -70,7 +66,16 @@ pub(super) fn check(asking: Asking, spec: &AppClientSpec) -> PortResult<()> {
     Ok(())
 }
 
-fn check_scopes(tx: &Transaction<'_>, user_pool: &UserPoolId, scopes: &ScopeSet) -> Result<(), Failure> {
+pub(super) fn check_name(asking: Asking, name: &str) -> PortResult<()> {
+    let fits = (1..=128).contains(&name.chars().count())
+        && name.chars().all(|c| c.is_alphanumeric() || c.is_whitespace() || "_+=,.@-".contains(c));
+    if !fits {
+        return Err(asking.error(Fault::Refused, r"a name is 1 to 128 characters of [\w\s+=,.@-]"));
+    }
+    Ok(())
+}
+
+pub(super) fn check_scopes(tx: &Transaction<'_>, user_pool: &UserPoolId, scopes: &ScopeSet) -> Result<(), Failure> {
     for scope in scopes.iter() {
         if !resource_servers::defines(tx, user_pool, scope)? {
             return Err(Failure::refused(format!("no resource server of {user_pool} defines the scope {scope}")));
@@ -128,14 +133,15 @@ pub(super) fn describe(
     user_pool: &UserPoolId,
     client: &AppClientId,
 ) -> Result<Option<AppClientSeen>, Failure> {
-    let sql = "SELECT name, scopes, validity_seconds FROM app_clients WHERE id = ?1 AND user_pool = ?2";
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?));
+    let sql =
+        "SELECT name, scopes, validity_seconds, sign_in IS NULL FROM app_clients WHERE id = ?1 AND user_pool = ?2";
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?));
     let found = tx.prepare_cached(sql)?.query_row([client.as_str(), user_pool.as_str()], row).optional()?;
-    Ok(found.map(|(name, scopes, seconds)| AppClientSeen {
+    Ok(found.map(|(name, scopes, seconds, is_machine)| AppClientSeen {
         name,
         scopes: ScopeSet::from_claim(&scopes),
         access_token_validity: Duration::from_secs(seconds),
-        is_machine: true,
+        is_machine,
     }))
 }
 

@@ -9,6 +9,7 @@
 
 mod app_clients;
 mod audit_log;
+mod interactive;
 mod issuer;
 mod pools;
 mod random;

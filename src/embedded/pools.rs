@@ -2,8 +2,8 @@
 //!
 //! What Cognito enforces is enforced here: what breaks a rule is Refused, what is one too many LimitExceeded, what
 //! hangs on something that is not there NotFound; deleting what is gone succeeds. The two ports to a pool's tokens are
-//! in [`issuer`](super::issuer), the rules of app clients in [`app_clients`](super::app_clients), those of resource
-//! servers in [`resource_servers`].
+//! in [`issuer`](super::issuer), the rules of app clients in [`app_clients`](super::app_clients) and, of those that people
+//! sign in with, in [`interactive`](super::interactive), those of resource servers in [`resource_servers`].
 //!
 //! Of a pool's settings only deletion protection and the Region have an effect; the rest is kept and given to nobody,
 //! because nobody signs in here. The issuer type is ignored: all issuers start with the option's base.
@@ -17,10 +17,10 @@ use super::resource_servers::require_pool;
 use super::sealing::Sealing;
 use super::signing_keys::{KeyRing, NewKey};
 use super::store::{Asking, Failure, Store, text_of};
-use super::{Distance, Options, app_clients, random, resource_servers};
+use super::{Distance, Options, app_clients, interactive, random, resource_servers};
 use crate::broker::ports::{
-    AppClientSeen, AppClientSpec, DomainProgress, DomainSet, Fault, NewAppClient, Peer, PortPage, PortResult, Unmet,
-    UserPools,
+    AppClientSeen, AppClientSpec, DomainProgress, DomainSet, Fault, InteractiveSeen, InteractiveSpec, NewAppClient,
+    Peer, PortPage, PortResult, Unmet, UserPools,
 };
 use crate::domain::id::{AppClientId, Issuer, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
@@ -280,6 +280,45 @@ impl UserPools for SqlitePools {
         app_clients::check(asking, spec)?;
         let (user_pool, client, spec) = (pool.user_pool.clone(), client.clone(), spec.clone());
         self.store.write(asking, move |tx| app_clients::update(tx, &user_pool, &client, &spec)).await
+    }
+
+    async fn create_interactive_client(&self, pool: &MadePool, spec: &InteractiveSpec) -> PortResult<AppClientId> {
+        self.distance.travel().await;
+        let asking = asking("create an app client");
+        interactive::check(asking, spec)?;
+        let id = random::app_client_id().map_err(|_| asking.error(Fault::Unavailable, "no random bytes"))?;
+        let id = AppClientId::parse("app_client", &id).map_err(|error| asking.error(Fault::Broken, error.message()))?;
+        let (user_pool, spec, now) = (pool.user_pool.clone(), spec.clone(), self.distance.now());
+        let change = move |tx: &Transaction<'_>| {
+            require_pool(tx, &user_pool)?;
+            interactive::create(tx, &user_pool, &id, &spec, now)?;
+            Ok(id)
+        };
+        self.store.write(asking, change).await
+    }
+
+    async fn describe_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+    ) -> PortResult<Option<InteractiveSeen>> {
+        self.distance.travel().await;
+        let (user_pool, client) = (pool.user_pool.clone(), client.clone());
+        let query = move |tx: &Transaction<'_>| interactive::describe(tx, &user_pool, &client);
+        self.store.read(asking("describe an app client"), query).await
+    }
+
+    async fn update_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+        spec: &InteractiveSpec,
+    ) -> PortResult<()> {
+        self.distance.travel().await;
+        let asking = asking("update an app client");
+        interactive::check(asking, spec)?;
+        let (user_pool, client, spec) = (pool.user_pool.clone(), client.clone(), spec.clone());
+        self.store.write(asking, move |tx| interactive::update(tx, &user_pool, &client, &spec)).await
     }
 
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {

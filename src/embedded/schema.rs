@@ -18,7 +18,7 @@ use crate::sealing::MasterKey;
 const APPLICATION_ID: i32 = 0x4B57_5244;
 
 /// The schema of version `n` is that of version `n - 1` after `MIGRATIONS[n - 1]`. Never change one that was released.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
 
 const VERSION_1: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -117,6 +117,18 @@ const VERSION_5: &str = "
     ALTER TABLE events ADD COLUMN form INTEGER NOT NULL DEFAULT 1;
     -- The newest in which anything was ever written.
     ALTER TABLE last_event ADD COLUMN form INTEGER NOT NULL DEFAULT 1;
+";
+
+/// App clients that people sign in with, and what they sign in by.
+const VERSION_6: &str = "
+    -- Absent for a machine's. JSON: what it has beside scopes and the validity of access tokens.
+    ALTER TABLE app_clients ADD COLUMN sign_in TEXT;
+    CREATE TABLE identity_providers (
+        user_pool TEXT NOT NULL REFERENCES user_pools ON DELETE CASCADE,
+        -- JSON; what is secret in it is sealed.
+        name TEXT NOT NULL, settings TEXT NOT NULL, sealed BLOB,
+        PRIMARY KEY (user_pool, name)
+    ) STRICT, WITHOUT ROWID;
 ";
 
 /// Makes the file ours, or finds that it is, and brings its schema up to date. Gives the keys that open it.

@@ -3,7 +3,7 @@
 
 mod domains;
 mod factors;
-mod life;
+pub mod life;
 mod peers;
 mod region;
 mod second_secrets;

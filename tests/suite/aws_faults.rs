@@ -8,10 +8,11 @@ mod sweep;
 
 use std::time::Duration;
 
-use keyward::broker::api::{NewImport, RotationRequest, SecretSource};
+use keyward::broker::api::{NewImport, NewMove, RotationRequest, SecretSource};
 use keyward::broker::ports::{AppClientSpec, Shelf};
 use keyward::domain::client::Client;
 use keyward::domain::id::AppClientId;
+use keyward::domain::moving::{MoveState, TenantMove};
 use keyward::domain::pool::Pool;
 use keyward::domain::rotation::{Rotation, RotationState};
 use keyward::domain::scope::ScopeSet;
@@ -189,6 +190,33 @@ fn rotation(name: &'static str, isolation: Isolation, request: RotationRequest, 
         assert!(!answered || rotations.len() == 1, "it was answered");
         // Every fault comes once, so nothing is reason enough to give up.
         assert!(rotations.iter().all(|rotation| rotation.state == RotationState::Succeeded), "{rotations:?}");
+        assert!(client_is_there(bench).await, "the client is lost");
+    };
+    sweep(&Operation { serves: Some(CLIENT), ..Operation::new(name, calls, 1) }, prepare, act, check);
+}
+
+#[test]
+fn a_move_to_a_pool_of_its_own_survives_a_fault_at_any_call() {
+    moving("move to a pool of its own", SHARED, DEDICATED, 40);
+}
+
+#[test]
+fn a_move_to_a_shared_pool_survives_a_fault_at_any_call() {
+    moving("move to a shared pool", DEDICATED, SHARED, 36);
+}
+
+/// From its beginning to the end of the old place.
+fn moving(name: &'static str, from: Isolation, target: Isolation, calls: usize) {
+    let prepare = async |_: &AwsBench, broker: &Working| with_client(broker, from).await;
+    let act = async |_: &AwsBench, broker: &Working| {
+        let new = NewMove { target, user_pool: None, overlap: OVERLAP };
+        broker.tenants.move_to(&call(), &tenant_id(TENANT), &new, None, false).await.is_ok()
+    };
+    let check = async |bench: &AwsBench, answered: bool| {
+        let tenant: Tenant = bench.backend.record(Shelf::Tenant, TENANT).await.expect("there");
+        assert!(!answered || tenant.moved.is_some(), "it was answered");
+        let is_over = |moved: &TenantMove| moved.state == MoveState::Succeeded && tenant.isolation == target;
+        assert!(tenant.moved.as_ref().is_none_or(is_over), "it is not over");
         assert!(client_is_there(bench).await, "the client is lost");
     };
     sweep(&Operation { serves: Some(CLIENT), ..Operation::new(name, calls, 1) }, prepare, act, check);

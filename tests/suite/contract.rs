@@ -5,6 +5,7 @@
 //! otherwise is listed here, and nothing else differs.
 
 mod app_clients;
+mod interactive;
 mod pools;
 mod secrets;
 mod tokens;
@@ -47,6 +48,9 @@ const MINISTACK: &[Difference] = &[
     ("an unknown scope", "Refused", "()"),
     ("an unknown API", "Refused", "()"),
     ("give it an unknown scope", "Refused", "()"),
+    ("people: an unknown scope", "Refused", "()"),
+    ("people: an unknown provider", "Refused", "()"),
+    ("people: give it an unknown scope", "Refused", "()"),
     ("it is left out", "\"orders/read\"", "\"orders/read orders/write\""),
 ];
 
@@ -85,6 +89,7 @@ async fn the_aws_backend_keeps_the_contract_but_for_second_secrets_on_ministack(
     pools::play_resource_servers(&backend, &mut ledger).await;
     app_clients::play(&backend, &mut ledger).await;
     app_clients::play_pages(&backend, &mut ledger).await;
+    interactive::play(&backend, &mut ledger).await;
     secrets::play_the_only_one(&backend, &mut ledger).await;
     tokens::play(&backend, &mut ledger).await;
     tokens::play_keys(&backend, &mut ledger).await;
@@ -109,6 +114,7 @@ async fn play_all(backend: &Backend, ledger: &mut Ledger) {
     pools::play_resource_servers(backend, ledger).await;
     app_clients::play(backend, ledger).await;
     app_clients::play_pages(backend, ledger).await;
+    interactive::play(backend, ledger).await;
     secrets::play(backend, ledger).await;
     tokens::play(backend, ledger).await;
     tokens::play_two_secrets(backend, ledger).await;

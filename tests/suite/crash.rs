@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keyward::broker::api::RotationRequest;
+use keyward::broker::api::{ClientPatch, NewMove, RotationRequest};
 use keyward::broker::ports::{Fault, Peer, PortError, PortResult, Shelf};
 use keyward::domain::client::Client;
+use keyward::domain::interactive::InteractiveSettings;
+use keyward::domain::moving::MoveState;
 use keyward::domain::pool::Pool;
 use keyward::domain::rotation::{Rotation, RotationState};
 use keyward::domain::tenant::{HostedDomain, Isolation, Tenant};
 
 use crate::harness::backend::key;
-use crate::harness::brokers::{Bench, Working, call, client_name, custom_domain, tenant_id};
+use crate::harness::brokers::{Bench, Working, call, client_name, custom_domain, sign_in, tenant_id};
 use crate::harness::tolls::{Toll, tolled};
 
 const OVERLAP: Duration = Duration::from_secs(60);
@@ -124,6 +126,63 @@ async fn deleting_a_client_survives_a_crash_at_any_call() {
 }
 
 #[tokio::test]
+async fn issuing_a_client_for_people_survives_a_crash_at_any_call() {
+    let prepare = async |_: &Bench, broker: &Working, id: &str| {
+        broker.create_tenant(id, Isolation::AppClient).await.expect("a tenant");
+    };
+    let act =
+        async |_: &Bench, broker: &Working, id: &str| broker.create_interactive_client(&people_of(id)).await.is_ok();
+    let check = async |bench: &Bench, id: &str, answered: bool| {
+        let there = bench.backend.record::<Client>(Shelf::Client, &key(&people_of(id))).await;
+        assert!(!answered || there.is_some_and(|client| client.app_client.is_some()), "{id} was answered");
+    };
+    crash_everywhere(25, prepare, act, check).await;
+}
+
+#[tokio::test]
+async fn changing_a_client_for_people_survives_a_crash_at_any_call() {
+    let act = async |_: &Bench, broker: &Working, id: &str| {
+        let interactive = InteractiveSettings { sign_out_urls: vec![OUT.to_owned()], ..sign_in() };
+        let patch = ClientPatch { interactive: Some(interactive), ..Default::default() };
+        broker.clients.update(&call(), &client_name(&people_of(id)), patch, None, false).await.is_ok()
+    };
+    let check = async |bench: &Bench, id: &str, answered: bool| {
+        let client: Client = bench.backend.record(Shelf::Client, &key(&people_of(id))).await.expect("there");
+        let pool: Pool = bench.backend.record(Shelf::Pool, client.pool.as_str()).await.expect("there");
+        let (pool, app_client) = (pool.made.expect("made"), client.app_client.expect("made"));
+        let seen = bench.backend.0.user_pools.describe_interactive_client(&pool, &app_client).await;
+        let at_backend = seen.expect("asked").expect("there").spec.sign_out_urls;
+        let registered = client.interactive.expect("for people").sign_out_urls;
+        assert_eq!(at_backend.into_iter().collect::<Vec<_>>(), registered, "{id}");
+        assert!(client.applied && (!answered || registered == [OUT]), "{id} was answered");
+    };
+    crash_everywhere(15, with_people, act, check).await;
+}
+
+#[tokio::test]
+async fn deleting_a_client_for_people_survives_a_crash_at_any_call() {
+    let act = async |_: &Bench, broker: &Working, id: &str| {
+        broker.clients.delete(&call(), &client_name(&people_of(id)), None).await.is_ok()
+    };
+    let check = async |bench: &Bench, id: &str, answered: bool| {
+        let gone = bench.backend.record::<Client>(Shelf::Client, &key(&people_of(id))).await.is_none();
+        assert!(!answered || gone, "{id} was answered");
+    };
+    crash_everywhere(15, with_people, act, check).await;
+}
+
+async fn with_people(_: &Bench, broker: &Working, id: &str) {
+    broker.create_tenant(id, Isolation::AppClient).await.expect("a tenant");
+    broker.create_interactive_client(&people_of(id)).await.expect("a client");
+}
+
+const OUT: &str = "https://app.example.com/out";
+
+fn people_of(tenant: &str) -> String {
+    format!("tenants/{tenant}/clients/portal")
+}
+
+#[tokio::test]
 async fn deleting_a_tenant_in_a_shared_pool_survives_a_crash_at_any_call() {
     offboarding_survives_a_crash_at_any_call(Isolation::AppClient, 50).await;
 }
@@ -151,6 +210,63 @@ async fn offboarding_survives_a_crash_at_any_call(isolation: Isolation, at_least
         assert_eq!(left, if tenant.is_some() { 2 } else { 0 }, "all of it or nothing");
     };
     crash_everywhere(at_least, prepare, act, check).await;
+}
+
+#[tokio::test]
+async fn a_move_to_a_pool_of_its_own_survives_a_crash_at_any_call() {
+    a_move_survives_a_crash_at_any_call(Isolation::AppClient, 350).await;
+}
+
+#[tokio::test]
+async fn a_move_to_a_shared_pool_survives_a_crash_at_any_call() {
+    a_move_survives_a_crash_at_any_call(Isolation::UserPool, 350).await;
+}
+
+async fn a_move_survives_a_crash_at_any_call(from: Isolation, at_least: usize) {
+    let prepare = async |_: &Bench, broker: &Working, id: &str| {
+        broker.create_tenant(id, from).await.expect("a tenant");
+        broker.create_client(&client_of(id)).await.expect("a client");
+    };
+    let act = async |_: &Bench, broker: &Working, id: &str| start_move(broker, id, other(from)).await;
+    let check = async |bench: &Bench, id: &str, answered: bool| {
+        let tenant: Tenant = bench.backend.record(Shelf::Tenant, id).await.expect("there");
+        assert!(!answered || tenant.moved.is_some(), "{id} was answered");
+        if let Some(moved) = &tenant.moved {
+            assert_eq!((tenant.isolation, moved.state), (other(from), MoveState::Succeeded), "{id}");
+        }
+    };
+    crash_everywhere(at_least, prepare, act, check).await;
+}
+
+#[tokio::test]
+async fn deleting_a_tenant_that_is_being_moved_survives_a_crash_at_any_call() {
+    for from in [Isolation::AppClient, Isolation::UserPool] {
+        let prepare = async |_: &Bench, broker: &Working, id: &str| {
+            broker.create_tenant(id, from).await.expect("a tenant");
+            broker.create_client(&client_of(id)).await.expect("a client");
+            assert!(start_move(broker, id, other(from)).await);
+        };
+        let act = async |_: &Bench, broker: &Working, id: &str| {
+            broker.tenants.delete(&call(), &tenant_id(id), None, false).await.is_ok()
+        };
+        let check = async |bench: &Bench, id: &str, answered: bool| {
+            let tenant = bench.backend.record::<Tenant>(Shelf::Tenant, id).await;
+            assert!(!answered || tenant.is_none(), "{id} was answered");
+        };
+        crash_everywhere(60, prepare, act, check).await;
+    }
+}
+
+async fn start_move(broker: &Working, id: &str, target: Isolation) -> bool {
+    let new = NewMove { target, user_pool: None, overlap: OVERLAP };
+    broker.tenants.move_to(&call(), &tenant_id(id), &new, None, false).await.is_ok()
+}
+
+fn other(isolation: Isolation) -> Isolation {
+    match isolation {
+        Isolation::AppClient => Isolation::UserPool,
+        Isolation::UserPool => Isolation::AppClient,
+    }
 }
 
 async fn with_client(_: &Bench, broker: &Working, id: &str) {
@@ -215,9 +331,15 @@ async fn crash_everywhere<T>(
     panic!("it does not end within {BOUND} points");
 }
 
+/// Moves the clock to whatever is due next.
 async fn until_settled_or_blown(bench: &Bench, fuse: &Fuse) {
     let mut looks = tokio::time::interval(Duration::from_millis(1));
-    while !fuse.is_blown() && !bench.backend.journals().await.is_empty() {
+    while !fuse.is_blown() {
+        let journals = bench.backend.journals().await;
+        let Some(next) = journals.into_iter().map(|journal| journal.due_time).min() else { return };
+        if next > keyward::broker::ports::Clock::now(&*bench.clock) {
+            bench.clock.set(next);
+        }
         looks.tick().await;
     }
 }

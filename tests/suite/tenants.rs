@@ -1,5 +1,6 @@
 //! Tenants from onboarding to gone: both isolations, their settings, suspension, deletion, and a backend that fails.
 
+mod capacity;
 mod placement;
 
 use std::collections::{BTreeMap, HashMap};

@@ -2,6 +2,7 @@
 
 mod app_clients;
 mod faults;
+mod interactive;
 mod jwks;
 mod names;
 mod operations;

@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::broker::api::{ClientPatch, ClientView, NewClient, NewRevocation, NewRevocationTarget, RotationRequest};
+use crate::broker::api::{
+    ClientPatch, ClientView, NewClient, NewRevocation, NewRevocationTarget, RotationRequest, WantedScopes,
+};
 use crate::domain::claims::MAX_TOKEN_BYTES;
 use crate::domain::client::{DEFAULT_TOKEN_VALIDITY, RotationPolicy, check_token_validity};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::{ClientId, ClientName, TenantId};
+use crate::domain::interactive::{ClientKind, InteractiveSettings};
 use crate::domain::revocation::TokenId;
-use crate::domain::scope::ScopeSet;
 use crate::proto::{self, revoke_tokens_request::Target};
 
 use super::mask::{Fields, Mask};
 use super::tenant::{MAX_DISPLAY_NAME, labels};
-use super::{duration, enumeration, etag, not_offered, reason, required, timestamp, words};
+use super::{duration, etag, interactive, reason, required, timestamp, words};
 
 const MAX_SECRET_READERS: usize = 20;
 const MAX_ARN: usize = 2048;
@@ -31,6 +33,7 @@ const FIELDS: Fields = Fields {
         "rotation_policy.disabled",
         "secret_readers",
         "labels",
+        "interactive",
     ],
     fixed: &[
         "name",
@@ -58,12 +61,16 @@ pub fn new(request: proto::CreateClientRequest) -> Result<NewClient> {
     let tenant = TenantId::from_name("parent", &request.parent)?;
     let id = ClientId::parse("client_id", &request.client_id)?;
     let client = required("client", request.client)?;
-    offered(&client)?;
+    let interactive = interactive::of_kind(&client)?;
     words("client.display_name", &client.display_name, MAX_DISPLAY_NAME)?;
+    let scopes = interactive::scopes(&client)?;
+    interactive::check_scopes(interactive::kind(&client)?, &scopes)?;
+    let WantedScopes { resource, standard: standard_scopes } = scopes;
     Ok(NewClient {
         tenant,
         id,
-        scopes: scopes(&client)?,
+        interactive: interactive.map(|settings| InteractiveSettings { standard_scopes, ..settings }),
+        scopes: resource,
         access_token_validity: validity(&client)?,
         rotation: client.rotation_policy.map(rotation_policy).transpose()?,
         secret_readers: secret_readers(client.secret_readers)?,
@@ -91,7 +98,6 @@ impl Update {
     pub fn read(request: proto::UpdateClientRequest) -> Result<Self> {
         let given = required("client", request.client)?;
         let name = ClientName::parse("client.name", &given.name)?;
-        offered(&given)?;
         let populated = [
             ("display_name", !given.display_name.is_empty()),
             ("scopes", !given.scopes.is_empty()),
@@ -99,6 +105,7 @@ impl Update {
             ("rotation_policy", given.rotation_policy.is_some()),
             ("secret_readers", !given.secret_readers.is_empty()),
             ("labels", !given.labels.is_empty()),
+            ("interactive", given.interactive.is_some()),
         ];
         let mask = Mask::read(request.update_mask, &FIELDS, populated)?;
         let version = etag(&name, &given.etag)?;
@@ -108,12 +115,18 @@ impl Update {
             patch.display_name = Some(given.display_name.clone());
         }
         if mask.covers("scopes") {
-            patch.scopes = Some(scopes(&given)?);
+            patch.scopes = Some(interactive::scopes(&given)?);
         }
         if mask.covers("access_token_validity") {
             patch.access_token_validity = Some(validity(&given)?.unwrap_or(DEFAULT_TOKEN_VALIDITY));
         }
-        if mask.touches("rotation_policy") {
+        if mask.covers("interactive") {
+            patch.interactive = given.interactive.map(interactive::settings).transpose()?;
+            if patch.interactive.is_none() && !mask.is_star() {
+                return Err(interactive::required());
+            }
+        }
+        if mask.touches("rotation_policy") && !(mask.is_star() && given.rotation_policy.is_none()) {
             patch.rotation = Some(wanted_policy(given.rotation_policy.unwrap_or_default(), &mask)?);
         }
         if mask.covers("secret_readers") {
@@ -127,12 +140,20 @@ impl Update {
 
     /// Whether [`Update::against`] must know the client as it is.
     pub fn needs_current(&self) -> bool {
-        self.mask.touches("rotation_policy") && !self.mask.covers("rotation_policy")
+        self.mask.is_star() || (self.mask.touches("rotation_policy") && !self.mask.covers("rotation_policy"))
     }
 
     /// The patch, given the client as it is where that is needed.
     pub fn against(&self, current: Option<&ClientView>) -> Result<ClientPatch> {
         let mut patch = self.patch.clone();
+        if let (Some(current), true) = (current, self.mask.is_star()) {
+            // What the other kind has is not meant by everything.
+            match current.client.kind() {
+                ClientKind::Machine => patch.rotation = Some(patch.rotation.unwrap_or_default()),
+                ClientKind::Interactive if patch.interactive.is_none() => return Err(interactive::required()),
+                ClientKind::Interactive => {}
+            }
+        }
         if let (Some(current), Some(wanted)) = (current, patch.rotation) {
             let mut next = current.client.rotation;
             if self.mask.covers("rotation_policy.period") {
@@ -149,20 +170,6 @@ impl Update {
         }
         Ok(patch)
     }
-}
-
-pub fn offered(client: &proto::Client) -> Result<()> {
-    not_offered("client.interactive", client.interactive.is_some())?;
-    let kind: proto::ClientKind = enumeration("client.kind", client.kind)?;
-    not_offered("client.kind", kind == proto::ClientKind::Interactive)
-}
-
-fn scopes(client: &proto::Client) -> Result<ScopeSet> {
-    let scopes = ScopeSet::parse("client.scopes", &client.scopes)?;
-    if scopes.is_empty() {
-        return Err(Error::invalid("client.scopes", "a machine client needs at least one scope"));
-    }
-    Ok(scopes)
 }
 
 pub fn validity(client: &proto::Client) -> Result<Option<Duration>> {

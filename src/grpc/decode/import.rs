@@ -5,13 +5,14 @@ use zeroize::Zeroizing;
 use crate::broker::api::{NewImport, SecretSource};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::{AppClientId, ClientId, PoolId, TenantId};
+use crate::domain::interactive::ClientKind;
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::ClientSecret;
 use crate::proto::{self, import_client_request};
 
-use super::client::{offered, rotation_policy, secret_readers, validity};
+use super::client::{rotation_policy, secret_readers, validity};
 use super::tenant::{MAX_DISPLAY_NAME, labels};
-use super::words;
+use super::{interactive, not_offered, words};
 
 /// The longest name or ARN of a secret in Secrets Manager.
 const MAX_SECRET_NAME: usize = 2048;
@@ -25,7 +26,8 @@ pub fn new(request: proto::ImportClientRequest) -> Result<NewImport> {
     let tenant = TenantId::from_name("parent", &request.parent)?;
     let id = ClientId::parse("client_id", &request.client_id)?;
     let client = request.client.unwrap_or_default();
-    offered(&client)?;
+    not_offered("client.interactive", client.interactive.is_some())?;
+    not_offered("client.kind", interactive::kind(&client)? == ClientKind::Interactive)?;
     words("client.display_name", &client.display_name, MAX_DISPLAY_NAME)?;
     let scopes = ScopeSet::parse("client.scopes", &client.scopes)?;
     Ok(NewImport {

@@ -4,15 +4,18 @@
 //! names the field by the path that the caller wrote. Nothing is dropped silently, and nothing here asks the broker.
 
 pub mod audit;
+pub mod authorizer;
 pub mod catalog;
 pub mod check;
 pub mod client;
 pub mod import;
+mod interactive;
 mod mask;
 pub mod page;
 pub mod tenant;
 pub mod token;
 pub mod trust;
+mod url;
 mod user_pool;
 
 use std::fmt;

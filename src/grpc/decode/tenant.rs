@@ -1,14 +1,15 @@
 //! Tenants.
 
-use crate::broker::api::{NewTenant, TenantPatch, TenantView};
+use crate::broker::api::{NewMove, NewTenant, TenantPatch, TenantView};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::TenantId;
+use crate::domain::moving::{DEFAULT_OVERLAP, MAX_OVERLAP};
 use crate::domain::tenant::{Isolation, Labels, Tenant, TenantState, UserPoolSettings, check_labels};
 use crate::grpc::encode;
 use crate::proto;
 
 use super::mask::{Fields, Mask};
-use super::{enumeration, etag, not_offered, required, user_pool, words};
+use super::{duration, enumeration, etag, not_offered, required, user_pool, words};
 
 pub const MAX_DISPLAY_NAME: usize = 128;
 
@@ -72,6 +73,33 @@ pub fn new(request: proto::CreateTenantRequest) -> Result<NewTenant> {
     words("tenant.display_name", &tenant.display_name, MAX_DISPLAY_NAME)?;
     let labels = labels(tenant.labels, "tenant")?;
     Ok(NewTenant { id, display_name: tenant.display_name, isolation, labels, user_pool })
+}
+
+/// A tenant, where it is to go, and the version that the caller's etag stands for.
+pub fn new_move(request: proto::MoveTenantRequest) -> Result<(TenantId, NewMove, Option<u64>)> {
+    let id = TenantId::from_name("name", &request.name)?;
+    let target = match enumeration("target", request.target)? {
+        proto::Isolation::AppClient => Isolation::AppClient,
+        proto::Isolation::UserPool => Isolation::UserPool,
+        proto::Isolation::Unspecified => return Err(Error::invalid("target", "is required")),
+    };
+    // A domain belongs to one pool, and who has it is settled where a tenant is created or updated.
+    not_offered("user_pool.domain", request.user_pool.as_ref().is_some_and(|settings| settings.domain.is_some()))?;
+    let user_pool = match (target, request.user_pool) {
+        (Isolation::UserPool, given) => {
+            given.map(user_pool::settings).transpose().map_err(|error| error.without("tenant"))?
+        }
+        (Isolation::AppClient, None) => None,
+        (Isolation::AppClient, Some(_)) => {
+            return Err(Error::invalid("user_pool", "is only for a move to ISOLATION_USER_POOL"));
+        }
+    };
+    let overlap = duration("overlap", request.overlap.as_ref())?.unwrap_or(DEFAULT_OVERLAP);
+    if overlap > MAX_OVERLAP {
+        return Err(Error::invalid("overlap", "must be at most 30 days"));
+    }
+    let version = etag(id.name(), &request.etag)?;
+    Ok((id, NewMove { target, user_pool, overlap }, version))
 }
 
 /// The state to filter a list by.

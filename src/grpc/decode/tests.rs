@@ -396,7 +396,7 @@ fn a_bad_client_names_its_field() {
         ("client.scopes", new_client(|_, c| c.scopes.clear())),
         ("client.scopes[1]", new_client(|_, c| c.scopes.push("plain".into()))),
         ("client.scopes", new_client(|_, c| c.scopes = vec!["a/b".into(); 51])),
-        ("client.kind", new_client(|_, c| c.kind = proto::ClientKind::Interactive.into())),
+        ("client.interactive", new_client(|_, c| c.kind = proto::ClientKind::Interactive.into())),
         ("client.kind", new_client(|_, c| c.kind = 7)),
         ("client.interactive", new_client(|_, c| c.interactive = Some(Default::default()))),
         ("client.access_token_validity", new_client(|_, c| c.access_token_validity = span(299, 0))),
@@ -436,15 +436,17 @@ fn an_update_of_a_client_is_what_its_mask_says() {
     let client = proto::Client { scopes: vec!["orders/read".into()], uid: "ignored".into(), ..Default::default() };
     let patch = read(&[], client.clone()).expect("valid").against(None).expect("valid");
     assert!(patch.scopes.is_some() && patch.labels.is_none() && patch.rotation.is_none());
-    let patch = read(&["*"], client.clone()).expect("valid").against(None).expect("valid");
+    let everything = read(&["*"], client.clone()).expect("valid");
+    assert!(everything.needs_current(), "what everything is hangs on the kind");
+    let patch = everything.against(None).expect("valid");
     assert_eq!(patch.access_token_validity, Some(Duration::from_secs(3600)));
     assert_eq!(patch.secret_readers, Some(Vec::new()));
-    assert_eq!(patch.rotation, Some(Default::default()));
+    assert_eq!((patch.rotation, patch.interactive), (None, None));
     assert!(read(&["rotation_policy.disabled"], client.clone()).expect("valid").needs_current());
 
     assert_eq!(field(read(&["*"], proto::Client::default())), "client.scopes");
     assert_eq!(field(read(&["kind"], client.clone())), "update_mask");
-    assert_eq!(field(read(&["interactive"], client)), "update_mask");
+    assert_eq!(field(read(&["interactive"], client)), "client.interactive");
     let zero = proto::Client { rotation_policy: policy(span(0, 0), None), ..Default::default() };
     assert_eq!(field(read(&[], zero)), "client.rotation_policy.period");
 }
@@ -491,7 +493,7 @@ fn a_bad_question_names_its_field() {
     assert_eq!(ask(|r| r.required_scopes = vec!["x".into()]), "required_scopes[0]");
     assert_eq!(ask(|r| r.tenant = "acme".into()), "tenant");
     assert_eq!(ask(|r| r.token_use = 5), "token_use");
-    assert_eq!(ask(|r| r.token_use = proto::TokenUse::Id.into()), "token_use");
+    assert_eq!(ask(|r| r.token_use = proto::TokenUse::Id.into()), "accepted");
     assert_eq!(ask(|r| r.token_use = proto::TokenUse::Access.into()), "accepted");
     let name = "tenants/acme/clients/backend";
     assert_eq!(field(token::Wanted::read(name, &["x".into()], None)), "scopes[0]");

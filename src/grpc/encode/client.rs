@@ -4,29 +4,43 @@ use jiff::Timestamp;
 
 use super::{count, display_name, duration, etag, issuer, scopes, timestamp};
 use crate::broker::api::{ClientView, Revealed, RotationView};
-use crate::domain::client::{ClientState, ReplacedAppClient, RotationPolicy};
+use crate::domain::client::{Client, ClientState, ReplacedAppClient, RotationPolicy};
+use crate::domain::interactive::{ClientKind, InteractiveSettings};
 use crate::domain::revocation::{Revocation, RevocationTarget};
 use crate::domain::rotation::{Method, Milestone, RotationState, Trigger};
 use crate::domain::scope::ScopeSet;
 use crate::proto::{self, revocation};
 
 pub fn client(view: ClientView) -> proto::Client {
-    let ClientView { client, version, pool, state_reason } = view;
+    let ClientView { client, version, pool, state_reason, shares_accounts } = view;
+    let (client_kind, all_scopes) = (client.kind(), all_scopes(&client));
+    let is_machine = client_kind == ClientKind::Machine;
+    let mut warnings = Vec::new();
+    if shares_accounts {
+        let detail = "people sign in with accounts of a pool that tenants share, where one sign-in session, of an hour, \
+                      counts for every app client that offers such accounts";
+        warnings.push(warning("NATIVE_ACCOUNTS_IN_SHARED_POOL", detail));
+    }
+    if client.rotation.is_short() {
+        let detail =
+            "the secret is rotated more often than once a day: each rotation fetches a token that Amazon bills";
+        warnings.push(warning("SHORT_ROTATION_PERIOD", detail));
+    }
     let (pool_issuer, token_endpoint) = pool.map(|pool| (pool.issuer, pool.token_endpoint)).unzip();
     let message = proto::Client {
         name: client.name.to_string(),
         uid: client.uid,
         display_name: display_name(client.display_name, &client.name.client),
-        kind: proto::ClientKind::Machine.into(),
+        kind: kind(client_kind).into(),
         state: client_state(client.state).into(),
-        scopes: scopes(&client.scopes),
+        scopes: all_scopes,
         access_token_validity: Some(duration(client.access_token_validity)),
-        rotation_policy: Some(rotation_policy(client.rotation)),
+        rotation_policy: is_machine.then(|| rotation_policy(client.rotation)),
         app_client_id: client.app_client.map(String::from).unwrap_or_default(),
         pool: client.pool.name(),
         issuer: issuer(pool_issuer),
         token_endpoint: token_endpoint.unwrap_or_default(),
-        secret_name: client.secret_name.into(),
+        secret_name: if is_machine { client.secret_name.into() } else { String::new() },
         secret_readers: client.secret_readers,
         labels: client.labels,
         rotate_time: client.rotate_time.map(timestamp),
@@ -34,9 +48,9 @@ pub fn client(view: ClientView) -> proto::Client {
         create_time: Some(timestamp(client.create_time)),
         update_time: Some(timestamp(client.update_time)),
         etag: etag(version),
-        interactive: None,
+        interactive: client.interactive.map(interactive),
         replaced_app_clients: client.replaced.into_iter().map(replaced).collect(),
-        warnings: Vec::new(),
+        warnings,
         state_reason,
     };
     if version == 0 { planned(message) } else { message }
@@ -45,6 +59,39 @@ pub fn client(view: ClientView) -> proto::Client {
 /// What `validate_only` answers of a client that is not there: without what only its creation fills.
 fn planned(client: proto::Client) -> proto::Client {
     proto::Client { uid: String::new(), pool: String::new(), create_time: None, update_time: None, ..client }
+}
+
+fn kind(kind: ClientKind) -> proto::ClientKind {
+    match kind {
+        ClientKind::Machine => proto::ClientKind::Machine,
+        ClientKind::Interactive => proto::ClientKind::Interactive,
+    }
+}
+
+/// In ascending order, whoever defines them.
+fn all_scopes(client: &Client) -> Vec<String> {
+    let mut all = scopes(&client.scopes);
+    let standard = client.interactive.iter().flat_map(|settings| &settings.standard_scopes);
+    all.extend(standard.map(|scope| scope.as_str().to_owned()));
+    all.sort();
+    all
+}
+
+fn interactive(settings: InteractiveSettings) -> proto::InteractiveSettings {
+    proto::InteractiveSettings {
+        callback_urls: settings.callback_urls,
+        sign_out_urls: settings.sign_out_urls,
+        identity_provider_ids: settings.identity_providers.into_iter().map(String::from).collect(),
+        allow_native_accounts: settings.allow_native_accounts,
+        confidential: false,
+        id_token_validity: Some(duration(settings.id_token_validity)),
+        refresh_token_validity: Some(duration(settings.refresh_token_validity)),
+        default_sign_in: settings.default_sign_in,
+    }
+}
+
+fn warning(reason: &str, detail: &str) -> proto::ClientWarning {
+    proto::ClientWarning { reason: reason.to_owned(), detail: detail.to_owned() }
 }
 
 fn replaced(replaced: ReplacedAppClient) -> proto::ReplacedAppClient {

@@ -2,6 +2,7 @@
 
 use super::{count, display_name, etag, issuer, timestamp};
 use crate::broker::api::TenantView;
+use crate::domain::moving::{MoveState, TenantMove};
 use crate::domain::tenant::{
     FeaturePlan, HostedDomain, Isolation, IssuerType, Mfa, MfaFactor, TenantState, UserPoolSettings,
 };
@@ -29,7 +30,7 @@ pub fn tenant(view: TenantView) -> proto::Tenant {
         etag: etag(version),
         identity_providers: Vec::new(),
         sign_in_domains: Vec::new(),
-        r#move: None,
+        r#move: tenant.moved.map(tenant_move),
     };
     if version == 0 { planned(message) } else { message }
 }
@@ -43,6 +44,24 @@ pub fn isolation(isolation: Isolation) -> proto::Isolation {
     match isolation {
         Isolation::AppClient => proto::Isolation::AppClient,
         Isolation::UserPool => proto::Isolation::UserPool,
+    }
+}
+
+fn tenant_move(moved: TenantMove) -> proto::TenantMove {
+    let state = match moved.state {
+        MoveState::Running => proto::TenantMoveState::Running,
+        MoveState::Overlap => proto::TenantMoveState::Overlap,
+        MoveState::Succeeded => proto::TenantMoveState::Succeeded,
+    };
+    proto::TenantMove {
+        state: state.into(),
+        target: isolation(moved.target).into(),
+        client_count: count(moved.client_count),
+        moved_client_count: count(moved.moved_client_count),
+        create_time: Some(timestamp(moved.create_time)),
+        retire_time: moved.retire_time.map(timestamp),
+        end_time: moved.end_time.map(timestamp),
+        last_error_reason: moved.last_error_reason,
     }
 }
 

@@ -230,6 +230,7 @@ fn check(pool: &Pool, settings: &Members, has_secret: bool) -> Result<(), ApiErr
     if !(300..=86_400).contains(&validity(settings)) {
         return Err(ApiError::invalid("Invalid range for token validity."));
     }
+    check_sign_in(pool, settings, &flows)?;
     let auth_flows = texts_of(settings, "ExplicitAuthFlows");
     if auth_flows.iter().any(|flow| flow == CLIENT_TOKEN_AUTH) {
         if auth_flows.len() > 1 {
@@ -240,6 +241,56 @@ fn check(pool: &Pool, settings: &Members, has_secret: bool) -> Result<(), ApiErr
         }
     }
     Ok(())
+}
+
+/// What the hosted sign-in needs: where it sends people back to, and by what they sign in.
+fn check_sign_in(pool: &Pool, settings: &Members, flows: &[String]) -> Result<(), ApiError> {
+    let (callbacks, logouts) = (texts_of(settings, "CallbackURLs"), texts_of(settings, "LogoutURLs"));
+    if callbacks.is_empty() && flows.iter().any(|flow| flow != "client_credentials") {
+        return Err(ApiError::invalid("CallbackURLs are required for the code and implicit flows."));
+    }
+    if let Some(url) = callbacks.iter().chain(&logouts).find(|url| !is_redirect(url)) {
+        return Err(ApiError::invalid(format!("Invalid redirect URL: {url}")));
+    }
+    let default = settings.get("DefaultRedirectURI").and_then(Value::as_str);
+    if default.is_some_and(|url| !callbacks.iter().any(|callback| callback == url)) {
+        return Err(ApiError::invalid("DefaultRedirectURI must be in the list of CallbackURLs."));
+    }
+    let is_there = |name: &&String| *name == "COGNITO" || pool.providers.contains_key(*name);
+    if let Some(name) = texts_of(settings, "SupportedIdentityProviders").iter().find(|name| !is_there(name)) {
+        return Err(ApiError::invalid(format!("The provider {name} does not exist for User Pool {}.", pool.id)));
+    }
+    let (id, refresh) = (lasts(settings, "IdToken", 3_600), lasts(settings, "RefreshToken", 86_400));
+    let is_short = refresh < id.max(validity(settings));
+    if !(300..=86_400).contains(&id) || !(3_600..=315_360_000).contains(&refresh) || is_short {
+        return Err(ApiError::invalid("Invalid range for token validity."));
+    }
+    Ok(())
+}
+
+/// By the rules of `CallbackURLs`: absolute, without a fragment, and not HTTP but on this machine.
+fn is_redirect(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    let is_local = ["localhost", "127.0.0.1", "[::1]"]
+        .iter()
+        .any(|local| host.strip_prefix(local).is_some_and(|port| port.is_empty() || port.starts_with(':')));
+    !host.is_empty() && !url.contains('#') && (scheme != "http" || is_local)
+}
+
+/// How long tokens of a kind are valid, in seconds; `unit` is the one where none is named.
+fn lasts(settings: &Members, token: &str, unit: i64) -> i64 {
+    let number = settings.get(&format!("{token}Validity")).and_then(Value::as_i64).filter(|number| *number > 0);
+    let named = settings.get("TokenValidityUnits").and_then(|units| units[token].as_str());
+    let unit = match named {
+        Some("seconds") => 1,
+        Some("minutes") => 60,
+        Some("hours") => 3_600,
+        Some("days") => 86_400,
+        _ => unit,
+    };
+    let default = if token == "IdToken" { 3_600 } else { 30 * 86_400 };
+    number.map_or(default, |number| number * unit)
 }
 
 fn keep_secret(client: &mut AppClient, id: &str, value: String, ask: &Ask<'_>) {

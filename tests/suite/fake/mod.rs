@@ -28,6 +28,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use keyward::aws::{Credentials, Endpoints, Options, TokenSource};
 use keyward::broker::ports::Clock;
+use serde_json::Value;
 
 use dispatch::Front;
 use faults::Faults;
@@ -37,13 +38,20 @@ use watched::Watched;
 use world::World;
 
 pub use faults::{After, Fault};
+pub use model::Model;
 pub use quotas::least_time;
+pub use tokens::SignedIn;
 pub use world::{Ceilings, Propagation};
 
 /// The Region of [`Fake::options`].
 pub const REGION: &str = "eu-central-1";
 /// A further one.
 pub const OTHER_REGION: &str = "us-east-1";
+
+/// Both, the broker's own first.
+pub fn regions() -> Vec<String> {
+    vec![REGION.to_owned(), OTHER_REGION.to_owned()]
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
@@ -330,6 +338,12 @@ impl Fake {
         pool.rotate_key(withdrawn);
     }
 
+    /// As if somebody had signed in with the app client, by its hosted sign-in.
+    pub fn sign_in(&self, app_client: &str, username: &str, groups: &[&str]) -> SignedIn {
+        let now = self.shared.clock.now();
+        tokens::sign_in(&mut self.shared.state().world, app_client, username, groups, now)
+    }
+
     pub fn inventory(&self) -> Inventory {
         let state = self.shared.state();
         let mut inventory = Inventory::default();
@@ -346,6 +360,30 @@ impl Fake {
         let kept = state.world.secrets.values().filter(|secret| secret.deletion_time.is_none());
         inventory.secrets = kept.map(|secret| secret.name.clone()).collect();
         inventory
+    }
+
+    /// An app client's settings, as `UserPoolClientType` has them.
+    pub fn app_client(&self, id: &str) -> Value {
+        let state = self.shared.state();
+        let client = state.world.pools.values().find_map(|pool| pool.clients.get(id)).expect("the app client is there");
+        Value::Object(client.settings.clone())
+    }
+
+    /// Deletes an app client by hand.
+    pub fn delete_app_client(&self, id: &str) {
+        let mut state = self.shared.state();
+        assert!(
+            state.world.pools.values_mut().any(|pool| pool.clients.remove(id).is_some()),
+            "the app client is there"
+        );
+    }
+
+    /// Changes an app client's setting by hand, past every rule.
+    pub fn set_app_client(&self, id: &str, setting: &str, value: Value) {
+        let mut state = self.shared.state();
+        let mut clients = state.world.pools.values_mut();
+        let client = clients.find_map(|pool| pool.clients.get_mut(id)).expect("the app client is there");
+        client.settings.insert(setting.to_owned(), value);
     }
 
     /// What broke a service model, so far. A fake that is dropped with complaints fails the test.

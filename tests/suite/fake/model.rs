@@ -55,7 +55,8 @@ impl Model {
         }
     }
 
-    fn read(name: &str) -> Model {
+    /// That of a service by its name there, which may be one that is not faked.
+    pub fn read(name: &str) -> Model {
         let mut model = service_model(name);
         let mut part = |name: &str| match model[name].take() {
             Value::Object(part) => part,

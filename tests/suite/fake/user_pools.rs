@@ -36,6 +36,7 @@ pub fn create(world: &mut World, ask: &Ask<'_>) -> OperationResult {
         domain: None,
         custom_domain: None,
         resource_servers: BTreeMap::new(),
+        providers: BTreeMap::new(),
         clients: BTreeMap::new(),
         ghosts: BTreeMap::new(),
         keys: vec![PoolKey::new(&id, 0)],

@@ -159,6 +159,8 @@ pub struct Pool {
     pub custom_domain: Option<String>,
     /// By identifier, as `ResourceServerType`.
     pub resource_servers: BTreeMap<String, Value>,
+    /// By name, as `IdentityProviderType`.
+    pub providers: BTreeMap<String, Value>,
     /// By id.
     pub clients: BTreeMap<String, AppClient>,
     /// Deleted ones that the token endpoint has not heard of, and until when.

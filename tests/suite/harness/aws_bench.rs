@@ -10,6 +10,7 @@ use keyward::aws::Aws;
 use keyward::broker::Ports;
 use keyward::broker::ports::{Clock as _, Shelf};
 use keyward::domain::client::{Client, ClientState};
+use keyward::domain::interactive::ClientKind;
 use keyward::domain::pool::Pool;
 use keyward::domain::rotation::Rotation;
 use keyward::domain::tenant::{Tenant, TenantState};
@@ -84,7 +85,8 @@ impl AwsBench {
 
     /// A new one, which opens the file anew, with its background at work.
     pub async fn broker(&self) -> Working {
-        let broker = Working::open(ports(&self.aws, &self.folder, &self.clock).await).await.expect("a broker");
+        let ports = ports(&self.aws, &self.folder, &self.clock).await;
+        let broker = Working::open_with(ports, |settings| settings.regions = fake::regions()).await.expect("a broker");
         broker.work();
         broker
     }
@@ -145,13 +147,18 @@ impl AwsBench {
             clients.iter().map(|client| client.app_client.as_ref().expect("made").to_string()).collect();
         // One that is not Keyward's is nobody's business until it is taken over.
         inventory.app_clients.retain(|client| client.name != FOREIGN || known.contains(&client.id));
-        assert!(inventory.app_clients.iter().all(|client| client.secrets.len() == 1), "{:?}", inventory.app_clients);
+        for app_client in &inventory.app_clients {
+            let of = |client: &&Client| client.app_client.as_ref().is_some_and(|id| id.as_str() == app_client.id);
+            let is_interactive = clients.iter().find(of).is_some_and(|client| client.kind() == ClientKind::Interactive);
+            assert_eq!(app_client.secrets.len(), usize::from(!is_interactive), "{app_client:?}");
+        }
         assert_eq!(
             sorted(inventory.app_clients.into_iter().map(|client| client.id)),
             sorted(known.into_iter()),
             "app clients"
         );
-        let known = clients.iter().map(|client| client.secret_name.to_string());
+        let machines = clients.iter().filter(|client| client.kind() == ClientKind::Machine);
+        let known = machines.map(|client| client.secret_name.to_string());
         assert_eq!(sorted(inventory.secrets.into_iter()), sorted(known), "secrets");
         for name in names {
             if clients.iter().any(|client| client.name == client_name(name)) {

@@ -16,7 +16,11 @@ use keyward::domain::audit::{Call, Principal};
 use keyward::domain::client::{Client, ClientState};
 use keyward::domain::error::Result;
 use keyward::domain::id::{ClientName, TenantId};
+use keyward::domain::interactive::{
+    ClientKind, DEFAULT_ID_TOKEN_VALIDITY, DEFAULT_REFRESH_TOKEN_VALIDITY, InteractiveSettings, StandardScope,
+};
 use keyward::domain::pool::Pool;
+use keyward::domain::quota::Ceilings;
 use keyward::domain::rotation::Rotation;
 use keyward::domain::scope::{Identifier, ScopeDefinition, ScopeSet};
 use keyward::domain::tenant::{HostedDomain, Isolation, Tenant, TenantState, UserPoolSettings};
@@ -106,14 +110,15 @@ impl Bench {
             let there = clients.iter().filter(|client| client.pool == pool.id).count();
             assert_eq!(usize::try_from(pool.app_clients), Ok(there), "{pool:?}");
         }
-        let keys = clients.iter().map(|client| format!("{}/{}", client.name.tenant, client.name.client));
+        let machines = || clients.iter().filter(|client| client.kind() == ClientKind::Machine);
+        let keys = machines().map(|client| format!("{}/{}", client.name.tenant, client.name.client));
         assert_eq!(self.column("SELECT key FROM records WHERE shelf = 'credential'"), keys.collect());
 
         let app_clients = clients.iter().filter_map(|client| client.app_client.as_ref().map(ToString::to_string));
         assert_eq!(self.column("SELECT id FROM app_clients"), app_clients.collect(), "app clients at the backend");
         let made = pools.iter().filter(|pool| pool.made.is_some()).map(|pool| pool.id.to_string());
         assert_eq!(self.column("SELECT keyward_id FROM user_pools"), made.collect(), "user pools at the backend");
-        let secrets = clients.iter().map(|client| client.secret_name.to_string());
+        let secrets = machines().map(|client| client.secret_name.to_string());
         assert_eq!(self.column("SELECT name FROM secrets WHERE deletion_time IS NULL"), secrets.collect(), "the vault");
 
         for name in names {
@@ -208,6 +213,23 @@ impl Working {
         self.tenants.create(&call(), new, false).await.map(drop)
     }
 
+    /// One that people sign in with, with one URL to come back to.
+    pub async fn create_interactive_client(&self, name: &str) -> Result<ClientView> {
+        let name = client_name(name);
+        let new = NewClient {
+            tenant: name.tenant,
+            id: name.client,
+            display_name: String::new(),
+            labels: Default::default(),
+            scopes: ScopeSet::parse("scopes", &SCOPES).expect("scopes"),
+            access_token_validity: None,
+            rotation: None,
+            secret_readers: Vec::new(),
+            interactive: Some(sign_in()),
+        };
+        self.clients.create(&call(), new, false).await
+    }
+
     /// With a pool of its own that has this domain.
     pub async fn create_tenant_at(&self, id: &str, domain: HostedDomain) -> Result<()> {
         let new = NewTenant {
@@ -238,8 +260,23 @@ impl Working {
             access_token_validity: None,
             rotation: None,
             secret_readers: Vec::new(),
+            interactive: None,
         };
         self.clients.create(&call(), new, false).await
+    }
+}
+
+/// For people, at one URL, with `openid`.
+pub fn sign_in() -> InteractiveSettings {
+    InteractiveSettings {
+        callback_urls: vec!["https://app.example.com/back".to_owned()],
+        sign_out_urls: Vec::new(),
+        standard_scopes: [StandardScope::OpenId].into_iter().collect(),
+        identity_providers: Default::default(),
+        allow_native_accounts: false,
+        id_token_validity: DEFAULT_ID_TOKEN_VALIDITY,
+        refresh_token_validity: DEFAULT_REFRESH_TOKEN_VALIDITY,
+        default_sign_in: false,
     }
 }
 
@@ -268,6 +305,8 @@ fn settings() -> Settings {
     Settings {
         app_clients_per_shared_pool: 1_000,
         shared_pools_with_room: 1,
+        ceilings: Ceilings::default(),
+        regions: vec!["local".to_owned()],
         adopted_pools: Vec::new(),
         reconcile_time: Duration::from_secs(15),
         secret_prefix: "keyward".to_owned(),

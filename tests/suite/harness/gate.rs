@@ -8,8 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
-    AppClientSeen, AppClientSpec, ChangeSet, DomainSet, Fault, Label, NewAppClient, Peer, PortError, PortPage,
-    PortResult, Registry, SecretDocument, Shelf, StoredRecord, TokenEndpoint, Unmet, UserPools, Vault, Wanted,
+    AppClientSeen, AppClientSpec, ChangeSet, DomainSet, Fault, InteractiveSeen, InteractiveSpec, Label, NewAppClient,
+    Peer, PortError, PortPage, PortResult, Registry, SecretDocument, Shelf, StoredRecord, TokenEndpoint, Unmet,
+    UserPools, Vault, Wanted,
 };
 use keyward::domain::audit::NumberedEvent;
 use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -131,6 +132,10 @@ impl UserPools for Gated<dyn UserPools> {
         self.change(POOLS, self.inner.ensure_pool(id, settings)).await
     }
 
+    async fn make_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.change(POOLS, self.inner.make_pool(id, settings)).await
+    }
+
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {
         self.read(POOLS, self.inner.describe_pool(user_pool, region)).await
     }
@@ -161,6 +166,10 @@ impl UserPools for Gated<dyn UserPools> {
 
     async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
         self.change(POOLS, self.inner.put_resource_server(pool, server)).await
+    }
+
+    async fn create_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
+        self.change(POOLS, self.inner.create_resource_server(pool, server)).await
     }
 
     async fn list_resource_servers(&self, pool: &MadePool) -> PortResult<Vec<Identifier>> {
@@ -202,6 +211,27 @@ impl UserPools for Gated<dyn UserPools> {
 
     async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()> {
         self.change(POOLS, self.inner.update_app_client(pool, client, spec)).await
+    }
+
+    async fn create_interactive_client(&self, pool: &MadePool, spec: &InteractiveSpec) -> PortResult<AppClientId> {
+        self.change(POOLS, self.inner.create_interactive_client(pool, spec)).await
+    }
+
+    async fn describe_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+    ) -> PortResult<Option<InteractiveSeen>> {
+        self.read(POOLS, self.inner.describe_interactive_client(pool, client)).await
+    }
+
+    async fn update_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+        spec: &InteractiveSpec,
+    ) -> PortResult<()> {
+        self.change(POOLS, self.inner.update_interactive_client(pool, client, spec)).await
     }
 
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {

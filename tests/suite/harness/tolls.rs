@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
-    AppClientSeen, AppClientSpec, ChangeSet, DomainSet, KeySource, Label, NewAppClient, PortPage, PortResult,
-    PublicKey, Registry, SecretDocument, Shelf, StoredRecord, TokenEndpoint, Unmet, UserPools, Vault, Wanted,
+    AppClientSeen, AppClientSpec, ChangeSet, DomainSet, InteractiveSeen, InteractiveSpec, KeySource, Label,
+    NewAppClient, PortPage, PortResult, PublicKey, Registry, SecretDocument, Shelf, StoredRecord, TokenEndpoint, Unmet,
+    UserPools, Vault, Wanted,
 };
 use keyward::domain::audit::NumberedEvent;
 use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -28,6 +29,11 @@ pub trait Toll: Send + Sync {
 
     /// An error here is the caller's answer, although the call has been done.
     async fn after(&self, call: &'static str) -> PortResult<()>;
+
+    /// Returns when whoever calls is dead: what it has under way is dropped, and nothing is ever answered.
+    async fn death(&self) {
+        std::future::pending().await
+    }
 }
 
 /// All ports, each behind the toll. The clock is free.
@@ -51,10 +57,21 @@ struct Road {
 
 impl Road {
     async fn pass<T>(&self, call: &'static str, effect: impl Future<Output = PortResult<T>>) -> PortResult<T> {
-        self.toll.before(call).await?;
-        let answer = effect.await;
-        self.toll.after(call).await?;
-        answer
+        let call = async {
+            self.toll.before(call).await?;
+            let answer = effect.await;
+            self.toll.after(call).await?;
+            answer
+        };
+        let answer = tokio::select! {
+            biased;
+            () = self.toll.death() => None,
+            answer = call => Some(answer),
+        };
+        match answer {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -62,6 +79,10 @@ impl Road {
 impl UserPools for Road {
     async fn ensure_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
         self.pass("ensure_pool", self.ports.user_pools.ensure_pool(id, settings)).await
+    }
+
+    async fn make_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.pass("ensure_pool", self.ports.user_pools.make_pool(id, settings)).await
     }
 
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {
@@ -94,6 +115,10 @@ impl UserPools for Road {
 
     async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
         self.pass("put_resource_server", self.ports.user_pools.put_resource_server(pool, server)).await
+    }
+
+    async fn create_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
+        self.pass("put_resource_server", self.ports.user_pools.create_resource_server(pool, server)).await
     }
 
     async fn list_resource_servers(&self, pool: &MadePool) -> PortResult<Vec<Identifier>> {
@@ -135,6 +160,28 @@ impl UserPools for Road {
 
     async fn update_app_client(&self, pool: &MadePool, client: &AppClientId, spec: &AppClientSpec) -> PortResult<()> {
         self.pass("update_app_client", self.ports.user_pools.update_app_client(pool, client, spec)).await
+    }
+
+    async fn create_interactive_client(&self, pool: &MadePool, spec: &InteractiveSpec) -> PortResult<AppClientId> {
+        self.pass("create_interactive_client", self.ports.user_pools.create_interactive_client(pool, spec)).await
+    }
+
+    async fn describe_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+    ) -> PortResult<Option<InteractiveSeen>> {
+        self.pass("describe_interactive_client", self.ports.user_pools.describe_interactive_client(pool, client)).await
+    }
+
+    async fn update_interactive_client(
+        &self,
+        pool: &MadePool,
+        client: &AppClientId,
+        spec: &InteractiveSpec,
+    ) -> PortResult<()> {
+        let update = self.ports.user_pools.update_interactive_client(pool, client, spec);
+        self.pass("update_interactive_client", update).await
     }
 
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {

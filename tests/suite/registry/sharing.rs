@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::SignedDuration;
-use keyward::broker::api::{ClientPatch, NewRevocation, NewRevocationTarget, RotationRequest};
+use keyward::broker::api::{ClientPatch, NewRevocation, NewRevocationTarget, RotationRequest, WantedScopes};
 use keyward::broker::ports::Clock as _;
 use keyward::domain::scope::ScopeSet;
 
@@ -132,14 +132,8 @@ async fn a_rotated_secret_leaves_the_shared_token_and_other_scopes_or_a_revocati
     assert_eq!(fleet.fetches.count(), 0);
 
     let fewer = ScopeSet::parse("scopes", &["orders/read"]).expect("scopes");
-    let patch = ClientPatch {
-        display_name: None,
-        labels: None,
-        scopes: Some(fewer.clone()),
-        access_token_validity: None,
-        rotation: None,
-        secret_readers: None,
-    };
+    let scopes = Some(WantedScopes { resource: fewer.clone(), ..Default::default() });
+    let patch = ClientPatch { scopes, ..Default::default() };
     broker.clients.update(&caller, &name, patch, None, false).await.expect("updated");
     broker.stop().await;
     let [broker] = fleet.brokers().await;

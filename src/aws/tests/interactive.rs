@@ -1,0 +1,91 @@
+use std::time::Duration;
+
+use aws_sdk_cognitoidentityprovider::types::{
+    AnalyticsConfigurationType, ExplicitAuthFlowsType, FeatureType, OAuthFlowType, RefreshTokenRotationType,
+    TimeUnitsType, TokenValidityUnitsType, UserPoolClientType,
+};
+
+use super::{absent_members, cognito_client};
+use crate::aws::interactive::{seen_of, update_of};
+use crate::broker::ports::InteractiveSpec;
+use crate::domain::interactive::StandardScope;
+use crate::domain::scope::ScopeSet;
+
+fn spec() -> InteractiveSpec {
+    InteractiveSpec {
+        marker: "keyward-acme.portal-1".into(),
+        scopes: ScopeSet::parse("scopes", &["orders/read"]).expect("scopes"),
+        standard_scopes: [StandardScope::OpenId].into_iter().collect(),
+        access_token_validity: Duration::from_secs(301),
+        id_token_validity: Duration::from_secs(302),
+        refresh_token_validity: Duration::from_secs(86_400),
+        callback_urls: ["https://example.com/back".to_owned()].into_iter().collect(),
+        sign_out_urls: ["https://example.com/out".to_owned()].into_iter().collect(),
+        providers: ["kw-0123".to_owned()].into_iter().collect(),
+        native_accounts: false,
+    }
+}
+
+/// An app client in which everything is set that others may have set.
+fn seen() -> UserPoolClientType {
+    UserPoolClientType::builder()
+        .user_pool_id("eu-central-1_AbCdEf123")
+        .client_id("7abc")
+        .client_name("named by hand")
+        .read_attributes("email")
+        .write_attributes("name")
+        .default_redirect_uri("https://example.com/back")
+        .analytics_configuration(AnalyticsConfigurationType::builder().application_id("app").build())
+        .enable_propagate_additional_user_context_data(true)
+        .auth_session_validity(3)
+        .refresh_token_rotation(
+            RefreshTokenRotationType::builder().feature(FeatureType::Enabled).build().expect("a rotation"),
+        )
+        .build()
+}
+
+#[test]
+fn an_update_for_people_gives_every_member_that_update_user_pool_client_takes() {
+    let request = update_of(cognito_client().update_user_pool_client(), seen(), &spec());
+    let input = request.as_input().clone().build().expect("a request");
+    assert_eq!(absent_members(&format!("{input:#?}")), Vec::<String>::new());
+    assert_eq!(input.client_name(), Some("named by hand"));
+    assert_eq!(input.explicit_auth_flows(), [ExplicitAuthFlowsType::AllowRefreshTokenAuth]);
+    assert_eq!(input.supported_identity_providers(), ["kw-0123"]);
+}
+
+#[test]
+fn a_default_redirect_that_is_no_longer_allowed_is_dropped() {
+    let spec = InteractiveSpec { callback_urls: ["https://example.com".to_owned()].into_iter().collect(), ..spec() };
+    let request = update_of(cognito_client().update_user_pool_client(), seen(), &spec);
+    assert_eq!(request.as_input().clone().build().expect("a request").default_redirect_uri(), None);
+}
+
+#[test]
+fn only_what_has_no_secret_one_flow_and_no_way_past_the_sign_in_is_for_people() {
+    let client = |flows: &[OAuthFlowType], ways: &[ExplicitAuthFlowsType], providers: &[&str]| {
+        let units = TokenValidityUnitsType::builder().refresh_token(TimeUnitsType::Days).build();
+        let providers = providers.iter().map(|provider| (*provider).to_owned()).collect();
+        UserPoolClientType::builder()
+            .set_allowed_o_auth_flows(Some(flows.to_vec()))
+            .set_explicit_auth_flows(Some(ways.to_vec()))
+            .set_supported_identity_providers(Some(providers))
+            .allowed_o_auth_flows_user_pool_client(true)
+            .refresh_token_validity(2)
+            .token_validity_units(units)
+            .build()
+    };
+    let (code, implicit) = (OAuthFlowType::Code, OAuthFlowType::Implicit);
+    let (refresh, srp) = (ExplicitAuthFlowsType::AllowRefreshTokenAuth, ExplicitAuthFlowsType::AllowUserSrpAuth);
+    let right = client(std::slice::from_ref(&code), std::slice::from_ref(&refresh), &["kw-0123"]);
+    assert!(seen_of(&right, false).is_interactive);
+    assert_eq!(seen_of(&right, false).spec.refresh_token_validity, Duration::from_secs(2 * 86_400));
+    assert!(!seen_of(&right, true).is_interactive, "it has a secret");
+    assert!(!seen_of(&client(&[code.clone(), implicit], std::slice::from_ref(&refresh), &[]), false).is_interactive);
+    assert!(!seen_of(&client(std::slice::from_ref(&code), &[], &[]), false).is_interactive, "three flows by default");
+    let both = [refresh, srp];
+    assert!(!seen_of(&client(std::slice::from_ref(&code), &both, &["kw-0123"]), false).is_interactive, "past it");
+    let native = seen_of(&client(&[code], &both, &["COGNITO", "kw-0123"]), false);
+    assert!(native.is_interactive && native.spec.native_accounts);
+    assert_eq!(native.spec.providers, ["kw-0123".to_owned()].into_iter().collect());
+}

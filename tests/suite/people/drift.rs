@@ -1,0 +1,67 @@
+//! What was changed by hand on an app client for people is told by its fields, and written back.
+
+use keyward::proto::{self, DriftKind};
+use serde_json::json;
+
+use super::{create, new_interactive};
+use crate::harness::Daemon;
+use crate::harness::on_aws::AwsStage;
+
+const PORTAL: &str = "tenants/acme/clients/portal";
+
+async fn reconcile(daemon: &Daemon, mend: bool) -> Vec<proto::Drift> {
+    let request = proto::ReconcileTenantRequest { name: "tenants/acme".to_owned(), mend, ..Default::default() };
+    daemon.tenants().reconcile_tenant(request).await.expect("reconciled").into_inner().drifts
+}
+
+fn told(drifts: &[proto::Drift]) -> Vec<(DriftKind, &str, &str, bool)> {
+    drifts.iter().map(|drift| (drift.kind(), drift.resource.as_str(), drift.field.as_str(), drift.mended)).collect()
+}
+
+async fn stage() -> (AwsStage, proto::Client) {
+    let stage = AwsStage::set().await;
+    stage.daemon.create_tenant("acme").await;
+    stage.daemon.create_client("acme", "orders").await;
+    let client = create(&stage.daemon, new_interactive("acme", "portal")).await;
+    assert_eq!(reconcile(&stage.daemon, false).await, [], "it is no leftover and lacks nothing");
+    (stage, client)
+}
+
+#[tokio::test]
+async fn every_setting_of_the_sign_in_is_compared_and_written_back() {
+    let (stage, client) = stage().await;
+    let before = stage.fake.app_client(&client.app_client_id);
+    for (setting, value, field) in [
+        ("AllowedOAuthScopes", json!(["openid"]), "scopes"),
+        ("AllowedOAuthScopes", json!(["email", "openid", "orders/read", "orders/write"]), "scopes"),
+        ("AccessTokenValidity", json!(300), "access_token_validity"),
+        ("IdTokenValidity", json!(300), "interactive.id_token_validity"),
+        ("RefreshTokenValidity", json!(7_200), "interactive.refresh_token_validity"),
+        ("CallbackURLs", json!(["https://evil.example.com"]), "interactive.callback_urls"),
+        ("LogoutURLs", json!(["https://evil.example.com"]), "interactive.sign_out_urls"),
+        ("SupportedIdentityProviders", json!(["COGNITO", "Evil"]), "interactive.identity_provider_ids"),
+        ("AllowedOAuthFlows", json!(["code", "implicit"]), "kind"),
+        ("ExplicitAuthFlows", json!(["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_PASSWORD_AUTH"]), "kind"),
+        ("ExplicitAuthFlows", json!([]), "kind"),
+    ] {
+        stage.fake.set_app_client(&client.app_client_id, setting, value.clone());
+        let expected = |mended| vec![(DriftKind::ChangedSetting, PORTAL, field, mended)];
+        assert_eq!(told(&reconcile(&stage.daemon, false).await), expected(false), "{setting} {value}");
+        assert_eq!(told(&reconcile(&stage.daemon, true).await), expected(true), "{setting} {value}");
+        assert_eq!(stage.fake.app_client(&client.app_client_id), before, "{setting}");
+        assert_eq!(reconcile(&stage.daemon, false).await, []);
+    }
+    stage.strike().await;
+}
+
+#[tokio::test]
+async fn an_app_client_for_people_that_is_gone_is_missing_and_not_made_anew() {
+    let (stage, client) = stage().await;
+    stage.fake.delete_app_client(&client.app_client_id);
+    for mend in [false, true] {
+        let found = reconcile(&stage.daemon, mend).await;
+        assert_eq!(told(&found), [(DriftKind::Missing, PORTAL, "", false)]);
+        assert_eq!(found[0].external_id, client.app_client_id);
+    }
+    stage.strike().await;
+}
