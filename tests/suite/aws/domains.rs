@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::fake::signing::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
-use crate::fake::{After, Fault, OTHER_REGION, REGION};
+use crate::fake::{After, Ceilings, Fault, OTHER_REGION, REGION};
 use crate::harness::backend::Backend;
 use crate::harness::on_aws::AwsStage;
 use crate::harness::rotations::eventually;
@@ -282,13 +282,30 @@ async fn a_region_that_is_full_of_domains_says_which_quota_it_is() {
     }
     let status = platform.change("acme", Some(custom(MINE))).await.expect_err("full");
     let told = ["quota", "limit"].map(|key| metadata(&status, key));
-    assert_eq!(told, ["custom domains per Region", "4"]);
+    assert_eq!(told, ["Custom domains per Region", "4"]);
     assert_eq!(refusal::<()>(Err(status)), (Code::ResourceExhausted, "QUOTA_EXCEEDED".to_owned()));
     platform.backend.check_current_works(CLIENT).await;
 
     platform.delete("other-0").await;
+    platform.change("acme", Some(custom(MINE))).await.expect("there is room");
     platform.until_settled().await;
-    assert_eq!(platform.made("acme").await.domain, MINE, "it comes when there is room");
+    assert_eq!(platform.made("acme").await.domain, MINE);
+    platform.stage.strike().await;
+}
+
+/// What others have in the account is not in the registry.
+#[tokio::test]
+async fn a_region_that_others_have_filled_with_domains_says_the_same_and_the_domain_comes_when_there_is_room() {
+    let platform = Platform::with(None).await;
+    platform.stage.fake.set_ceilings(Ceilings { custom_domains: 0, ..Ceilings::default() });
+    let status = platform.change("acme", Some(custom(MINE))).await.expect_err("full");
+    let told = ["quota", "limit"].map(|key| metadata(&status, key));
+    assert_eq!(told, ["Custom domains per Region", "4"]);
+    assert_eq!(refusal::<()>(Err(status)), (Code::ResourceExhausted, "QUOTA_EXCEEDED".to_owned()));
+    platform.backend.check_current_works(CLIENT).await;
+    platform.stage.fake.set_ceilings(Ceilings::default());
+    platform.until_settled().await;
+    assert_eq!(platform.made("acme").await.domain, MINE);
     platform.stage.strike().await;
 }
 
@@ -349,6 +366,10 @@ async fn offboarding_takes_both_domains_before_the_pool_and_waits_until_they_are
     let platform = Platform::with(Some(custom(MINE))).await;
     platform.until_settled().await;
     platform.stage.fake.forget_calls();
+    let request = proto::DeleteTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
+    platform.stage.daemon.tenants().delete_tenant(request).await.expect("deleted");
+    let waiting = get_tenant(&platform.stage.daemon.channel, "acme").await.expect("there until the domain is gone");
+    assert_eq!(waiting.state_reason, "the identity backend does not answer", "nobody protects it: it takes time");
     platform.delete("acme").await;
     assert_eq!((platform.domains(), platform.stage.fake.inventory()), (vec![], Default::default()));
     let calls = platform.stage.fake.calls();
@@ -387,6 +408,7 @@ async fn a_domain_that_was_changed_by_hand_is_told_and_put_back() {
         assert_eq!(field(mend).await, "user_pool.domain.custom.certificate_arn");
     }
     platform.until_settled().await;
+    assert_eq!(platform.reconcile("acme", false).await, []);
 
     cognito.delete_user_pool_domain().user_pool_id(pool).domain(MINE).send().await.expect("deleted");
     platform.stage.clock.advance(Duration::from_secs(3_600));
