@@ -61,7 +61,8 @@ impl Platform {
     pub async fn set_with(tune: impl FnOnce(&mut Options)) -> Self {
         let kept = Mutex::new(None);
         let stage = AwsStage::set_through(
-            |_| {},
+            // The registry counts by Region, and both are to mean the same by their own.
+            |config| config.embedded.region = REGION.to_owned(),
             tune,
             |ports| {
                 *kept.lock().expect("alone") = Some(ports.clone());
