@@ -23,10 +23,10 @@ use super::cognito::{Cognito, asking};
 use super::faults::{Asking, if_there};
 use super::names::{Domain, Domains, Need};
 use super::regions::Region;
-use crate::broker::ports::{DomainProgress, DomainSet, Fault, PortError, PortResult, Unmet};
+use crate::broker::ports::{DomainProgress, DomainSet, Fault, PortError, PortResult};
 use crate::domain::id::{PoolId, UserPoolId};
 use crate::domain::pool::MadePool;
-use crate::domain::tenant::{HostedDomain, UserPoolSettings};
+use crate::domain::tenant::HostedDomain;
 
 /// How Cognito, or CloudFront behind it, says that a domain is in use. There is no error of its own for that.
 const TAKEN: &str = "already associated";
@@ -40,31 +40,6 @@ struct Custom {
 }
 
 impl Cognito {
-    /// What is not configured for the broker is not offered.
-    pub(super) async fn check(
-        &self,
-        settings: &UserPoolSettings,
-        pool: Option<&MadePool>,
-    ) -> PortResult<Option<Unmet>> {
-        let asking = asking("check a user pool's settings");
-        let Ok(region) = self.regions.get(asking, &settings.region) else {
-            let rule = "is not a Region that this broker is configured for".to_owned();
-            return Ok(Some(Unmet { field: "region", rule }));
-        };
-        if let Some(rule) = settings.factors().into_iter().find_map(|factor| self.messages.lacks(factor)) {
-            return Ok(Some(Unmet { field: "mfa_factors", rule: rule.to_owned() }));
-        }
-        let Some(domain) = &settings.domain else { return Ok(None) };
-        let own = pool.map(|pool| pool.user_pool.as_str());
-        // It is a courtesy: whoever cannot look now finds out when the domain is made.
-        match self.see_domain(asking, region, domain.name()).await {
-            Ok(Some(seen)) if seen.user_pool_id() != own => {
-                Err(asking.error(Fault::Taken, format_args!("{} is the domain of another pool", domain.name())))
-            }
-            _ => Ok(None),
-        }
-    }
-
     /// The prefix that the pool is to have: the tenant's choice, else whatever it has beside a domain of the tenant's own, else
     /// the broker's choice where tokens come from a domain.
     pub(super) fn wanted_prefix(
@@ -144,7 +119,7 @@ impl Cognito {
     }
 
     /// `None` for one that nobody has, as far as this account can tell.
-    async fn see_domain(
+    pub(super) async fn see_domain(
         &self,
         asking: Asking,
         region: &Region,

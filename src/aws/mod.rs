@@ -22,6 +22,7 @@ mod jwks;
 mod live;
 mod names;
 mod oauth;
+mod offers;
 mod operations;
 mod pace;
 mod policy;

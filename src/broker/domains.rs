@@ -15,21 +15,23 @@ use crate::domain::audit::Call;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::PoolId;
 use crate::domain::pool::{MadePool, Pool};
+use crate::domain::quota::{Ceilings, Quota};
 use crate::domain::tenant::{HostedDomain, UserPoolSettings};
 
 /// How long to wait before a domain on its way is looked at again. Cognito speaks of five minutes until one is online.
 pub(super) const NEXT_LOOK: Duration = Duration::from_secs(60);
-/// Cognito's quota of domains of one's own in a Region.
-const MAX_CUSTOM: u32 = 4;
 
 impl Pools {
     /// Fails where the backend does not offer such settings or has the domain for another pool already. Nothing is begun
     /// by asking.
     pub async fn check_settings(&self, settings: &UserPoolSettings, pool: Option<&MadePool>) -> Result<()> {
-        let unmet = self.world.user_pools.check_settings(settings, pool).await;
-        match unmet.map_err(|error| domain_error(settings.domain.as_ref(), error))? {
-            Some(unmet) => Err(Error::invalid(format!("tenant.user_pool.{}", unmet.field), unmet.rule)),
-            None => Ok(()),
+        match self.world.user_pools.check_settings(settings, pool).await {
+            Ok(Some(unmet)) => Err(Error::invalid(format!("tenant.user_pool.{}", unmet.field), unmet.rule)),
+            Err(error) if error.is(Fault::Taken) => {
+                Err(domain_error(settings.domain.as_ref(), &settings.region, error))
+            }
+            // A backend that cannot tell now says it when it makes the pool.
+            Ok(None) | Err(_) => Ok(()),
         }
     }
 
@@ -43,7 +45,7 @@ impl Pools {
         let pool = self.pool(id).await?;
         let made = pool.value.made.ok_or_else(|| Error::not_found(id.name()))?;
         let set = self.world.user_pools.set_domain(id, &made, wanted).await;
-        let set = set.map_err(|error| domain_error(wanted, error))?;
+        let set = set.map_err(|error| domain_error(wanted, &made.region, error))?;
         settle(|| async {
             let _turn = self.place_in_turn().await;
             let pool = self.pool(id).await?;
@@ -56,12 +58,12 @@ impl Pools {
             self.world.records.commit(change.update(pool.version, &record)).await
         })
         .await?;
-        set.progress.map_err(|error| domain_error(wanted, error))
+        set.progress.map_err(|error| domain_error(wanted, &made.region, error))
     }
 }
 
 /// What a caller learns of a domain that cannot be had.
-fn domain_error(wanted: Option<&HostedDomain>, error: PortError) -> Error {
+fn domain_error(wanted: Option<&HostedDomain>, region: &str, error: PortError) -> Error {
     let name = wanted.map(HostedDomain::name).unwrap_or_default();
     let is_custom = matches!(wanted, Some(HostedDomain::Custom { .. }));
     match error.fault {
@@ -70,9 +72,8 @@ fn domain_error(wanted: Option<&HostedDomain>, error: PortError) -> Error {
             Error::new(Reason::DomainClaimed, message).with("domain", name).caused_by(error)
         }
         Fault::LimitExceeded if is_custom => {
-            let message = format!("the Region takes no more than {MAX_CUSTOM} custom domains, so not {name}");
-            let answer = Error::new(Reason::QuotaExceeded, message).with("quota", "custom domains per Region");
-            answer.with("limit", MAX_CUSTOM).caused_by(error)
+            // The registry counts its own; what others have in the account is found out here.
+            Quota::CustomDomains.exceeded(region, Ceilings::default().custom_domains_per_region).caused_by(error)
         }
         Fault::Refused if is_custom => {
             let message = format!(

@@ -308,7 +308,7 @@ fn from_one_prefix_to_another_survives_a_fault_at_any_call() {
 
 #[test]
 fn back_to_the_brokers_choice_survives_a_fault_at_any_call() {
-    change_of_domain("back from its own domain", Some(custom_domain(DOMAIN)), None, 6);
+    change_of_domain("back from its own domain", Some(custom_domain(DOMAIN)), None, 4);
 }
 
 /// Of a tenant with a client, which has tokens all the time that Cognito has an endpoint for them.

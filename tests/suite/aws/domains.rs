@@ -4,7 +4,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_sdk_cognitoidentityprovider::types::CustomDomainConfigType;
-use keyward::broker::ports::Shelf;
+use keyward::aws::Options;
+use keyward::broker::ports::{Clock as _, Shelf};
 use keyward::domain::pool::{MadePool, Pool};
 use keyward::domain::tenant::Tenant;
 use keyward::proto::hosted_domain::Form;
@@ -13,7 +14,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::fake::signing::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
-use crate::fake::{After, Fault, OTHER_REGION, REGION};
+use crate::fake::{After, Ceilings, Fault, OTHER_REGION, REGION};
 use crate::harness::backend::Backend;
 use crate::harness::on_aws::AwsStage;
 use crate::harness::rotations::eventually;
@@ -45,8 +46,8 @@ fn prefix(prefix: &str) -> proto::HostedDomain {
     proto::HostedDomain { form: Some(Form::Prefix(prefix.to_owned())) }
 }
 
-struct Platform {
-    stage: AwsStage,
+pub struct Platform {
+    pub stage: AwsStage,
     backend: Backend,
     /// Past the broker.
     sdk: Sdk,
@@ -54,10 +55,15 @@ struct Platform {
 
 impl Platform {
     async fn set() -> Self {
+        Platform::set_with(|_| {}).await
+    }
+
+    pub async fn set_with(tune: impl FnOnce(&mut Options)) -> Self {
         let kept = Mutex::new(None);
         let stage = AwsStage::set_through(
-            |_| {},
-            |_| {},
+            // The registry counts by Region, and both are to mean the same by their own.
+            |config| config.embedded.region = REGION.to_owned(),
+            tune,
             |ports| {
                 *kept.lock().expect("alone") = Some(ports.clone());
                 ports
@@ -94,26 +100,30 @@ impl Platform {
         Ok(self.stage.daemon.tenants().update_tenant(request).await?.into_inner())
     }
 
-    async fn delete(&self, id: &str) {
+    pub async fn delete(&self, id: &str) {
         let request = proto::DeleteTenantRequest { name: format!("tenants/{id}"), ..Default::default() };
         self.stage.daemon.tenants().delete_tenant(request).await.expect("deleted");
         let gone = async || get_tenant(&self.stage.daemon.channel, id).await.is_err();
         self.until("the tenant is gone", gone).await;
     }
 
-    /// Lets time pass until it holds.
-    async fn until<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
+    /// Moves the clock to whatever is due next until it holds. No call is given up for that: what is under way is due
+    /// already.
+    pub async fn until<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
         eventually(what, async || {
             if holds().await {
                 return true;
             }
-            self.stage.clock.advance(Duration::from_secs(10));
+            let next = self.backend.journals().await.into_iter().map(|journal| journal.due_time).min();
+            if let Some(next) = next.filter(|next| *next > self.stage.clock.now()) {
+                self.stage.clock.set(next);
+            }
             false
         })
         .await;
     }
 
-    async fn until_settled(&self) {
+    pub async fn until_settled(&self) {
         self.until("no journal is left", async || self.backend.journals().await.is_empty()).await;
     }
 
@@ -273,13 +283,30 @@ async fn a_region_that_is_full_of_domains_says_which_quota_it_is() {
     }
     let status = platform.change("acme", Some(custom(MINE))).await.expect_err("full");
     let told = ["quota", "limit"].map(|key| metadata(&status, key));
-    assert_eq!(told, ["custom domains per Region", "4"]);
+    assert_eq!(told, ["Custom domains per Region", "4"]);
     assert_eq!(refusal::<()>(Err(status)), (Code::ResourceExhausted, "QUOTA_EXCEEDED".to_owned()));
     platform.backend.check_current_works(CLIENT).await;
 
     platform.delete("other-0").await;
+    platform.change("acme", Some(custom(MINE))).await.expect("there is room");
     platform.until_settled().await;
-    assert_eq!(platform.made("acme").await.domain, MINE, "it comes when there is room");
+    assert_eq!(platform.made("acme").await.domain, MINE);
+    platform.stage.strike().await;
+}
+
+/// What others have in the account is not in the registry.
+#[tokio::test]
+async fn a_region_that_others_have_filled_with_domains_says_the_same_and_the_domain_comes_when_there_is_room() {
+    let platform = Platform::with(None).await;
+    platform.stage.fake.set_ceilings(Ceilings { custom_domains: 0, ..Ceilings::default() });
+    let status = platform.change("acme", Some(custom(MINE))).await.expect_err("full");
+    let told = ["quota", "limit"].map(|key| metadata(&status, key));
+    assert_eq!(told, ["Custom domains per Region", "4"]);
+    assert_eq!(refusal::<()>(Err(status)), (Code::ResourceExhausted, "QUOTA_EXCEEDED".to_owned()));
+    platform.backend.check_current_works(CLIENT).await;
+    platform.stage.fake.set_ceilings(Ceilings::default());
+    platform.until_settled().await;
+    assert_eq!(platform.made("acme").await.domain, MINE);
     platform.stage.strike().await;
 }
 
@@ -340,9 +367,15 @@ async fn offboarding_takes_both_domains_before_the_pool_and_waits_until_they_are
     let platform = Platform::with(Some(custom(MINE))).await;
     platform.until_settled().await;
     platform.stage.fake.forget_calls();
+    let request = proto::DeleteTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
+    platform.stage.daemon.tenants().delete_tenant(request).await.expect("deleted");
+    let waiting = get_tenant(&platform.stage.daemon.channel, "acme").await.expect("there until the domain is gone");
+    assert_eq!(waiting.state_reason, "the identity backend does not answer", "nobody protects it: it takes time");
     platform.delete("acme").await;
     assert_eq!((platform.domains(), platform.stage.fake.inventory()), (vec![], Default::default()));
     let calls = platform.stage.fake.calls();
+    // Who looks whether all is gone may come after it.
+    let calls: Vec<_> = calls.into_iter().filter(|call| !call.action.contains(":Describe")).collect();
     let of = |operation: &str| calls.iter().rposition(|call| call.action.ends_with(operation)).expect("called");
     assert_eq!(of("DeleteUserPool"), calls.len() - 1, "the pool goes last");
     assert!(of("DeleteUserPoolClient") < of("DeleteUserPoolDomain"));
@@ -376,6 +409,7 @@ async fn a_domain_that_was_changed_by_hand_is_told_and_put_back() {
         assert_eq!(field(mend).await, "user_pool.domain.custom.certificate_arn");
     }
     platform.until_settled().await;
+    assert_eq!(platform.reconcile("acme", false).await, []);
 
     cognito.delete_user_pool_domain().user_pool_id(pool).domain(MINE).send().await.expect("deleted");
     platform.stage.clock.advance(Duration::from_secs(3_600));

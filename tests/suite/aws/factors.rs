@@ -1,5 +1,7 @@
 //! Second factors and passwords of a tenant's own pool, as Cognito is told them.
 
+use std::time::Duration;
+
 use aws_sdk_cognitoidentityprovider::operation::get_user_pool_mfa_config::GetUserPoolMfaConfigOutput;
 use aws_sdk_cognitoidentityprovider::types::{
     EmailSendingAccountType, SoftwareTokenMfaConfigType, UserPoolMfaType, UserPoolType,
@@ -42,7 +44,9 @@ async fn change(stage: &AwsStage, settings: proto::UserPoolSettings) {
 }
 
 /// The one pool that there is.
-async fn seen(sdk: &Sdk) -> (UserPoolType, GetUserPoolMfaConfigOutput) {
+async fn seen(stage: &AwsStage, sdk: &Sdk) -> (UserPoolType, GetUserPoolMfaConfigOutput) {
+    // It asks under the quotas of the broker, which come anew each second.
+    stage.clock.advance(Duration::from_secs(2));
     let pools = sdk.cognito.list_user_pools().max_results(60).send().await.expect("listed");
     let id = pools.user_pools()[0].id().expect("an id").to_owned();
     let pool = sdk.cognito.describe_user_pool().user_pool_id(&id).send().await.expect("described");
@@ -64,7 +68,7 @@ async fn every_factor_is_in_force_from_the_beginning_and_after_every_change() {
     let sdk = Sdk::new(&stage.fake.endpoint(), OTHER_REGION, ACCESS_KEY_ID, SECRET_ACCESS_KEY);
     let all = settings(OTHER_REGION, Required, &[Totp, Sms, Email]);
     stage.daemon.tenants().create_tenant(new_tenant_with_pool("acme", all)).await.expect("created");
-    let (pool, mfa) = seen(&sdk).await;
+    let (pool, mfa) = seen(&stage, &sdk).await;
     assert_eq!(factors(&mfa), (Some(&UserPoolMfaType::On), [true; 3]));
     let sms = mfa.sms_mfa_configuration().and_then(|sms| sms.sms_configuration()).expect("how they are sent");
     assert_eq!((sms.sns_caller_arn(), sms.external_id()), (ROLE, Some("keyward")));
@@ -85,7 +89,7 @@ async fn every_factor_is_in_force_from_the_beginning_and_after_every_change() {
         (lite(settings("", Required, &[Totp, Sms])), UserPoolMfaType::On, [true, true, false]),
     ] {
         change(&stage, wanted.clone()).await;
-        let (_, mfa) = seen(&sdk).await;
+        let (_, mfa) = seen(&stage, &sdk).await;
         assert_eq!(factors(&mfa), (Some(&mode), there), "{wanted:?}");
         let request = proto::ReconcileTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
         let found = stage.daemon.tenants().reconcile_tenant(request).await.expect("reconciled").into_inner();
@@ -100,7 +104,7 @@ async fn a_factor_that_was_changed_by_hand_is_told_and_put_back() {
     let sdk = Sdk::new(&stage.fake.endpoint(), REGION, ACCESS_KEY_ID, SECRET_ACCESS_KEY);
     let wanted = settings("", proto::MfaMode::Required, &[MfaFactor::Sms]);
     stage.daemon.tenants().create_tenant(new_tenant_with_pool("acme", wanted)).await.expect("created");
-    let (pool, mfa) = seen(&sdk).await;
+    let (pool, mfa) = seen(&stage, &sdk).await;
     let by_hand = sdk.cognito.set_user_pool_mfa_config().user_pool_id(pool.id().expect("an id"));
     let by_hand = by_hand.mfa_configuration(UserPoolMfaType::On).set_sms_mfa_configuration(mfa.sms_mfa_configuration);
     let totp = SoftwareTokenMfaConfigType::builder().enabled(true).build();
@@ -111,7 +115,7 @@ async fn a_factor_that_was_changed_by_hand_is_told_and_put_back() {
         let fields: Vec<_> = found.drifts.iter().map(|drift| (drift.field.as_str(), drift.mended)).collect();
         assert_eq!(fields, [("user_pool.mfa_factors", mend)]);
     }
-    let (_, mfa) = seen(&sdk).await;
+    let (_, mfa) = seen(&stage, &sdk).await;
     assert_eq!(factors(&mfa), (Some(&UserPoolMfaType::On), [false, true, false]));
     stage.strike().await;
 }
@@ -143,7 +147,7 @@ async fn passwords_are_as_the_tenant_says_and_as_cognito_has_them_where_it_says_
     let request = new_tenant_with_pool("acme", policy(Some(30), 24));
     stage.daemon.tenants().create_tenant(request).await.expect("created");
     let read = async || {
-        let (pool, _) = seen(&sdk).await;
+        let (pool, _) = seen(&stage, &sdk).await;
         let passwords = pool.policies.and_then(|policies| policies.password_policy).expect("a policy");
         (passwords.temporary_password_validity_days, passwords.password_history_size.unwrap_or(0))
     };

@@ -1,10 +1,8 @@
 //! A pool of a tenant's own in another Region: it, its secrets and its token traffic stay there.
 
-use std::time::Duration;
-
 use keyward::proto;
 
-use super::domains::custom;
+use super::domains::{Platform, custom};
 use super::life::check_token;
 use crate::fake::{Fake, OTHER_REGION};
 use crate::harness::on_aws::AwsStage;
@@ -13,8 +11,8 @@ use crate::harness::{assert_invalid, get_tenant, new_tenant_with_pool};
 
 #[tokio::test]
 async fn all_calls_for_a_pool_in_another_region_go_to_its_own_endpoints() {
-    let stage = AwsStage::set_with(|_| {}, Fake::by_region).await;
-    let AwsStage { daemon, fake, .. } = &stage;
+    let platform = Platform::set_with(Fake::by_region).await;
+    let AwsStage { daemon, fake, .. } = &platform.stage;
     // With all that has calls of its own.
     let settings = proto::UserPoolSettings {
         region: OTHER_REGION.to_owned(),
@@ -37,20 +35,9 @@ async fn all_calls_for_a_pool_in_another_region_go_to_its_own_endpoints() {
     })
     .await;
     check_token(daemon, &client.name, &client.app_client_id).await;
-    eventually("its domain is served", async || {
-        stage.clock.advance(Duration::from_secs(5));
-        fake.calls().iter().any(|call| call.action.ends_with(":UpdateUserPool"))
-    })
-    .await;
-    let request = proto::ReconcileTenantRequest { name: "tenants/acme".to_owned(), mend: true, ..Default::default() };
-    daemon.tenants().reconcile_tenant(request).await.expect("reconciled");
-    let request = proto::DeleteTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
-    daemon.tenants().delete_tenant(request).await.expect("deleted");
-    eventually("nothing is left", async || {
-        stage.clock.advance(Duration::from_secs(5));
-        fake.inventory() == Default::default()
-    })
-    .await;
+    platform.until_settled().await;
+    platform.delete("acme").await;
+    assert_eq!(fake.inventory(), Default::default());
 
     let calls = fake.calls();
     for service in ["cognito-idp:", "secretsmanager:", "oauth2:Token", "oauth2:Keys"] {
@@ -64,7 +51,7 @@ async fn all_calls_for_a_pool_in_another_region_go_to_its_own_endpoints() {
         };
         assert_eq!((region.as_str(), call.endpoint.as_str()), (OTHER_REGION, OTHER_REGION), "{call:?}");
     }
-    stage.strike().await;
+    platform.stage.strike().await;
 }
 
 #[tokio::test]
