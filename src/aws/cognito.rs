@@ -10,7 +10,8 @@ use super::faults::Asking;
 use super::names::{Names, Need};
 use super::regions::Regions;
 use crate::broker::ports::{
-    AppClientSeen, AppClientSpec, InteractiveSeen, InteractiveSpec, NewAppClient, Peer, PortPage, PortResult, UserPools,
+    AppClientSeen, AppClientSpec, InteractiveSeen, InteractiveSpec, NewAppClient, Peer, PortPage, PortResult,
+    ProviderDrift, ProviderSpec, UserPools,
 };
 use crate::domain::id::{AppClientId, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
@@ -135,6 +136,26 @@ impl UserPools for Cognito {
 
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {
         self.delete_client(asking("delete an app client"), pool, client).await
+    }
+
+    async fn put_identity_provider(&self, pool: &MadePool, spec: &ProviderSpec) -> PortResult<()> {
+        self.put_provider(pool, spec).await
+    }
+
+    async fn compare_identity_provider(
+        &self,
+        pool: &MadePool,
+        spec: &ProviderSpec,
+    ) -> PortResult<Option<ProviderDrift>> {
+        self.compare_provider(pool, spec).await
+    }
+
+    async fn list_identity_providers(&self, pool: &MadePool, after: Option<&str>) -> PortResult<PortPage<String>> {
+        self.list_providers(pool, after).await
+    }
+
+    async fn delete_identity_provider(&self, pool: &MadePool, name: &str) -> PortResult<()> {
+        self.delete_provider(pool, name).await
     }
 
     async fn add_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<SecretId> {

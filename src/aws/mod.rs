@@ -26,6 +26,7 @@ mod policy;
 mod pool_settings;
 mod pools;
 mod probes;
+mod providers;
 mod regions;
 mod resource_servers;
 mod secret_names;

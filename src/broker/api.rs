@@ -1,6 +1,6 @@
 //! What goes into and comes out of the broker: requests with every field checked for form, and views of resources.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::domain::drift::Drift;
 use crate::domain::id::{AppClientId, ClientId, ClientName, Issuer, PoolId, TenantId};
 use crate::domain::interactive::{InteractiveSettings, StandardScope};
 use crate::domain::pool::{MadePool, Pool};
+use crate::domain::provider::ProviderId;
 use crate::domain::revocation::TokenId;
 use crate::domain::rotation::{Milestone, Rotation};
 use crate::domain::scope::{Identifier, ResourceServer, ScopeDefinition, ScopeSet};
@@ -44,6 +45,49 @@ pub struct NewTenant {
     pub labels: Labels,
     /// Only with [`Isolation::UserPool`].
     pub user_pool: Option<UserPoolSettings>,
+    pub identity_providers: Vec<NewProvider>,
+}
+
+/// An identity provider that a tenant shall have.
+#[derive(Clone, Debug)]
+pub struct NewProvider {
+    pub id: ProviderId,
+    pub protocol: NewProtocol,
+    pub attribute_mapping: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum NewProtocol {
+    Oidc(NewOidc),
+    Saml(NewSaml),
+}
+
+#[derive(Clone, Debug)]
+pub struct NewOidc {
+    pub issuer: String,
+    pub client_id: String,
+    /// `None` leaves the one that it has.
+    pub client_secret: Option<ClientSecret>,
+    pub scopes: Vec<String>,
+    pub authorize_url: String,
+    pub token_url: String,
+    pub user_info_url: String,
+    pub jwks_uri: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewSaml {
+    pub metadata: NewMetadata,
+    pub sign_out: bool,
+    pub encrypted_responses: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum NewMetadata {
+    Url(String),
+    Document(String),
+    /// The document that it has.
+    Kept,
 }
 
 /// What to change; `None` leaves a field as it is.
@@ -52,6 +96,8 @@ pub struct TenantPatch {
     pub display_name: Option<String>,
     pub labels: Option<Labels>,
     pub user_pool: Option<UserPoolSettings>,
+    /// All that it shall have.
+    pub identity_providers: Option<Vec<NewProvider>>,
 }
 
 #[derive(Clone, Debug)]

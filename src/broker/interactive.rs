@@ -126,7 +126,7 @@ impl Clients {
                 || !interactive_clients(&self.world, &tenant.id).await?.is_empty())
         {
             let message =
-                format!("{} takes no more app clients, and people of one tenant sign in in one pool", tenant.pool);
+                format!("{} takes no more app clients, and a tenant's people sign in to one pool", tenant.pool.name());
             let limit = self.world.settings.app_clients_per_shared_pool;
             let error = Error::new(Reason::QuotaExceeded, message).about(tenant.pool.name());
             return Err(error.with("quota", "app clients in a shared pool").with("limit", limit));

@@ -20,6 +20,7 @@ mod data_keys;
 mod due;
 mod examining;
 mod examining_interactive;
+mod examining_providers;
 mod fair_places;
 mod faults;
 mod feed;
@@ -37,6 +38,7 @@ mod onboarding;
 mod orphans;
 mod outcomes;
 mod pools;
+mod providers;
 mod reconciling;
 mod records;
 mod replacing;
@@ -63,6 +65,7 @@ mod trust;
 mod trust_log;
 mod verifier;
 mod views;
+mod wanted_providers;
 mod watching;
 mod world;
 
@@ -93,10 +96,11 @@ use crate::domain::id::BrokerId;
 use crate::domain::share::ShareTerms;
 use background::Background;
 use issuing::Issuing;
-use journals::Journals;
+use journals::{Journals, Parts};
 use members::Rounds;
 use onboarding::Onboarding;
 use pools::Pools;
+use providers::Providers;
 use rotator::Rotator;
 use settings::Settings;
 use survey::Survey;
@@ -129,16 +133,24 @@ impl Broker {
         let world = Arc::new(World::open(ports, settings).await?);
         let pools = Arc::new(Pools::new(world.clone(), background.clone()));
         let issuing = Arc::new(Issuing::new(world.clone(), pools.clone()));
-        let onboarding = Arc::new(Onboarding::new(world.clone(), pools.clone(), issuing.clone()));
+        let providers = Arc::new(Providers::new(world.clone(), pools.clone()));
+        let onboarding = Onboarding::new(world.clone(), pools.clone(), issuing.clone(), providers.clone());
+        let onboarding = Arc::new(onboarding);
         let rotator = Arc::new(Rotator::new(world.clone(), pools.clone()));
         let sweeping = Arc::new(Sweeping::new(world.clone(), pools.clone()));
-        let journals = Journals::new(world.clone(), onboarding, issuing, rotator.clone(), sweeping, background.clone());
-        let journals = Arc::new(journals);
+        let parts = Parts { onboarding, issuing, rotator: rotator.clone(), sweeping, providers: providers.clone() };
+        let journals = Arc::new(Journals::new(world.clone(), parts, background.clone()));
         let verifier = Arc::new(Verifier::new(world.clone(), background.clone()));
         Ok(Broker {
-            tenants: Arc::new(Tenants::new(world.clone(), pools.clone(), journals.clone())),
+            tenants: Arc::new(Tenants::new(world.clone(), pools.clone(), journals.clone(), providers.clone())),
             clients: Arc::new(Clients::new(world.clone(), pools.clone(), journals.clone())),
-            reconciling: Arc::new(Reconciling::new(world.clone(), pools.clone(), rotator.clone(), journals.clone())),
+            reconciling: Arc::new(Reconciling::new(
+                world.clone(),
+                pools.clone(),
+                rotator.clone(),
+                journals.clone(),
+                providers,
+            )),
             pools,
             rotations: Arc::new(Rotations::new(world.clone(), rotator, journals.clone())),
             logins: Arc::new(Logins::new(world.clone(), background.clone())?),

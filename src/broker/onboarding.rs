@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::api::Page;
 use super::issuing::Issuing;
 use super::pools::Pools;
+use super::providers::Providers;
 use super::records::{Change, IssuerPool, Versioned};
 use super::shelves::tenant_prefix;
 use super::world::World;
@@ -19,19 +20,21 @@ pub struct Onboarding {
     world: Arc<World>,
     pools: Arc<Pools>,
     issuing: Arc<Issuing>,
+    providers: Arc<Providers>,
 }
 
 impl Onboarding {
-    pub fn new(world: Arc<World>, pools: Arc<Pools>, issuing: Arc<Issuing>) -> Self {
-        Onboarding { world, pools, issuing }
+    pub fn new(world: Arc<World>, pools: Arc<Pools>, issuing: Arc<Issuing>, providers: Arc<Providers>) -> Self {
+        Onboarding { world, pools, issuing, providers }
     }
 
-    /// Makes the tenant's pool ready, then the tenant active.
+    /// Makes the tenant's pool ready, its identity providers there, then the tenant active.
     pub async fn onboard(&self, journal: &Versioned<Journal>, id: &TenantId) -> Result<Progress> {
         let Some(tenant) = self.tenant(id).await?.filter(|tenant| tenant.state == TenantState::Creating) else {
             return self.strike(journal).await;
         };
-        self.pools.ready(&tenant.pool, &journal.cause).await?;
+        let pool = self.pools.ready(&tenant.pool, &journal.cause).await?;
+        self.providers.bring_up(&tenant, &pool).await?;
 
         let now = self.world.now();
         let active = Tenant { state: TenantState::Active, update_time: now, ..tenant.value.clone() };
@@ -57,8 +60,8 @@ impl Onboarding {
         Ok(Progress::Done)
     }
 
-    /// Retires the tenant's clients one after the other, then deletes its own pool and the tenant. The tenant is
-    /// `Deleting` from the first moment, so no client can be added meanwhile.
+    /// Retires the tenant's clients one after the other, then deletes its own pool, or what it has in a shared one, and the
+    /// tenant. The tenant is `Deleting` from the first moment, so no client can be added meanwhile.
     pub async fn offboard(&self, journal: &Versioned<Journal>, id: &TenantId) -> Result<Progress> {
         let Some(tenant) = self.tenant(id).await? else {
             return self.strike(journal).await;
@@ -73,6 +76,18 @@ impl Onboarding {
 
         let event = journal.cause.doing("keyward.offboarding/finish").event(self.world.now(), id.name());
         let mut change = Change::because(event).delete(&tenant).delete(journal);
+        let applying: Option<Versioned<Journal>> =
+            self.world.records.get(&Task::ApplyProviders(id.clone()).to_string()).await?;
+        if applying.is_some() || !tenant.identity_providers.is_empty() {
+            // Those in a pool of its own go with it.
+            let shared = match tenant.isolation {
+                Isolation::AppClient => self.pools.made(&tenant.pool).await?,
+                Isolation::UserPool => None,
+            };
+            self.providers.take_away(&tenant, shared.as_ref(), &[]).await?;
+            change = self.providers.forget_documents(id, change).await?;
+            change = applying.iter().fold(change, |change, journal| change.delete(journal));
+        }
         if tenant.isolation == Isolation::UserPool
             && let Some(pool) = self.world.records.get::<Pool>(tenant.pool.as_str()).await?
         {

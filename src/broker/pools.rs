@@ -108,6 +108,11 @@ impl Pools {
         Ok(Place::There(with_room.swap_remove(choice)))
     }
 
+    /// A shared pool that is not there yet.
+    pub(super) fn new_shared(&self) -> Result<Place> {
+        Ok(Place::New(self.unmade("shared", None, String::new())?))
+    }
+
     pub fn place_dedicated(&self, tenant: &TenantId, settings: &UserPoolSettings) -> Result<Place> {
         Ok(Place::New(self.unmade("tenant", Some(tenant.clone()), settings.region.clone())?))
     }

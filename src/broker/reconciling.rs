@@ -4,7 +4,7 @@
 //! so whatever was made under a record is found to have one; what then seems to be nobody's is looked at once more under
 //! its owner's lock. An app client is Keyward's by the form of its name, a secret by its prefix, a pool by the backend's
 //! word; all else is left alone. [`orphans`](super::orphans) has those, [`examining`](super::examining) what concerns one
-//! client.
+//! client, [`examining_providers`](super::examining_providers) identity providers.
 //!
 //! A call ends when it has found enough or its time is up, and says so. What was not looked at comes first in the next
 //! call of the same kind, so that calling again comes to the end of a platform of any size.
@@ -17,6 +17,7 @@ use super::api::{Page, Reconciled};
 use super::journals::Journals;
 use super::pools::Pools;
 use super::ports::{Fault, PortResult};
+use super::providers::Providers;
 use super::records::{Change, Versioned};
 use super::rotator::Rotator;
 use super::shelves::{CatalogState, tenant_prefix};
@@ -34,6 +35,8 @@ use crate::domain::tenant::{Tenant, TenantState, UserPoolSettings};
 
 /// Differences that one call answers with.
 pub const MAX_DRIFTS: usize = 1_000;
+/// Tenants of one page.
+const TENANTS: usize = 100;
 /// Clients of one page, and how many of them are looked at side by side.
 const CLIENTS: usize = 40;
 const AT_A_TIME: usize = 8;
@@ -45,6 +48,7 @@ pub struct Reconciling {
     pub(super) pools: Arc<Pools>,
     pub(super) rotator: Arc<Rotator>,
     pub(super) journals: Arc<Journals>,
+    pub(super) providers: Arc<Providers>,
     /// Where the last call for this tenant, or for all, ended before its end.
     unfinished: moka::sync::Cache<(Option<TenantId>, bool), Place>,
 }
@@ -63,14 +67,23 @@ enum Place {
     /// The pool after this one.
     Pool(Option<String>),
     AppClients(PoolId, Option<String>),
+    Providers(PoolId, Option<String>),
+    Tenants(Option<String>),
     Clients(Option<String>),
     Secrets(Option<String>),
     UserPools(Option<String>),
 }
 
 impl Reconciling {
-    pub fn new(world: Arc<World>, pools: Arc<Pools>, rotator: Arc<Rotator>, journals: Arc<Journals>) -> Self {
-        Reconciling { world, pools, rotator, journals, unfinished: moka::sync::Cache::new(MAX_UNFINISHED) }
+    pub fn new(
+        world: Arc<World>,
+        pools: Arc<Pools>,
+        rotator: Arc<Rotator>,
+        journals: Arc<Journals>,
+        providers: Arc<Providers>,
+    ) -> Self {
+        let unfinished = moka::sync::Cache::new(MAX_UNFINISHED);
+        Reconciling { world, pools, rotator, journals, providers, unfinished }
     }
 
     /// Of one tenant, or of all. A request that was made before mends nothing again: it is answered with what there is
@@ -131,7 +144,7 @@ impl Reconciling {
         match place {
             Place::Pool(after) => {
                 let Some(pool) = self.next_pool(pass, after).await? else {
-                    return Ok((Vec::new(), Some(Place::Clients(None))));
+                    return Ok((Vec::new(), Some(Place::Tenants(None))));
                 };
                 let id = pool.id.clone();
                 match self.pool_drifts(pass, &pool).await? {
@@ -150,9 +163,34 @@ impl Reconciling {
                 let Some(made) = self.pools.made(&id).await? else { return Ok((Vec::new(), Some(next_pool))) };
                 let page = self.world.user_pools.list_app_clients(&made, after.as_deref()).await.map(Some);
                 let Some(page) = or_none(page)? else { return Ok((Vec::new(), Some(next_pool))) };
-                let next = page.next.map_or(next_pool, |next| Place::AppClients(id, Some(next)));
+                let next = match page.next {
+                    Some(next) => Place::AppClients(id, Some(next)),
+                    None => Place::Providers(id, None),
+                };
                 let orphans = page.items.iter().map(|(app_client, name)| self.orphan(pass, &made, app_client, name));
                 Ok((at_a_time(orphans).await?, Some(next)))
+            }
+            Place::Providers(id, after) => {
+                let next_pool = Place::Pool(Some(id.to_string()));
+                let Some(made) = self.pools.made(&id).await? else { return Ok((Vec::new(), Some(next_pool))) };
+                let page = self.world.user_pools.list_identity_providers(&made, after.as_deref()).await.map(Some);
+                let Some(page) = or_none(page)? else { return Ok((Vec::new(), Some(next_pool))) };
+                let next = page.next.map_or(next_pool, |next| Place::Providers(id, Some(next)));
+                Ok((self.orphaned_providers(pass, &made, &page.items).await?, Some(next)))
+            }
+            Place::Tenants(after) => {
+                let (tenants, next) = match &pass.tenant {
+                    Some(id) => (vec![id.clone()], None),
+                    None => {
+                        let page = Page { after, size: TENANTS };
+                        let listing = self.world.records.list::<Tenant>("", &page).await?;
+                        let with_some = listing.items.iter().filter(|tenant| !tenant.identity_providers.is_empty());
+                        (with_some.map(|tenant| tenant.id.clone()).collect(), listing.next)
+                    }
+                };
+                let next = next.map_or(Place::Clients(None), |next| Place::Tenants(Some(next)));
+                let drifts = tenants.iter().map(|tenant| self.provider_drifts(pass, tenant));
+                Ok((at_a_time(drifts).await?, Some(next)))
             }
             Place::Clients(after) => {
                 let prefix = pass.tenant.as_ref().map(tenant_prefix).unwrap_or_default();

@@ -12,6 +12,7 @@ mod audit_log;
 mod interactive;
 mod issuer;
 mod pools;
+mod providers;
 mod random;
 mod registry;
 mod resource_servers;

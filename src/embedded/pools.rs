@@ -17,10 +17,10 @@ use super::resource_servers::require_pool;
 use super::sealing::Sealing;
 use super::signing_keys::{KeyRing, NewKey};
 use super::store::{Asking, Failure, Store, text_of};
-use super::{Distance, Options, app_clients, interactive, random, resource_servers};
+use super::{Distance, Options, app_clients, interactive, providers, random, resource_servers};
 use crate::broker::ports::{
     AppClientSeen, AppClientSpec, Fault, InteractiveSeen, InteractiveSpec, NewAppClient, Peer, PortPage, PortResult,
-    UserPools,
+    ProviderDrift, ProviderSpec, UserPools,
 };
 use crate::domain::id::{AppClientId, Issuer, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
@@ -271,12 +271,7 @@ impl UserPools for SqlitePools {
         let id = random::app_client_id().map_err(|_| asking.error(Fault::Unavailable, "no random bytes"))?;
         let id = AppClientId::parse("app_client", &id).map_err(|error| asking.error(Fault::Broken, error.message()))?;
         let (user_pool, spec, now) = (pool.user_pool.clone(), spec.clone(), self.distance.now());
-        let change = move |tx: &Transaction<'_>| {
-            require_pool(tx, &user_pool)?;
-            interactive::create(tx, &user_pool, &id, &spec, now)?;
-            Ok(id)
-        };
-        self.store.write(asking, change).await
+        self.store.write(asking, move |tx| interactive::create(tx, &user_pool, id, &spec, now)).await
     }
 
     async fn describe_interactive_client(
@@ -312,6 +307,38 @@ impl UserPools for SqlitePools {
             Ok(())
         };
         self.store.write(asking("delete an app client"), change).await
+    }
+
+    async fn put_identity_provider(&self, pool: &MadePool, spec: &ProviderSpec) -> PortResult<()> {
+        self.distance.travel().await;
+        let (user_pool, spec) = (pool.user_pool.clone(), spec.clone());
+        let change = move |tx: &Transaction<'_>| providers::put(tx, &user_pool, &spec);
+        self.store.write(asking("put an identity provider"), change).await
+    }
+
+    async fn compare_identity_provider(
+        &self,
+        pool: &MadePool,
+        spec: &ProviderSpec,
+    ) -> PortResult<Option<ProviderDrift>> {
+        self.distance.travel().await;
+        let (user_pool, spec) = (pool.user_pool.clone(), spec.clone());
+        let query = move |tx: &Transaction<'_>| providers::compare(tx, &user_pool, &spec);
+        self.store.read(asking("describe an identity provider"), query).await
+    }
+
+    async fn list_identity_providers(&self, pool: &MadePool, after: Option<&str>) -> PortResult<PortPage<String>> {
+        self.distance.travel().await;
+        let (user_pool, after) = (pool.user_pool.clone(), after.unwrap_or_default().to_owned());
+        let query = move |tx: &Transaction<'_>| providers::list(tx, &user_pool, &after, PAGE);
+        self.store.read(asking("list identity providers"), query).await
+    }
+
+    async fn delete_identity_provider(&self, pool: &MadePool, name: &str) -> PortResult<()> {
+        self.distance.travel().await;
+        let (user_pool, name) = (pool.user_pool.clone(), name.to_owned());
+        let change = move |tx: &Transaction<'_>| providers::delete(tx, &user_pool, &name);
+        self.store.write(asking("delete an identity provider"), change).await
     }
 
     async fn add_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<SecretId> {

@@ -132,7 +132,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["commands"]),
     ("tracing_subscriber", &["runtime"]),
     ("toml", &["config"]),
-    ("url", &["grpc"]),
     ("x509_parser", &["callers"]),
 ];
 

@@ -11,6 +11,7 @@ pub mod import;
 mod interactive;
 mod mask;
 pub mod page;
+mod provider;
 pub mod tenant;
 pub mod token;
 pub mod trust;

@@ -13,6 +13,7 @@ use crate::grpc::encode;
 use crate::proto;
 
 use super::mask::{Fields, Mask};
+use super::provider::providers;
 use super::{enumeration, etag, not_offered, required, words};
 
 /// Cognito allows 50 tags; the rest is the broker's own.
@@ -34,6 +35,7 @@ const FIELDS: Fields = Fields {
         "user_pool.deletion_protection",
         "user_pool.feature_plan",
         "user_pool.tags",
+        "identity_providers",
     ],
     fixed: &[
         "name",
@@ -69,7 +71,8 @@ pub fn new(request: proto::CreateTenantRequest) -> Result<NewTenant> {
     };
     words("tenant.display_name", &tenant.display_name, MAX_DISPLAY_NAME)?;
     let labels = labels(tenant.labels, "tenant")?;
-    Ok(NewTenant { id, display_name: tenant.display_name, isolation, labels, user_pool })
+    let identity_providers = providers(tenant.identity_providers)?;
+    Ok(NewTenant { id, display_name: tenant.display_name, isolation, labels, user_pool, identity_providers })
 }
 
 /// The state to filter a list by.
@@ -103,6 +106,7 @@ impl Update {
             ("labels", !given.labels.is_empty()),
             ("user_pool", given.user_pool.is_some()),
             ("isolation", given.isolation != 0),
+            ("identity_providers", !given.identity_providers.is_empty()),
         ];
         let mask = Mask::read(request.update_mask, &FIELDS, populated)?;
         enumeration::<proto::Isolation>("tenant.isolation", given.isolation)?;
@@ -140,6 +144,9 @@ impl Update {
         }
         if self.mask.covers("labels") {
             patch.labels = Some(labels(self.given.labels.clone(), "tenant")?);
+        }
+        if self.mask.covers("identity_providers") {
+            patch.identity_providers = Some(providers(self.given.identity_providers.clone())?);
         }
         Ok(patch)
     }
@@ -210,7 +217,6 @@ pub fn labels(labels: Labels, message: &str) -> Result<Labels> {
 }
 
 fn offered(tenant: &proto::Tenant) -> Result<()> {
-    not_offered("tenant.identity_providers", !tenant.identity_providers.is_empty())?;
     not_offered("tenant.sign_in_domains", !tenant.sign_in_domains.is_empty())
 }
 

@@ -5,6 +5,7 @@ mod catalog;
 pub mod check;
 mod client;
 mod drift;
+mod provider;
 mod tenant;
 mod token;
 mod trust;

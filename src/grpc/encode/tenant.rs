@@ -1,5 +1,6 @@
 //! Tenants.
 
+use super::provider::provider;
 use super::{count, display_name, etag, issuer, timestamp};
 use crate::broker::api::TenantView;
 use crate::domain::tenant::{FeaturePlan, Isolation, IssuerType, Mfa, TenantState, UserPoolSettings};
@@ -21,7 +22,7 @@ pub fn tenant(view: TenantView) -> proto::Tenant {
         create_time: Some(timestamp(tenant.create_time)),
         update_time: Some(timestamp(tenant.update_time)),
         etag: etag(version),
-        identity_providers: Vec::new(),
+        identity_providers: tenant.identity_providers.into_iter().map(provider).collect(),
         sign_in_domains: Vec::new(),
         r#move: None,
     };

@@ -94,11 +94,12 @@ pub struct Ceilings {
     pub user_pools: usize,
     pub app_clients: usize,
     pub resource_servers: usize,
+    pub identity_providers: usize,
 }
 
 impl Default for Ceilings {
     fn default() -> Self {
-        Ceilings { user_pools: 1_000, app_clients: 1_000, resource_servers: 25 }
+        Ceilings { user_pools: 1_000, app_clients: 1_000, resource_servers: 25, identity_providers: 300 }
     }
 }
 
