@@ -30,10 +30,11 @@ pub use oauth::OAuth;
 pub use permission::Permission;
 pub use registry::Registry;
 pub use sections::{
-    Audit, Backend, Embedded, Grpc, Journal, Log, MasterKeySource, Pools, Rotation, Secrets, Shutdown, Tokens,
+    Audit, Backend, Embedded, Grpc, Journal, Log, MasterKeySource, Pools, Quotas, Rotation, Secrets, Shutdown, Tokens,
     Verification,
 };
 use setting::Setting;
+pub use setting::parse_period;
 use settings::settings;
 pub use traces::Traces;
 
@@ -61,6 +62,7 @@ pub struct Config {
     pub callers: Callers,
     pub permission: Permission,
     pub pools: Pools,
+    pub quotas: Quotas,
     pub tokens: Tokens,
     pub verification: Verification,
     pub rotation: Rotation,
@@ -89,6 +91,7 @@ impl Default for Config {
             callers: Callers::default(),
             permission: Permission::default(),
             pools: Pools::default(),
+            quotas: Quotas::default(),
             tokens: Tokens::default(),
             verification: Verification::default(),
             rotation: Rotation::default(),

@@ -35,11 +35,12 @@ use crate::broker::settings::{
 };
 use crate::broker::{Broker, Ports};
 use crate::callers::{self, Callers};
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Backend, Config, ConfigError};
 use crate::domain::error::Error;
 use crate::domain::form::Form;
 use crate::domain::id::{BrokerId, UserPoolId};
 use crate::domain::lease::LeaseTerms;
+use crate::domain::quota::Ceilings;
 use crate::embedded::{MasterKeyError, OpenError};
 use crate::gate::Gate;
 use crate::grpc::{self, Front, Limits};
@@ -185,7 +186,7 @@ async fn assemble(
     announce(&health, ServingStatus::NotServing).await;
     let traces = serving::start_traces(&config, &background).await?;
     let counted = Arc::new(grpc::Counted::new(traces.clone()));
-    let told = serving::told(&broker, &counted, audit_file.as_ref(), traces.as_ref(), told);
+    let mut told = serving::told(&broker, &counted, audit_file.as_ref(), traces.as_ref(), told);
     let gate = Gate {
         broker: broker.clone(),
         background: background.clone(),
@@ -212,6 +213,8 @@ async fn assemble(
     let cores = Cores::start().map_err(StartError::Threads)?;
     let server = serving::serve(&config, routes, listeners, tls.clone(), &cores, draining.clone());
     let oauth = oauth_front::serve(&config, gate, clock, oauth_listeners, tls, &cores, draining.clone());
+    let (oauth, oauth_told) = oauth.unzip();
+    told.extend(oauth_told);
 
     let leaving = CancellationToken::new();
     // Not a part of what a drain waits for: it goes on until that is over.
@@ -280,6 +283,8 @@ pub(crate) fn settings(config: &Config) -> Settings {
     Settings {
         app_clients_per_shared_pool: config.pools.app_clients_per_shared_pool,
         shared_pools_with_room: config.pools.shared_pools_with_room,
+        ceilings: ceilings(config),
+        regions: regions(config),
         adopted_pools: adopted.collect(),
         // The rest of the time is for the answer, and for the last page.
         reconcile_time: config.grpc.request_timeout / 2,
@@ -321,6 +326,29 @@ pub(crate) fn settings(config: &Config) -> Settings {
         },
         told_tenants: config.status.told_tenants(),
         audit_retention: config.audit.retention,
+    }
+}
+
+fn ceilings(config: &Config) -> Ceilings {
+    let quotas = &config.quotas;
+    Ceilings {
+        user_pools_per_region: quotas.user_pools_per_region,
+        // Whoever puts more into a shared pool has had it raised.
+        app_clients_per_user_pool: quotas.app_clients_per_user_pool.max(config.pools.app_clients_per_shared_pool),
+        resource_servers_per_user_pool: quotas.resource_servers_per_user_pool,
+        custom_domains_per_region: quotas.custom_domains_per_region,
+    }
+}
+
+/// The broker's own first.
+fn regions(config: &Config) -> Vec<String> {
+    match config.backend {
+        Backend::Embedded => vec![config.embedded.region.clone()],
+        Backend::Aws => {
+            let mut regions = vec![config.aws.region.clone()];
+            regions.extend(config.aws.regions.iter().filter(|name| **name != config.aws.region).cloned());
+            regions
+        }
     }
 }
 

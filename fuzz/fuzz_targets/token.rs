@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward::callers::Unproven;
 use keyward::domain::claims::{Claims, Rule, Unverified, token_id_of};
 use keyward::domain::jws::{Jws, MAX_TOKEN_BYTES};
+use keyward::domain::person::{MAX_GROUPS, MAX_NAME, Person, TokenUse};
 use libfuzzer_sys::fuzz_target;
 use serde::Deserializer as _;
 use serde_json::Value;
@@ -74,19 +75,47 @@ fn check_ours(token: &str, read: Unverified<'_>, expected: &Expected) {
     assert!(read.kid.is_none() || read.kid.as_deref() == header.text("kid").as_deref());
     assert_eq!(payload.text("iss").as_deref(), Some(read.issuer().as_str()));
 
-    let Claims { issuer, app_client, token_id, token_use, scopes, issue_time, not_before, expire_time } =
+    let Claims { issuer, app_client, token_id, token_use, scopes, person, issue_time, not_before, expire_time } =
         read.into_claims();
+    let is_id = payload.get("token_use") == "id";
     assert_eq!(payload.text("iss").as_deref(), Some(issuer.as_str()));
-    assert_eq!(payload.text("client_id").as_deref(), Some(app_client.as_str()));
+    let whose = if is_id { "aud" } else { "client_id" };
+    assert_eq!(payload.text(whose).as_deref(), Some(app_client.as_str()));
     assert_eq!(payload.text("jti").as_deref(), token_id.as_ref().map(|id| id.as_str()));
     assert_eq!(token_id_of(token), token_id);
-    assert_eq!(payload.text("token_use").as_deref(), Some(token_use.as_str()));
-    let scope = payload.text("scope").unwrap_or_default();
+    let said = payload.text("token_use").expect("a use");
+    assert_eq!(token_use.as_str(), if ["access", "id"].contains(&said.as_str()) { said.as_str() } else { "" });
+    assert_eq!(token_use == TokenUse::Id, is_id);
+    check_person(payload, is_id, person.as_deref());
+    let scope = if is_id { String::new() } else { payload.text("scope").unwrap_or_default() };
     let said: BTreeSet<&str> = scope.split(' ').filter(|s| !s.is_empty()).collect();
     assert_eq!(scopes.iter().map(|scope| scope.as_str()).collect::<BTreeSet<_>>(), said);
     assert_eq!(payload.get("iat").as_i64(), Some(issue_time.as_second()));
     assert_eq!(payload.get("nbf").as_i64(), not_before.map(|time| time.as_second()));
     assert_eq!(payload.get("exp").as_i64(), Some(expire_time.as_second()));
+}
+
+/// A username, under the name that the use has for it, is what makes a token a person's.
+fn check_person(payload: &Object, is_id: bool, person: Option<&Person>) {
+    assert_eq!(person.is_some(), is_id || !payload.get("username").is_null());
+    let Some(person) = person else { return };
+    let name = if is_id { "cognito:username" } else { "username" };
+    assert_eq!(payload.text(name).as_deref(), Some(person.username.as_str()));
+    assert_eq!(payload.text("sub").as_deref(), Some(person.subject.as_str()));
+    let groups = match payload.get("cognito:groups") {
+        Value::Array(groups) => groups,
+        other => {
+            assert!(other.is_null());
+            Vec::new()
+        }
+    };
+    assert!(groups.len() <= MAX_GROUPS);
+    let groups: BTreeSet<_> = groups.iter().map(|group| group.as_str().expect("a name")).collect();
+    assert!(person.groups.iter().eq(groups.iter()), "sorted, and each once");
+    for name in groups.into_iter().chain([person.username.as_str()]) {
+        let length = name.chars().count();
+        assert!((1..=MAX_NAME).contains(&length) && !name.chars().any(char::is_control));
+    }
 }
 
 fn check_callers(expected: &Expected) {

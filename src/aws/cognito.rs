@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::TokenSource;
 use super::calls::Calls;
 use super::faults::Asking;
 use super::names::{Names, Need};
 use super::regions::Regions;
+use super::{Messages, TokenSource};
 use crate::broker::ports::{
-    AppClientSeen, AppClientSpec, InteractiveSeen, InteractiveSpec, NewAppClient, Peer, PortPage, PortResult,
-    ProviderDrift, ProviderSpec, UserPools,
+    AppClientSeen, AppClientSpec, DomainSet, InteractiveSeen, InteractiveSpec, NewAppClient, Peer, PortPage,
+    PortResult, ProviderDrift, ProviderSpec, Unmet, UserPools,
 };
 use crate::domain::id::{AppClientId, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
 use crate::domain::scope::{Identifier, ResourceServer};
 use crate::domain::secret::ClientSecret;
-use crate::domain::tenant::UserPoolSettings;
+use crate::domain::tenant::{HostedDomain, UserPoolSettings};
 
 /// Entries of a page, as many as Cognito gives (`MaxResults`).
 pub(super) const PAGE: i32 = 60;
@@ -27,6 +27,7 @@ pub(super) struct Cognito {
     pub calls: Arc<Calls>,
     pub names: Arc<Names>,
     pub token_source: TokenSource,
+    pub messages: Messages,
 }
 
 impl Cognito {
@@ -48,6 +49,10 @@ impl UserPools for Cognito {
         self.ensure(id, settings).await
     }
 
+    async fn make_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.make(id, settings).await
+    }
+
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {
         self.describe(user_pool, region).await
     }
@@ -60,12 +65,24 @@ impl UserPools for Cognito {
         self.list(after).await
     }
 
+    async fn check_settings(&self, settings: &UserPoolSettings, pool: Option<&MadePool>) -> PortResult<Option<Unmet>> {
+        self.check(settings, pool).await
+    }
+
+    async fn set_domain(&self, id: &PoolId, pool: &MadePool, wanted: Option<&HostedDomain>) -> PortResult<DomainSet> {
+        self.step_to_domain(id, pool, wanted).await
+    }
+
     async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {
         self.update(pool, settings).await
     }
 
     async fn delete_pool(&self, id: &PoolId, region: &str, known: Option<&MadePool>) -> PortResult<()> {
         self.delete(id, region, known).await
+    }
+
+    async fn create_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
+        self.create_server(pool, server).await
     }
 
     async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {

@@ -8,9 +8,11 @@
 
 mod app_clients;
 mod calls;
+mod census;
 mod client_secrets;
 mod cognito;
 mod data_keys;
+mod domains;
 mod dynamodb;
 mod faults;
 mod governor;
@@ -29,6 +31,7 @@ mod probes;
 mod providers;
 mod regions;
 mod resource_servers;
+mod second_factors;
 mod secret_names;
 mod secrets;
 mod staging;
@@ -72,6 +75,7 @@ pub struct Options {
     pub token_source: TokenSource,
     /// The KMS key of secrets; empty for Secrets Manager's own.
     pub kms_key: String,
+    pub messages: Messages,
     pub connect_timeout: Duration,
     /// How long one call may take, its answer included.
     pub call_timeout: Duration,
@@ -99,6 +103,17 @@ impl fmt::Debug for Credentials {
             Credentials::Fixed { .. } => "Fixed(censored)",
         })
     }
+}
+
+/// How the account sends the codes of a second factor. Empty where it does not, and then pools cannot have that factor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Messages {
+    /// The ARN of the role by which Cognito sends text messages through SNS (`SmsConfigurationType`).
+    pub sms_role: String,
+    /// The external id that this role's trust policy asks for, if it does.
+    pub sms_external_id: String,
+    /// The ARN of the identity of SES that email comes from (`EmailConfigurationType`). `{region}` stands for the pool's.
+    pub email_identity: String,
 }
 
 /// Where tokens come from.
@@ -182,6 +197,7 @@ impl Aws {
                 calls: Arc::clone(&calls),
                 names: Arc::clone(&names),
                 token_source: options.token_source,
+                messages: options.messages,
             }),
             tokens: Arc::new(OAuth {
                 source: options.token_source,

@@ -32,6 +32,25 @@ pub(super) enum Domain<'a> {
     Absent,
 }
 
+/// Of a pool that may have two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Domains<'a> {
+    /// Where people sign in.
+    pub sign_in: Domain<'a>,
+    /// Where tokens come from. A prefix wherever there is one: it is in the pool's own Region and hangs on nobody's records,
+    /// while what is under a name of the operator's own goes through CloudFront.
+    pub tokens: Domain<'a>,
+    /// Where the record of a name of the operator's own must point to.
+    pub cname_target: &'a str,
+}
+
+impl<'a> Domains<'a> {
+    /// Of a pool with one, or none.
+    pub fn of(domain: Domain<'a>) -> Self {
+        Domains { sign_in: domain, tokens: domain, cname_target: "" }
+    }
+}
+
 /// What a domain must be known for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
@@ -71,7 +90,7 @@ impl Names {
         region: &str,
         user_pool: UserPoolId,
         issuer_type: IssuerType,
-        domain: Domain<'_>,
+        domains: Domains<'_>,
         need: Need,
     ) -> Result<MadePool, String> {
         let issuer = issuer(region, &user_pool, issuer_type)?;
@@ -80,14 +99,14 @@ impl Names {
             user_pool,
             region: region.to_owned(),
             issuer,
-            domain: domain.name().to_owned(),
-            cname_target: String::new(),
+            domain: domains.sign_in.name().to_owned(),
+            cname_target: domains.cname_target.to_owned(),
             token_endpoint: String::new(),
             jwks_uri,
         };
         // Where nobody knows Cognito's own name of it, the one that was configured is all that anybody can be told.
         pool.token_endpoint =
-            match (own_token_endpoint(region, &pool.user_pool, domain), self.told_token_endpoint(&pool)) {
+            match (own_token_endpoint(region, &pool.user_pool, domains.tokens), self.told_token_endpoint(&pool)) {
                 (Ok(own), _) => own,
                 (Err(_), Some(told)) => told,
                 (Err(_), None) if need == Need::NoDomain => String::new(),
@@ -128,7 +147,17 @@ impl<'a> Domain<'a> {
 
 fn filled(template: &str, pool: &MadePool) -> String {
     let filled = template.replace("{region}", &pool.region).replace("{user_pool}", pool.user_pool.as_str());
-    filled.replace("{domain}", &pool.domain)
+    filled.replace("{domain}", token_domain(pool))
+}
+
+/// The domain that tokens come from: where people sign in elsewhere, it is in the token endpoint alone.
+fn token_domain(pool: &MadePool) -> &str {
+    let prefix = || {
+        let (middle, end) = Partition::of(&pool.region)?.domains?;
+        let host = pool.token_endpoint.strip_prefix("https://")?.split('/').next()?;
+        host.strip_suffix(&format!(".{middle}.{}.{end}", pool.region))
+    };
+    prefix().unwrap_or(&pool.domain)
 }
 
 fn own_jwks_uri(issuer: &Issuer) -> String {

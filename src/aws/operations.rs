@@ -62,12 +62,18 @@ operations! {
         "brings a dedicated pool's settings and tags up to the tenant's";
     "SetUserPoolMfaConfig" cognito::set_user_pool_mfa_config::SetUserPoolMfaConfigError, UserPoolUpdates, PLAIN,
         ["cognito-idp:SetUserPoolMfaConfig"], "turns the second factor of a dedicated pool on or off";
+    "GetUserPoolMfaConfig" cognito::get_user_pool_mfa_config::GetUserPoolMfaConfigError, UserPoolReads, PLAIN,
+        ["cognito-idp:GetUserPoolMfaConfig"], "sees which second factors a pool takes";
     "DeleteUserPool" cognito::delete_user_pool::DeleteUserPoolError, UserPoolUpdates, PLAIN,
         ["cognito-idp:DeleteUserPool"], "offboards a tenant with a pool of its own";
     "CreateUserPoolDomain" cognito::create_user_pool_domain::CreateUserPoolDomainError, ResourceServerUpdates, PLAIN,
-        ["cognito-idp:CreateUserPoolDomain"], "gives a pool its token endpoint";
+        ["cognito-idp:CreateUserPoolDomain"], "gives a pool its token endpoint and its hosted sign-in";
+    "DescribeUserPoolDomain" cognito::describe_user_pool_domain::DescribeUserPoolDomainError, ResourceServerReads, PLAIN,
+        ["cognito-idp:DescribeUserPoolDomain"], "sees whose a domain is, and how far one of a tenant's own is";
+    "UpdateUserPoolDomain" cognito::update_user_pool_domain::UpdateUserPoolDomainError, ResourceServerUpdates, PLAIN,
+        ["cognito-idp:UpdateUserPoolDomain"], "gives a domain of a tenant's own another certificate";
     "DeleteUserPoolDomain" cognito::delete_user_pool_domain::DeleteUserPoolDomainError, ResourceServerUpdates, PLAIN,
-        ["cognito-idp:DeleteUserPoolDomain"], "Cognito deletes no pool that has a domain";
+        ["cognito-idp:DeleteUserPoolDomain"], "takes a domain away that has another in its place; and Cognito deletes no pool that has one";
     "ListResourceServers" cognito::list_resource_servers::ListResourceServersError, ResourceServerReads, PLAIN,
         ["cognito-idp:ListResourceServers"], "finds resource servers that left the catalogue";
     "CreateResourceServer" cognito::create_resource_server::CreateResourceServerError, ResourceServerUpdates, PLAIN,

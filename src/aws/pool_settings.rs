@@ -2,22 +2,22 @@
 //!
 //! `UpdateUserPool` resets what it is not given, so an update takes the pool as it was seen, with our fields changed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_cognitoidentityprovider::config::http::HttpRequest;
 use aws_sdk_cognitoidentityprovider::operation::create_user_pool::builders::CreateUserPoolFluentBuilder;
-use aws_sdk_cognitoidentityprovider::operation::set_user_pool_mfa_config::builders::SetUserPoolMfaConfigFluentBuilder;
+use aws_sdk_cognitoidentityprovider::operation::get_user_pool_mfa_config::GetUserPoolMfaConfigOutput;
 use aws_sdk_cognitoidentityprovider::operation::update_user_pool::builders::UpdateUserPoolFluentBuilder;
 use aws_sdk_cognitoidentityprovider::types::{
-    AdminCreateUserConfigType, DeletionProtectionType, IssuerConfigurationType, IssuerType as CognitoIssuerType,
-    PasswordPolicyType, SoftwareTokenMfaConfigType, UserPoolMfaType, UserPoolPolicyType, UserPoolTierType,
-    UserPoolType,
+    AdminCreateUserConfigType, DeletionProtectionType, EmailConfigurationType, IssuerConfigurationType,
+    IssuerType as CognitoIssuerType, PasswordPolicyType, UserPoolPolicyType, UserPoolTierType, UserPoolType,
 };
 
 use serde_json::Value;
 
-use crate::domain::id::{PoolId, UserPoolId};
-use crate::domain::tenant::{FeaturePlan, IssuerType, Mfa, PasswordPolicy, UserPoolSettings};
+use super::second_factors::{factors_of, mfa_of};
+use crate::domain::id::PoolId;
+use crate::domain::tenant::{FeaturePlan, HostedDomain, IssuerType, PasswordPolicy, UserPoolSettings};
 
 /// The tag that says that a pool is ours, and which.
 pub(super) const POOL_TAG: &str = "keyward:pool";
@@ -30,6 +30,7 @@ pub(super) fn creation(
     name: &str,
     id: &PoolId,
     settings: &UserPoolSettings,
+    email: Option<EmailConfigurationType>,
 ) -> CreateUserPoolFluentBuilder {
     // Nobody signs up here by himself.
     let admin_only = AdminCreateUserConfigType::builder().allow_admin_create_user_only(true).build();
@@ -39,33 +40,19 @@ pub(super) fn creation(
         .policies(policies(&settings.password_policy, None))
         .deletion_protection(protection(settings.deletion_protection))
         .admin_create_user_config(admin_only)
+        .set_email_configuration(email)
         .user_pool_tier(tier(settings.feature_plan))
         .issuer_configuration(issuer)
         .set_user_pool_tags(Some(tags(settings, [(POOL_TAG.to_owned(), id.to_string())])))
 }
 
-/// Software tokens only: text messages and email need services that a pool of ours does not have.
-pub(super) fn mfa_change(
-    request: SetUserPoolMfaConfigFluentBuilder,
-    user_pool: &UserPoolId,
-    mfa: Mfa,
-) -> SetUserPoolMfaConfigFluentBuilder {
-    let request = request.user_pool_id(user_pool.as_str());
-    let software_token = SoftwareTokenMfaConfigType::builder().enabled(true).build();
-    match mfa {
-        Mfa::Off => request.mfa_configuration(UserPoolMfaType::Off),
-        Mfa::Optional => {
-            request.mfa_configuration(UserPoolMfaType::Optional).software_token_mfa_configuration(software_token)
-        }
-        Mfa::On => request.mfa_configuration(UserPoolMfaType::On).software_token_mfa_configuration(software_token),
-    }
-}
-
-/// The pool as it was seen, with our settings. The second factor stays as it is; [`mfa_change`] is for that.
+/// The pool as it was seen, with our settings. The second factor stays as it is: it has an operation of its own. Where
+/// codes come by email, `email` is whence; else that stays as it was seen, too.
 pub(super) fn update_of(
     request: UpdateUserPoolFluentBuilder,
     seen: UserPoolType,
     settings: &UserPoolSettings,
+    email: Option<EmailConfigurationType>,
 ) -> UpdateUserPoolFluentBuilder {
     let had = seen.policies.as_ref();
     let policies = policies(&settings.password_policy, had);
@@ -96,7 +83,7 @@ pub(super) fn update_of(
         .set_user_attribute_update_settings(seen.user_attribute_update_settings)
         .set_mfa_configuration(seen.mfa_configuration)
         .set_device_configuration(seen.device_configuration)
-        .set_email_configuration(seen.email_configuration)
+        .set_email_configuration(email.or(seen.email_configuration))
         .set_sms_configuration(seen.sms_configuration)
         .set_user_pool_tags(Some(tags(settings, ours)))
         .set_admin_create_user_config(admin_create_user)
@@ -122,18 +109,29 @@ pub(super) fn without_zero_days(request: &mut HttpRequest) {
     *request.body_mut() = body.into();
 }
 
-/// The settings of a pool as it was seen. `region` is given as a tenant gives it.
-pub(super) fn settings_of(region: &str, seen: &UserPoolType) -> UserPoolSettings {
+/// The settings of a pool as it was seen. `region` and `domain` are given as a tenant gives them. Factors are read where
+/// the pool wants any.
+pub(super) fn settings_of(
+    region: &str,
+    seen: &UserPoolType,
+    mfa: Option<&GetUserPoolMfaConfigOutput>,
+    domain: Option<HostedDomain>,
+) -> UserPoolSettings {
     let default = PasswordPolicy::default();
     let password_policy =
-        seen.policies().and_then(|policies| policies.password_policy()).map_or(default, |policy| PasswordPolicy {
-            minimum_length: policy.minimum_length().and_then(|length| u32::try_from(length).ok()).unwrap_or(8),
-            require_lowercase: policy.require_lowercase(),
-            require_uppercase: policy.require_uppercase(),
-            require_numbers: policy.require_numbers(),
-            require_symbols: policy.require_symbols(),
-            temporary_validity_days: None,
-            history_size: 0,
+        seen.policies().and_then(|policies| policies.password_policy()).map_or(default.clone(), |policy| {
+            PasswordPolicy {
+                minimum_length: policy.minimum_length().and_then(|length| u32::try_from(length).ok()).unwrap_or(8),
+                require_lowercase: policy.require_lowercase(),
+                require_uppercase: policy.require_uppercase(),
+                require_numbers: policy.require_numbers(),
+                require_symbols: policy.require_symbols(),
+                // Said by nobody and said to be Cognito's default are the same.
+                temporary_validity_days: u32::try_from(policy.temporary_password_validity_days())
+                    .ok()
+                    .filter(|days| *days != 0 && *days != default.temporary_days()),
+                history_size: policy.password_history_size().and_then(|size| u32::try_from(size).ok()).unwrap_or(0),
+            }
         });
     let is_tenants = |key: &str| !key.starts_with("keyward:") && !key.starts_with("aws:");
     let tags = seen.user_pool_tags().into_iter().flatten().filter(|(key, _)| is_tenants(key));
@@ -149,16 +147,8 @@ pub(super) fn settings_of(region: &str, seen: &UserPoolType) -> UserPoolSettings
         },
         issuer_type: issuer_type_of(seen),
         tags: tags.map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>(),
-        mfa_factors: BTreeSet::new(),
-        domain: None,
-    }
-}
-
-pub(super) fn mfa_of(seen: &UserPoolType) -> Mfa {
-    match seen.mfa_configuration() {
-        Some(UserPoolMfaType::On) => Mfa::On,
-        Some(UserPoolMfaType::Optional) => Mfa::Optional,
-        _ => Mfa::Off,
+        mfa_factors: mfa.map(factors_of).unwrap_or_default(),
+        domain,
     }
 }
 
@@ -169,20 +159,17 @@ pub(super) fn issuer_type_of(seen: &UserPoolType) -> IssuerType {
     }
 }
 
-/// With what a password policy has besides our fields, and the sign-in policy.
+/// With the sign-in policy that there was. A history is not spoken of where none is wanted, since the plan Lite has none.
 fn policies(policy: &PasswordPolicy, had: Option<&UserPoolPolicyType>) -> UserPoolPolicyType {
-    let had_password = had.and_then(UserPoolPolicyType::password_policy);
-    let mut passwords = PasswordPolicyType::builder()
-        .minimum_length(i32::try_from(policy.minimum_length).unwrap_or(i32::MAX))
+    let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    let passwords = PasswordPolicyType::builder()
+        .minimum_length(number(policy.minimum_length))
         .require_lowercase(policy.require_lowercase)
         .require_uppercase(policy.require_uppercase)
         .require_numbers(policy.require_numbers)
         .require_symbols(policy.require_symbols)
-        .set_password_history_size(had_password.and_then(PasswordPolicyType::password_history_size));
-    if let Some(days) = had_password.map(PasswordPolicyType::temporary_password_validity_days).filter(|days| *days > 0)
-    {
-        passwords = passwords.temporary_password_validity_days(days);
-    }
+        .set_password_history_size(Some(number(policy.history_size)).filter(|size| *size > 0))
+        .temporary_password_validity_days(number(policy.temporary_days()));
     UserPoolPolicyType::builder()
         .password_policy(passwords.build())
         .set_sign_in_policy(had.and_then(UserPoolPolicyType::sign_in_policy).cloned())

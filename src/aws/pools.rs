@@ -1,49 +1,69 @@
-//! User pools and their domains.
+//! User pools.
 //!
 //! `CreateUserPool` is not idempotent and names need not be unique, so a pool is looked for by its name before it is
-//! made. A domain belongs to the pool only where tokens come from its token endpoint.
+//! made. Its domain has a file of its own.
+
+use std::collections::HashMap;
 
 use aws_sdk_cognitoidentityprovider::types::{DeletionProtectionType, UserPoolType};
 
 use super::cognito::{Cognito, PAGE, asking};
+use super::domains::{custom_of, prefix_of};
 use super::faults::{Asking, if_there};
-use super::names::{Domain, Need};
-use super::pool_settings::{creation, issuer_type_of, mfa_change, mfa_of, settings_of, update_of, without_zero_days};
+use super::names::{Domain, Domains};
+use super::pool_settings::{creation, issuer_type_of, settings_of, update_of, without_zero_days};
 use super::regions::Region;
+use super::second_factors::mfa_of;
 use crate::broker::ports::{Fault, PortPage, PortResult};
 use crate::domain::id::{PoolId, UserPoolId};
 use crate::domain::pool::MadePool;
-use crate::domain::tenant::{Mfa, UserPoolSettings};
+use crate::domain::tenant::{FeaturePlan, Mfa, UserPoolSettings};
 
 impl Cognito {
     pub(super) async fn ensure(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.bring_about(id, settings, false).await
+    }
+
+    pub(super) async fn make(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.bring_about(id, settings, true).await
+    }
+
+    /// One that `is_new` is not looked for: that takes a call for every 60 pools of the Region.
+    async fn bring_about(&self, id: &PoolId, settings: &UserPoolSettings, is_new: bool) -> PortResult<MadePool> {
         let asking = asking("make a user pool");
         let region = self.regions.get(asking, &settings.region)?;
-        let domain = self.names.domain_prefix(id).map_err(|rule| asking.error(Fault::Refused, rule))?;
-        let user_pool = match self.find(asking, region, id).await? {
+        let prefix = self.wanted_prefix(asking, id, settings.domain.as_ref(), None)?;
+        let found = if is_new { None } else { self.find(asking, region, id).await? };
+        let user_pool = match found {
             Some(found) => found,
             None => {
-                let request = creation(region.cognito.create_user_pool(), &self.names.pool_name(id), id, settings);
+                let email = self.email(region, settings);
+                let name = self.names.pool_name(id);
+                let request = creation(region.cognito.create_user_pool(), &name, id, settings, email);
                 let request = request.customize().mutate_request(without_zero_days);
                 let made = self.calls.make(asking, &region.name, None, request.send()).await?;
                 user_pool_id(asking, made.user_pool().and_then(UserPoolType::id))?
             }
         };
         let mut pool = self.see(asking, region, &user_pool).await?;
-        if mfa_of(&pool) != settings.mfa {
-            self.set_mfa(asking, region, &user_pool, settings.mfa).await?;
+        self.put_factors(asking, region, &user_pool, mfa_of(&pool), settings).await?;
+        if let Some(prefix) = prefix.filter(|_| prefix_of(&pool).is_none()) {
+            self.make_prefix(asking, region, &user_pool, &prefix).await?;
+            pool.domain = Some(prefix);
         }
-        if domain_of(&pool) == Domain::Absent && self.need() == Need::Domain {
-            pool = self.give_domain(asking, region, &user_pool, pool, domain).await?;
-        }
-        self.made(asking, region, user_pool, &pool)
+        // One of the tenant's own comes later, and says when it is there.
+        pool.custom_domain = None;
+        self.made(asking, region, user_pool, &pool, Domains::of(domain_of(&pool)))
     }
 
     pub(super) async fn describe(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {
         let asking = asking("describe a user pool");
         let region = self.regions.get(asking, region)?;
         match if_there(self.see(asking, region, user_pool).await)? {
-            Some(pool) => self.made(asking, region, user_pool.clone(), &pool).map(Some),
+            Some(pool) => {
+                let domains = Domains::of(domain_of(&pool));
+                self.made(asking, region, user_pool.clone(), &pool, domains).map(Some)
+            }
             None => Ok(None),
         }
     }
@@ -51,10 +71,15 @@ impl Cognito {
     pub(super) async fn settings(&self, pool: &MadePool) -> PortResult<Option<UserPoolSettings>> {
         let asking = asking("read a user pool's settings");
         let region = self.regions.get(asking, &pool.region)?;
-        let seen = if_there(self.see(asking, region, &pool.user_pool).await)?;
+        let Some(seen) = if_there(self.see(asking, region, &pool.user_pool).await)? else { return Ok(None) };
+        let factors = match mfa_of(&seen) {
+            Mfa::Off => None,
+            Mfa::Optional | Mfa::On => if_there(self.factors(asking, region, &pool.user_pool).await)?,
+        };
+        let domain = self.domain_seen(asking, region, &seen).await?;
         // As a tenant says it: nothing for the broker's own.
         let name = if self.regions.is_own(&region.name) { "" } else { &region.name };
-        Ok(seen.map(|seen| settings_of(name, &seen)))
+        Ok(Some(settings_of(name, &seen, factors.as_ref(), domain)))
     }
 
     pub(super) async fn list(&self, after: Option<&str>) -> PortResult<PortPage<PoolId>> {
@@ -74,19 +99,26 @@ impl Cognito {
             let detail = format!("{} is in Region {} and stays there", pool.user_pool, region.name);
             return Err(asking.error(Fault::Refused, detail));
         }
-        let seen = self.see(asking, region, &pool.user_pool).await?;
+        let mut seen = self.see(asking, region, &pool.user_pool).await?;
         if issuer_type_of(&seen) != settings.issuer_type {
             let detail = format!("the issuer of {} does not change: its tokens would not verify", pool.user_pool);
             return Err(asking.error(Fault::Refused, detail));
         }
         let had = mfa_of(&seen);
-        let request = update_of(region.cognito.update_user_pool(), seen, settings);
+        // The plan Lite is not taken while a factor is in force that it does not have; others need what comes here first.
+        let factors_first = settings.feature_plan == FeaturePlan::Lite && had != Mfa::Off;
+        if factors_first {
+            self.put_factors(asking, region, &pool.user_pool, had, settings).await?;
+            seen = self.see(asking, region, &pool.user_pool).await?;
+        }
+        let email = self.email(region, settings);
+        let request = update_of(region.cognito.update_user_pool(), seen, settings, email);
         let request = request.customize().mutate_request(without_zero_days);
         self.calls.make(asking, &region.name, Some(&pool.user_pool), request.send()).await?;
-        if had != settings.mfa {
-            self.set_mfa(asking, region, &pool.user_pool, settings.mfa).await?;
+        if factors_first {
+            return Ok(());
         }
-        Ok(())
+        self.put_factors(asking, region, &pool.user_pool, had, settings).await
     }
 
     pub(super) async fn delete(&self, id: &PoolId, region: &str, known: Option<&MadePool>) -> PortResult<()> {
@@ -103,86 +135,78 @@ impl Cognito {
             return Err(asking.error(Fault::Refused, format_args!("deletion protection of {user_pool} is on")));
         }
         // A pool may have both.
-        for domain in [pool.custom_domain(), pool.domain()].into_iter().flatten() {
-            let request = region.cognito.delete_user_pool_domain().domain(domain).user_pool_id(user_pool.as_str());
-            if_there(self.calls.make(asking, &region.name, Some(&user_pool), request.send()).await)?;
+        let custom = custom_of(&pool);
+        for domain in [custom, prefix_of(&pool)].into_iter().flatten() {
+            self.remove_domain(asking, region, &user_pool, domain).await?;
         }
         let request = region.cognito.delete_user_pool().user_pool_id(user_pool.as_str());
-        if_there(self.calls.make(asking, &region.name, Some(&user_pool), request.send()).await)?;
-        Ok(())
+        match if_there(self.calls.make(asking, &region.name, Some(&user_pool), request.send()).await) {
+            // One of the tenant's own takes its time to go.
+            Err(error) if error.is(Fault::Refused) && self.is_domain_of(asking, region, custom, &user_pool).await? => {
+                let detail = format_args!("the domain {} is on its way out", custom.unwrap_or_default());
+                Err(asking.error(Fault::Unavailable, detail))
+            }
+            outcome => outcome.map(drop),
+        }
     }
 
     /// The pool that has this name; of several the oldest, which is the one that others have found, too.
     async fn find(&self, asking: Asking, region: &Region, id: &PoolId) -> PortResult<Option<UserPoolId>> {
-        let name = self.names.pool_name(id);
-        let (mut found, mut token) = (Vec::new(), None);
+        let seen = region.census.take(self.walk(asking, region)).await?;
+        Ok(seen.get(&self.names.pool_name(id)).cloned())
+    }
+
+    /// All pools of the Region that have a name of Keyward's.
+    async fn walk(&self, asking: Asking, region: &Region) -> PortResult<HashMap<String, UserPoolId>> {
+        let (mut oldest, mut token) = (HashMap::<String, (i128, UserPoolId)>::new(), None);
         loop {
             let request = region.cognito.list_user_pools().max_results(PAGE).set_next_token(token);
             let page = self.calls.make(asking, &region.name, None, request.send()).await?;
-            found.extend(page.user_pools().iter().filter(|pool| pool.name() == Some(&name)).cloned());
+            for pool in page.user_pools() {
+                let Some(name) = pool.name().filter(|name| self.names.pool_id(name).is_some()) else { continue };
+                let date = pool.creation_date().map_or(i128::MIN, |date| date.as_nanos());
+                if oldest.get(name).is_none_or(|(older, _)| date < *older) {
+                    oldest.insert(name.to_owned(), (date, user_pool_id(asking, pool.id())?));
+                }
+            }
             token = page.next_token().map(str::to_owned);
             if token.is_none() {
-                break;
+                return Ok(oldest.into_iter().map(|(name, (_, id))| (name, id)).collect());
             }
         }
-        let oldest = found.into_iter().min_by_key(|pool| pool.creation_date().map(|date| date.as_nanos()));
-        oldest.map(|pool| user_pool_id(asking, pool.id())).transpose()
     }
 
-    async fn see(&self, asking: Asking, region: &Region, user_pool: &UserPoolId) -> PortResult<UserPoolType> {
+    pub(super) async fn see(
+        &self,
+        asking: Asking,
+        region: &Region,
+        user_pool: &UserPoolId,
+    ) -> PortResult<UserPoolType> {
         let request = region.cognito.describe_user_pool().user_pool_id(user_pool.as_str());
         let answer = self.calls.make(asking, &region.name, Some(user_pool), request.send()).await?;
         answer.user_pool.ok_or_else(|| asking.error(Fault::Unavailable, "DescribeUserPool answered without a pool"))
     }
 
-    async fn set_mfa(&self, asking: Asking, region: &Region, user_pool: &UserPoolId, mfa: Mfa) -> PortResult<()> {
-        let request = mfa_change(region.cognito.set_user_pool_mfa_config(), user_pool, mfa);
-        self.calls.make(asking, &region.name, Some(user_pool), request.send()).await?;
-        Ok(())
-    }
-
-    /// Gives the pool a domain, unless somebody else was faster; what the pool is then.
-    async fn give_domain(
-        &self,
-        asking: Asking,
-        region: &Region,
-        user_pool: &UserPoolId,
-        mut pool: UserPoolType,
-        domain: String,
-    ) -> PortResult<UserPoolType> {
-        let request = region.cognito.create_user_pool_domain().domain(&domain).user_pool_id(user_pool.as_str());
-        match self.calls.make(asking, &region.name, Some(user_pool), request.send()).await {
-            Ok(_) => {
-                pool.domain = Some(domain);
-                Ok(pool)
-            }
-            Err(error) if error.is(Fault::Refused) || error.is(Fault::Conflict) => {
-                let now = self.see(asking, region, user_pool).await?;
-                if domain_of(&now) == Domain::Absent { Err(error) } else { Ok(now) }
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn made(
+    pub(super) fn made(
         &self,
         asking: Asking,
         region: &Region,
         user_pool: UserPoolId,
         pool: &UserPoolType,
+        domains: Domains<'_>,
     ) -> PortResult<MadePool> {
         self.names
-            .made_pool(&region.name, user_pool, issuer_type_of(pool), domain_of(pool), self.need())
+            .made_pool(&region.name, user_pool, issuer_type_of(pool), domains, self.need())
             .map_err(|why| asking.error(Fault::Refused, why))
     }
 }
 
-/// A custom domain is there because somebody wants it used.
+/// Of a pool that is not Keyward's own: a custom domain is there because somebody wants it used.
 fn domain_of(pool: &UserPoolType) -> Domain<'_> {
-    match (pool.custom_domain(), pool.domain()) {
-        (Some(host), _) if !host.is_empty() => Domain::Custom(host),
-        (_, Some(prefix)) if !prefix.is_empty() => Domain::Prefix(prefix),
-        _ => Domain::Absent,
+    match (custom_of(pool), prefix_of(pool)) {
+        (Some(host), _) => Domain::Custom(host),
+        (None, Some(prefix)) => Domain::Prefix(prefix),
+        (None, None) => Domain::Absent,
     }
 }
 

@@ -65,6 +65,7 @@ impl<'a> Prober<'a> {
         if !self.is_nowhere(cognito.describe_user_pool().user_pool_id(pool).send()).await {
             return self.leave_out(COGNITO);
         }
+        self.attempt(cognito.get_user_pool_mfa_config().user_pool_id(pool).send()).await;
         self.attempt(cognito.list_resource_servers().user_pool_id(pool).max_results(1).send()).await;
         self.attempt(cognito.list_identity_providers().user_pool_id(pool).max_results(1).send()).await;
         self.attempt(cognito.describe_identity_provider().user_pool_id(pool).provider_name(&name).send()).await;
@@ -78,6 +79,8 @@ impl<'a> Prober<'a> {
         self.attempt(mfa.send()).await;
         let domain = format!("{}-{name}", self.options.name_prefix);
         self.attempt(cognito.create_user_pool_domain().user_pool_id(pool).domain(&domain).send()).await;
+        self.attempt(cognito.describe_user_pool_domain().domain(&domain).send()).await;
+        self.attempt(cognito.update_user_pool_domain().user_pool_id(pool).domain(&domain).send()).await;
         self.attempt(cognito.delete_user_pool_domain().user_pool_id(pool).domain(&domain).send()).await;
 
         let create = cognito.create_resource_server().user_pool_id(pool).identifier(&name).name(&name);

@@ -16,6 +16,7 @@ use aws_sdk_secretsmanager as secrets;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
+use super::census::Census;
 use super::faults::Asking;
 use super::{Credentials, Options};
 use crate::broker::ports::{Fault, PortResult};
@@ -26,6 +27,7 @@ pub(super) struct Region {
     pub secrets: secrets::Client,
     pub dynamodb: dynamodb::Client,
     pub kms: kms::Client,
+    pub census: Census,
     assigns_secrets: AtomicBool,
 }
 
@@ -171,6 +173,7 @@ impl Region {
             secrets: secrets::Client::from_conf(secrets.build()),
             dynamodb: dynamodb::Client::from_conf(dynamodb.build()),
             kms: kms::Client::from_conf(kms.build()),
+            census: Census::default(),
             assigns_secrets: AtomicBool::new(false),
         }
     }

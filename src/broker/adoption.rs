@@ -83,7 +83,8 @@ impl Pools {
         };
         let event = call.event(now, id.name()).detail(user_pool.as_str());
         let issuer = IssuerPool { issuer: made.issuer, pool: id };
-        self.world.records.commit(Change::because(event).create(&pool).create(&issuer)).await
+        let counted = self.taken_over(region).await?;
+        self.world.records.commit(counted.keep(Change::because(event).create(&pool).create(&issuer))).await
     }
 
     /// Whether another client can be put into a shared pool. One that the configuration no longer names keeps those
@@ -191,6 +192,9 @@ impl Clients {
             (None, Isolation::UserPool) => {
                 return Err(Error::invalid("pool", "is shared, and the tenant has a pool of its own"));
             }
+            (Some(_), _) if *id != tenant.pool => {
+                return Err(Error::invalid("pool", "is not the tenant's home, or not yet: the tenant is being moved"));
+            }
             _ => {}
         }
         pool.value.made.ok_or_else(|| Error::not_found(id.name()))
@@ -272,6 +276,8 @@ impl Clients {
             return Err(Error::internal("importing a client", "it has no app client"));
         };
         let tenant = self.active_tenant(&name.tenant).await?;
+        // It may have moved since that was looked at first.
+        self.pool_of_import(&tenant, &client.pool).await?;
         if self.world.records.get::<Client>(&client_key(name)).await?.is_some() {
             return Err(Error::already_exists(name));
         }

@@ -14,8 +14,10 @@ use crate::domain::client::{Client, RotationPolicy};
 use crate::domain::drift::Drift;
 use crate::domain::id::{AppClientId, ClientId, ClientName, Issuer, PoolId, TenantId};
 use crate::domain::interactive::{InteractiveSettings, StandardScope};
+use crate::domain::person::Accepted;
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::provider::ProviderId;
+use crate::domain::quota::QuotaUsage;
 use crate::domain::revocation::TokenId;
 use crate::domain::rotation::{Milestone, Rotation};
 use crate::domain::scope::{Identifier, ResourceServer, ScopeDefinition, ScopeSet};
@@ -100,6 +102,17 @@ pub struct TenantPatch {
     pub identity_providers: Option<Vec<NewProvider>>,
 }
 
+/// Where a tenant is to go.
+#[derive(Clone, Debug)]
+pub struct NewMove {
+    /// Another than the tenant has.
+    pub target: Isolation,
+    /// Only with [`Isolation::UserPool`]; `None` for the defaults.
+    pub user_pool: Option<UserPoolSettings>,
+    /// How long the old app clients work after all clients were moved.
+    pub overlap: Duration,
+}
+
 #[derive(Clone, Debug)]
 pub struct TenantView {
     pub tenant: Tenant,
@@ -107,6 +120,8 @@ pub struct TenantView {
     pub version: u64,
     /// Of its pool, once that is made.
     pub issuer: Option<Issuer>,
+    /// Where the record of its pool's domain must point to; empty where that is none of the tenant's own.
+    pub cname_target: String,
 }
 
 #[derive(Clone, Debug)]
@@ -213,6 +228,8 @@ pub struct Question {
     pub required_scopes: ScopeSet,
     /// The token must belong to this tenant.
     pub tenant: Option<TenantId>,
+    /// Every verdict is made for one of these, and none is kept for another.
+    pub accepted: Accepted,
 }
 
 /// The keys of an issuer, as it publishes them.
@@ -320,6 +337,15 @@ pub struct PoolView {
     pub pool: Pool,
     /// Zero for a tenant's own pool.
     pub app_client_limit: u32,
+    /// Of Cognito's quotas for one pool.
+    pub quotas: Vec<QuotaUsage>,
+}
+
+#[derive(Clone, Debug)]
+pub struct PoolListing {
+    pub pools: Listing<PoolView>,
+    /// Of every Region.
+    pub quotas: Vec<QuotaUsage>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

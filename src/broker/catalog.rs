@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::api::{Listing, NewResourceServer, Page, PoolFilter, PoolView, ResourceServerView};
+use super::api::{Listing, NewResourceServer, Page, PoolFilter, PoolListing, PoolView, ResourceServerView};
 use super::journals::Journals;
+use super::pools::Pools;
 use super::records::{Change, Versioned};
 use super::shelves::{CatalogState, ScopeUse, use_prefix};
 use super::world::{Asked, Receipt, World, check_version};
@@ -12,16 +13,18 @@ use crate::domain::audit::Call;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::journal::{Journal, Task};
 use crate::domain::pool::Pool;
+use crate::domain::quota::{Quota, QuotaUsage};
 use crate::domain::scope::{Identifier, MAX_RESOURCE_SERVERS, ResourceServer, Scope};
 
 pub struct Catalog {
     world: Arc<World>,
+    pools: Arc<Pools>,
     journals: Arc<Journals>,
 }
 
 impl Catalog {
-    pub fn new(world: Arc<World>, journals: Arc<Journals>) -> Self {
-        Catalog { world, journals }
+    pub fn new(world: Arc<World>, pools: Arc<Pools>, journals: Arc<Journals>) -> Self {
+        Catalog { world, pools, journals }
     }
 
     /// Creates or replaces a resource server. Pools are brought up to it in the background; whatever needs a pool
@@ -131,14 +134,17 @@ impl Catalog {
     }
 
     async fn check_room(&self) -> Result<()> {
-        let all = Page { after: None, size: MAX_RESOURCE_SERVERS };
-        if self.world.records.list::<ResourceServer>("", &all).await?.items.len() >= MAX_RESOURCE_SERVERS {
-            let message = format!("a user pool holds at most {MAX_RESOURCE_SERVERS} resource servers");
-            return Err(Error::new(Reason::QuotaExceeded, message)
-                .with("quota", "resource servers per user pool")
-                .with("limit", MAX_RESOURCE_SERVERS));
+        let limit = self.world.settings.ceilings.resource_servers_per_user_pool;
+        match self.count().await? >= limit {
+            true => Err(Quota::ResourceServers.exceeded("the catalogue", limit)),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    async fn count(&self) -> Result<u32> {
+        let all = Page { after: None, size: MAX_RESOURCE_SERVERS };
+        let servers = self.world.records.list::<ResourceServer>("", &all).await?.items.len();
+        Ok(u32::try_from(servers).unwrap_or(u32::MAX))
     }
 
     /// Fails when a client has one of these scopes.
@@ -154,7 +160,8 @@ impl Catalog {
         Ok(())
     }
 
-    pub async fn list_pools(&self, filter: PoolFilter, page: Page) -> Result<Listing<PoolView>> {
+    /// In order of ids, with the quotas of all Regions.
+    pub async fn list_pools(&self, filter: PoolFilter, page: Page) -> Result<PoolListing> {
         let listing = self.world.records.list::<Pool>("", &page).await?;
         let matches = |pool: &Versioned<Pool>| {
             filter.dedicated.is_none_or(|dedicated| pool.tenant.is_some() == dedicated)
@@ -163,8 +170,27 @@ impl Catalog {
         let shared_limit = self.world.settings.app_clients_per_shared_pool;
         let limit = |pool: &Pool| if pool.tenant.is_some() { 0 } else { shared_limit };
         let items = listing.items.into_iter().filter(matches);
-        let items = items.map(|pool| PoolView { app_client_limit: limit(&pool), pool: pool.value }).collect();
-        Ok(Listing { items, next: listing.next })
+        let servers = self.count().await?;
+        let items = items.map(|pool| PoolView {
+            app_client_limit: limit(&pool),
+            quotas: self.quotas_of(&pool, servers),
+            pool: pool.value,
+        });
+        Ok(PoolListing {
+            pools: Listing { items: items.collect(), next: listing.next },
+            quotas: self.pools.usages().await?,
+        })
+    }
+
+    /// The catalogue counts where it was ever applied.
+    fn quotas_of(&self, pool: &Pool, servers: u32) -> Vec<QuotaUsage> {
+        let ceilings = &self.world.settings.ceilings;
+        let servers = if pool.catalog_version > 0 { servers } else { 0 };
+        let usage = |quota, used, limit| QuotaUsage { quota, region: pool.region().to_owned(), used, limit };
+        vec![
+            usage(Quota::AppClients, pool.app_clients, ceilings.app_clients_per_user_pool),
+            usage(Quota::ResourceServers, servers, ceilings.resource_servers_per_user_pool),
+        ]
     }
 
     async fn state(&self) -> Result<Option<Versioned<CatalogState>>> {

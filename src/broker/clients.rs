@@ -69,7 +69,7 @@ impl Clients {
         let _turn = self.pools.place_in_turn().await;
         let place = match tenant.isolation {
             Isolation::AppClient => self.pools.place_shared(Some(&tenant.pool)).await?,
-            Isolation::UserPool => super::pools::Place::There(self.pools.pool(&tenant.pool).await?),
+            Isolation::UserPool => self.pools.place_own(&tenant.pool).await?,
         };
         let now = self.world.now();
         let client = Client {

@@ -9,13 +9,43 @@ use super::reconciling::{Pass, Reconciling, is_settled, or_none};
 use super::records::Versioned;
 use crate::domain::drift::{Drift, DriftKind};
 use crate::domain::error::Result;
-use crate::domain::id::{SecretName, TenantId};
+use crate::domain::id::{PoolId, SecretName, TenantId};
 use crate::domain::journal::{Journal, Task};
 use crate::domain::pool::MadePool;
 use crate::domain::provider::{IdentityProvider, ProviderId, ProviderName, ProviderProtocol};
 use crate::domain::tenant::Tenant;
 
+/// Tenants of one page.
+const TENANTS: usize = 100;
+
 impl Reconciling {
+    /// The next tenants that may have providers, and where the page after them begins.
+    pub(super) async fn with_providers(
+        &self,
+        pass: &Pass,
+        after: Option<String>,
+    ) -> Result<(Vec<TenantId>, Option<String>)> {
+        if let Some(id) = &pass.tenant {
+            return Ok((vec![id.clone()], None));
+        }
+        let listing = self.world.records.list::<Tenant>("", &Page { after, size: TENANTS }).await?;
+        let with_some = listing.items.iter().filter(|tenant| !tenant.identity_providers.is_empty());
+        Ok((with_some.map(|tenant| tenant.id.clone()).collect(), listing.next))
+    }
+
+    /// What is nobody's on a page of a pool's providers, and where the next page begins.
+    pub(super) async fn providers_of(
+        &self,
+        pass: &Pass,
+        id: &PoolId,
+        after: Option<String>,
+    ) -> Result<(Vec<Drift>, Option<String>)> {
+        let Some(made) = self.pools.made(id).await? else { return Ok((Vec::new(), None)) };
+        let page = self.world.user_pools.list_identity_providers(&made, after.as_deref()).await.map(Some);
+        let Some(page) = or_none(page)? else { return Ok((Vec::new(), None)) };
+        Ok((self.orphaned_providers(pass, &made, &page.items).await?, page.next))
+    }
+
     /// What the tenant's pool lacks or has otherwise, of the tenant's providers.
     pub(super) async fn provider_drifts(&self, pass: &Pass, id: &TenantId) -> Result<Vec<Drift>> {
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(id.as_str()).await?;
@@ -86,12 +116,7 @@ impl Reconciling {
     }
 
     /// Providers of a pool with names of Keyward's that no tenant has.
-    pub(super) async fn orphaned_providers(
-        &self,
-        pass: &Pass,
-        made: &MadePool,
-        names: &[String],
-    ) -> Result<Vec<Drift>> {
+    async fn orphaned_providers(&self, pass: &Pass, made: &MadePool, names: &[String]) -> Result<Vec<Drift>> {
         let mut marked: BTreeMap<String, Vec<(&String, ProviderName)>> = BTreeMap::new();
         for name in names {
             if let Some(read) = ProviderName::read(name)

@@ -35,6 +35,8 @@ pub enum Fault {
     NotFound,
     /// An expectation did not hold: somebody else was faster.
     Conflict,
+    /// A name that only one can have is another's.
+    Taken,
     /// A number of things is at its limit.
     LimitExceeded,
     /// The backend will not do this, however often it is asked.
@@ -54,7 +56,7 @@ pub enum Fault {
 }
 
 /// How calls of ports end, for whoever counts them: well, with a [`Fault`], or given up by whoever waited.
-pub const ENDS: [&str; 12] = [
+pub const ENDS: [&str; 13] = [
     "OK",
     "NOT_FOUND",
     "CONFLICT",
@@ -66,6 +68,7 @@ pub const ENDS: [&str; 12] = [
     "UNAVAILABLE",
     "BROKEN",
     "NEWER_FORM",
+    "TAKEN",
     "GIVEN_UP",
 ];
 /// The place of the last of [`ENDS`].
@@ -85,6 +88,7 @@ pub fn end_of<T>(outcome: &PortResult<T>) -> usize {
         Err(Fault::Unavailable) => 8,
         Err(Fault::Broken) => 9,
         Err(Fault::NewerForm(_)) => 10,
+        Err(Fault::Taken) => 11,
     }
 }
 
@@ -104,6 +108,7 @@ impl From<PortError> for Error {
         let short = Duration::from_secs(1);
         let (reason, message, retry_after) = match error.fault {
             Fault::Conflict => (Reason::ConcurrentChange, "somebody else changed it at the same time", Some(short)),
+            Fault::Taken => (Reason::DomainClaimed, "the domain is another's", None),
             Fault::LimitExceeded => (Reason::QuotaExceeded, "a limit of the identity backend is reached", None),
             Fault::Throttled if error.peer == Peer::Registry => {
                 (Reason::Throttled, "the registry asks to slow down", Some(short))

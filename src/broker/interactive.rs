@@ -99,6 +99,8 @@ impl Clients {
         client: &Client,
         settings: &InteractiveSettings,
     ) -> Result<()> {
+        // People stay in the pool where they are, and so would what is made for them now.
+        tenant.check_not_moving()?;
         settings.check_validities(client.access_token_validity).map_err(|error| error.within("client.interactive"))?;
         let is_known = |id: &ProviderId| tenant.identity_providers.iter().any(|provider| provider.id == *id);
         if let Some(id) = settings.identity_providers.iter().find(|id| !is_known(id)) {

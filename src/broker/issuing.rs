@@ -81,7 +81,8 @@ impl Issuing {
             Some(left) if self.is_secret_known(client, pool, &left, &staged.client_secret).await? => left,
             Some(left) => return self.discard(journal, client, pool, &left).await,
             None => {
-                let made = self.world.user_pools.create_app_client(pool, &spec, &staged.client_secret).await?;
+                let made = self.world.user_pools.create_app_client(pool, &spec, &staged.client_secret).await;
+                let made = made.map_err(|error| self.pools.app_client_refused(&client.pool, error))?;
                 if let Some(assigned) = made.assigned {
                     let content = document(client, pool, Some(made.id.clone()), assigned);
                     self.world.vault.stage(&client.secret_name, &whole_of(client, &made.id), &content).await?;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::background::Background;
 use super::flights::{Flight, Flights};
 use super::issuing::Issuing;
+use super::moving::Moving;
 use super::onboarding::Onboarding;
 use super::providers::Providers;
 use super::records::{Change, Versioned};
@@ -25,7 +26,7 @@ use super::rotator::Rotator;
 use super::sweeping::Sweeping;
 use super::world::World;
 use crate::domain::audit::Call;
-use crate::domain::error::{Error, Reason, Result};
+use crate::domain::error::{Reason, Result};
 use crate::domain::journal::{Journal, Progress, Task};
 use crate::domain::lease::Lease;
 
@@ -47,6 +48,7 @@ pub struct Parts {
     pub rotator: Arc<Rotator>,
     pub sweeping: Arc<Sweeping>,
     pub providers: Arc<Providers>,
+    pub moving: Moving,
 }
 
 impl Journals {
@@ -71,7 +73,7 @@ impl Journals {
         })
     }
 
-    async fn carry_on(&self, task: &Task) -> Result<()> {
+    async fn carry_on(self: &Arc<Self>, task: &Task) -> Result<()> {
         let _target = self.world.targets.lock(task.target()).await;
         let (mut overtaken, mut overtaken_as, mut held) = (0, None, None);
         loop {
@@ -114,7 +116,7 @@ impl Journals {
     }
 
     /// Makes one step. Returns whether the run is over.
-    async fn step(&self, journal: &Versioned<Journal>) -> Result<bool> {
+    async fn step(self: &Arc<Self>, journal: &Versioned<Journal>) -> Result<bool> {
         match self.advance(journal).await? {
             Progress::Done => Ok(true),
             Progress::More => Ok(false),
@@ -122,7 +124,7 @@ impl Journals {
         }
     }
 
-    async fn advance(&self, journal: &Versioned<Journal>) -> Result<Progress> {
+    async fn advance(self: &Arc<Self>, journal: &Versioned<Journal>) -> Result<Progress> {
         match &journal.task {
             Task::OnboardTenant(tenant) => self.parts.onboarding.onboard(journal, tenant).await,
             Task::ApplyUserPool(tenant) => self.parts.onboarding.apply_user_pool(journal, tenant).await,
@@ -133,10 +135,7 @@ impl Journals {
             Task::RotateSecret(client) => self.parts.rotator.advance(journal, client).await,
             Task::ApplyCatalog => self.parts.sweeping.apply_catalog(journal).await,
             Task::ApplyProviders(tenant) => self.parts.providers.apply(journal, tenant).await,
-            Task::MoveTenant(tenant) => {
-                let what = format!("{} has work that this release does not do", tenant.name());
-                Err(Error::new(Reason::NotOffered, what))
-            }
+            Task::MoveTenant(tenant) => self.parts.moving.advance(self, journal, tenant).await,
         }
     }
 

@@ -12,15 +12,18 @@ pub mod settings;
 mod adoption;
 mod audit;
 mod basis;
+mod capacity;
 mod catalog;
 mod change_sets;
 mod clients;
 mod counting;
 mod data_keys;
+mod domains;
 mod due;
 mod examining;
 mod examining_interactive;
 mod examining_providers;
+mod exporting;
 mod fair_places;
 mod faults;
 mod feed;
@@ -34,6 +37,8 @@ mod lapsing;
 mod leases;
 mod logins;
 mod members;
+mod moves;
+mod moving;
 mod onboarding;
 mod orphans;
 mod outcomes;
@@ -78,6 +83,7 @@ pub use basis::Basis;
 pub use catalog::Catalog;
 pub use clients::Clients;
 pub use counting::Counting;
+pub use exporting::Exporting;
 pub use following::Hearing;
 pub use logins::Logins;
 pub use reconciling::Reconciling;
@@ -98,6 +104,7 @@ use background::Background;
 use issuing::Issuing;
 use journals::{Journals, Parts};
 use members::Rounds;
+use moving::Moving;
 use onboarding::Onboarding;
 use pools::Pools;
 use providers::Providers;
@@ -119,6 +126,7 @@ pub struct Broker {
     pub catalog: Arc<Catalog>,
     pub audit: Arc<Audit>,
     pub reconciling: Arc<Reconciling>,
+    pub exporting: Arc<Exporting>,
     pub counting: Arc<Counting>,
     survey: Survey,
     world: Arc<World>,
@@ -138,7 +146,9 @@ impl Broker {
         let onboarding = Arc::new(onboarding);
         let rotator = Arc::new(Rotator::new(world.clone(), pools.clone()));
         let sweeping = Arc::new(Sweeping::new(world.clone(), pools.clone()));
-        let parts = Parts { onboarding, issuing, rotator: rotator.clone(), sweeping, providers: providers.clone() };
+        let moving = Moving::new(world.clone(), pools.clone(), rotator.clone());
+        let (rotating, providing) = (rotator.clone(), providers.clone());
+        let parts = Parts { onboarding, issuing, rotator: rotating, sweeping, providers: providing, moving };
         let journals = Arc::new(Journals::new(world.clone(), parts, background.clone()));
         let verifier = Arc::new(Verifier::new(world.clone(), background.clone()));
         Ok(Broker {
@@ -151,17 +161,18 @@ impl Broker {
                 journals.clone(),
                 providers,
             )),
-            pools,
             rotations: Arc::new(Rotations::new(world.clone(), rotator, journals.clone())),
             logins: Arc::new(Logins::new(world.clone(), background.clone())?),
             tokens: Arc::new(Tokens::new(world.clone(), background)),
             revocations: Arc::new(Revocations::new(world.clone(), verifier.clone())),
             trust: Arc::new(Trust::new(world.clone(), verifier.keys())),
             verifier,
-            catalog: Arc::new(Catalog::new(world.clone(), journals.clone())),
+            catalog: Arc::new(Catalog::new(world.clone(), pools.clone(), journals.clone())),
             audit: Arc::new(Audit::new(world.clone())),
+            exporting: Arc::new(Exporting::new(world.clone())),
             counting: world.counting.clone(),
             survey: Survey::default(),
+            pools,
             world,
             journals,
         })
@@ -172,6 +183,9 @@ impl Broker {
         // Placing and importing see to it by themselves; this is for those who only look.
         let adopt = async {
             let _ = self.pools.adopt().await;
+            if let Err(error) = self.pools.begin_counts().await {
+                tracing::warn!(%error, cause = error.internal_detail(), "user pools are not counted yet");
+            }
         };
         let adopt = stop.run_until_cancelled(adopt);
         let follow = async {

@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::api::Page;
+use super::domains::NEXT_LOOK;
 use super::issuing::Issuing;
 use super::pools::Pools;
+use super::ports::DomainProgress;
 use super::providers::Providers;
-use super::records::{Change, IssuerPool, Versioned};
+use super::records::{Change, Versioned};
 use super::shelves::tenant_prefix;
 use super::world::World;
+use crate::domain::audit::Call;
 use crate::domain::client::Client;
 use crate::domain::error::Result;
 use crate::domain::id::TenantId;
 use crate::domain::journal::{Journal, Progress, Task};
-use crate::domain::pool::Pool;
-use crate::domain::tenant::{Isolation, Tenant, TenantState};
+use crate::domain::tenant::{HostedDomain, Isolation, Tenant, TenantState};
 
 pub struct Onboarding {
     world: Arc<World>,
@@ -33,13 +37,29 @@ impl Onboarding {
         let Some(tenant) = self.tenant(id).await?.filter(|tenant| tenant.state == TenantState::Creating) else {
             return self.strike(journal).await;
         };
+        // Another broker has been at it, or this one's run ended early: the pool may be there.
+        if journal.lease.as_ref().is_some_and(|lease| !lease.is_first()) {
+            self.pools.take_unasked(&tenant.pool);
+        }
         let pool = self.pools.ready(&tenant.pool, &journal.cause).await?;
         self.providers.bring_up(&tenant, &pool).await?;
+        // Its tokens come from a prefix that the pool has by now. A domain of its own is asked for before the tenant is
+        // told to be there, so that a refusal is told too; until it is served takes longer than anybody waits.
+        let domain = tenant.user_pool.as_ref().and_then(|settings| settings.domain.as_ref());
+        let progress = match domain {
+            Some(custom @ HostedDomain::Custom { .. }) => {
+                self.pools.apply_domain(&tenant.pool, Some(custom), &journal.cause).await?
+            }
+            Some(HostedDomain::Prefix(_)) | None => DomainProgress::InForce,
+        };
 
         let now = self.world.now();
         let active = Tenant { state: TenantState::Active, update_time: now, ..tenant.value.clone() };
         let event = journal.cause.doing("keyward.onboarding/activate").event(now, id.name());
-        let change = Change::because(event).update(tenant.version, &active).delete(journal);
+        let mut change = Change::because(event).update(tenant.version, &active).delete(journal);
+        if progress == DomainProgress::OnItsWay {
+            change = change.create(&next_look(id, &journal.cause, now));
+        }
         self.world.records.commit(change).await?;
         Ok(Progress::Done)
     }
@@ -54,6 +74,10 @@ impl Onboarding {
         };
         let made = self.pools.ready(&tenant.pool, &journal.cause).await?;
         self.world.user_pools.update_pool(&made, settings).await?;
+        let progress = self.pools.apply_domain(&tenant.pool, settings.domain.as_ref(), &journal.cause).await?;
+        if progress == DomainProgress::OnItsWay {
+            return Ok(Progress::Wait(self.world.now() + NEXT_LOOK));
+        }
         // Settings that came in meanwhile have a journal of a newer version, and this delete fails.
         let event = journal.cause.doing("keyward.pool/update").event(self.world.now(), tenant.pool.name());
         self.world.records.commit(Change::because(event).delete(journal)).await?;
@@ -88,17 +112,19 @@ impl Onboarding {
             change = self.providers.forget_documents(id, change).await?;
             change = applying.iter().fold(change, |change, journal| change.delete(journal));
         }
-        if tenant.isolation == Isolation::UserPool
-            && let Some(pool) = self.world.records.get::<Pool>(tenant.pool.as_str()).await?
-        {
-            self.pools.delete(&pool).await?;
-            if let Some(made) = &pool.made {
-                let issuer = self.world.records.get::<IssuerPool>(made.issuer.as_str()).await?;
-                change = issuer.iter().fold(change, |change, issuer| change.delete(issuer));
+        // Of a tenant that is being moved there may be two.
+        let homes = tenant.homes();
+        let mut turn = None;
+        for pool in &homes {
+            if self.pools.delete_own(id, pool).await? && turn.is_none() {
+                turn = Some(self.pools.place_in_turn().await);
             }
-            change = change.delete(&pool);
+        }
+        for pool in &homes {
+            change = self.pools.forget_own(change, &tenant, pool).await?;
         }
         self.world.records.commit(change).await?;
+        drop(turn);
         Ok(Progress::Done)
     }
 
@@ -111,4 +137,9 @@ impl Onboarding {
         self.world.records.commit(Change::housekeeping().delete(journal)).await?;
         Ok(Progress::Done)
     }
+}
+
+/// What follows a domain on its way until it is served.
+pub(super) fn next_look(tenant: &TenantId, cause: &Call, now: Timestamp) -> Journal {
+    Journal { due_time: now + NEXT_LOOK, ..Journal::new(Task::ApplyUserPool(tenant.clone()), cause, now) }
 }

@@ -3,15 +3,17 @@
 //! A pool is written down before the backend is asked for it, under an id of Keyward's own, so that a crash cannot
 //! leave one that nobody knows. It is ready once it is made and has the resource servers of the catalogue.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::api::Page;
 use super::background::Background;
+use super::capacity::Counted;
 use super::flights::Flights;
-use super::ports::{Fault, PortResult};
+use super::ports::{Fault, PortError, PortResult};
 use super::records::{Change, IssuerPool, Versioned, settle};
 use super::shelves::CatalogState;
 use super::world::{World, unique_id};
@@ -19,12 +21,16 @@ use crate::domain::audit::Call;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{PoolId, TenantId};
 use crate::domain::pool::{Adopted, MadePool, Pool};
+use crate::domain::quota::Quota;
 use crate::domain::scope::{Identifier, MAX_RESOURCE_SERVERS, ResourceServer};
 use crate::domain::tenant::{Tenant, UserPoolSettings};
 
 /// Shared pools with room after which no more are looked for: at five creations a second in each, far more than an
 /// account's quota lets through.
 const ENOUGH_POOLS: usize = 50;
+
+/// Pools that nobody has asked for yet and that are remembered. The backend looks for others before it makes them.
+const MAX_UNASKED: usize = 10_000;
 
 pub struct Pools {
     pub(super) world: Arc<World>,
@@ -34,19 +40,22 @@ pub struct Pools {
     placing: Mutex<()>,
     /// Counts the choices among shared pools, so that each goes to the next one.
     choices: AtomicUsize,
+    /// Tenants' own pools that this process has written down and nobody has asked the backend for.
+    unasked: std::sync::Mutex<BTreeSet<PoolId>>,
 }
 
 /// Where something goes: a pool that is there, or one to be created with it.
 pub enum Place {
     There(Versioned<Pool>),
-    New(Pool),
+    /// With its place in its Region.
+    New(Pool, Counted),
 }
 
 impl Place {
     pub fn pool(&self) -> &Pool {
         match self {
             Place::There(pool) => &pool.value,
-            Place::New(pool) => pool,
+            Place::New(pool, _) => pool,
         }
     }
 
@@ -56,7 +65,15 @@ impl Place {
         pool.app_clients += more;
         match self {
             Place::There(seen) => change.update(seen.version, &pool),
-            Place::New(_) => change.create(&pool),
+            Place::New(_, counted) => counted.keep(change).create(&pool),
+        }
+    }
+
+    /// Writes the pool down with `change` where it is new. One that is there is only referred to.
+    pub fn begin(&self, change: Change) -> Change {
+        match self {
+            Place::There(_) => change,
+            Place::New(pool, counted) => counted.keep(change).create(pool),
         }
     }
 }
@@ -69,6 +86,7 @@ impl Pools {
             readying: Flights::new(background),
             placing: Mutex::default(),
             choices: AtomicUsize::new(0),
+            unasked: std::sync::Mutex::default(),
         }
     }
 
@@ -81,8 +99,9 @@ impl Pools {
 
     /// A shared pool that has room: `home` if it has, else one of those that have, each in its turn, since Cognito's
     /// quota for one pool is a part of the account's. While fewer have room than the configuration wants, it is a new
-    /// one. Reads at most every shared pool, of which an account has 1,000 at the most unless AWS raises the quota. The
-    /// caller holds its turn until the place is written down.
+    /// one, if the Region takes another. Fails with `QUOTA_EXCEEDED` where none has room and the Region is full. Reads at
+    /// most every shared pool, of which an account has 1,000 at the most unless AWS raises the quota. The caller holds its
+    /// turn until the place is written down.
     pub async fn place_shared(&self, home: Option<&PoolId>) -> Result<Place> {
         if let Some(home) = home {
             let pool: Option<Versioned<Pool>> = self.world.records.get(home.as_str()).await?;
@@ -101,20 +120,68 @@ impl Pools {
                 _ => break,
             }
         }
+        // One that Cognito will not make now is room for nobody.
+        if with_room.iter().any(|pool| pool.made.is_none()) && self.is_own_region_refused().await? {
+            with_room.retain(|pool| pool.made.is_some());
+        }
         if with_room.is_empty() || with_room.len() < self.world.settings.shared_pools_with_room {
-            return Ok(Place::New(self.unmade("shared", None, String::new())?));
+            match self.room_for(&UserPoolSettings::default()).await {
+                Ok(counted) => return Ok(Place::New(self.unmade("shared", None, String::new())?, counted)),
+                Err(error) if error.reason() == Reason::QuotaExceeded && !with_room.is_empty() => {}
+                Err(error) => return Err(error),
+            }
         }
         let choice = self.choices.fetch_add(1, Ordering::Relaxed) % with_room.len();
         Ok(Place::There(with_room.swap_remove(choice)))
     }
 
-    /// A shared pool that is not there yet.
-    pub(super) fn new_shared(&self) -> Result<Place> {
-        Ok(Place::New(self.unmade("shared", None, String::new())?))
+    /// A shared pool that is not there yet. Fails with `QUOTA_EXCEEDED` where the Region is full.
+    pub(super) async fn new_shared(&self) -> Result<Place> {
+        let counted = self.room_for(&UserPoolSettings::default()).await?;
+        Ok(Place::New(self.unmade("shared", None, String::new())?, counted))
     }
 
-    pub fn place_dedicated(&self, tenant: &TenantId, settings: &UserPoolSettings) -> Result<Place> {
-        Ok(Place::New(self.unmade("tenant", Some(tenant.clone()), settings.region.clone())?))
+    /// A pool of the tenant's own. Fails with `QUOTA_EXCEEDED` where its Region is full. The caller holds its turn until it
+    /// is written down.
+    pub async fn place_dedicated(&self, tenant: &TenantId, settings: &UserPoolSettings) -> Result<Place> {
+        let counted = self.room_for(settings).await?;
+        Ok(Place::New(self.unmade("tenant", Some(tenant.clone()), settings.region.clone())?, counted))
+    }
+
+    /// A tenant's own pool for another app client. Fails with `QUOTA_EXCEEDED` where it is full.
+    pub async fn place_own(&self, id: &PoolId) -> Result<Place> {
+        let pool = self.pool(id).await?;
+        let limit = self.world.settings.ceilings.app_clients_per_user_pool;
+        match pool.has_room(limit) {
+            true => Ok(Place::There(pool)),
+            false => Err(Quota::AppClients.exceeded(id.name(), limit)),
+        }
+    }
+
+    /// What it means that Cognito took no other app client.
+    pub fn app_client_refused(&self, id: &PoolId, error: PortError) -> Error {
+        if !error.is(Fault::LimitExceeded) {
+            return error.into();
+        }
+        Quota::AppClients.exceeded(id.name(), self.world.settings.ceilings.app_clients_per_user_pool).caused_by(error)
+    }
+
+    /// To be told that a tenant's own pool was written down, by the one journal that will make it, and that nobody can have
+    /// asked the backend for it. It is told from memory, so a crash forgets it.
+    pub fn note_unasked(&self, place: &Place) {
+        if let Place::New(pool, _) = place
+            && pool.tenant.is_some()
+        {
+            let mut unasked = self.unasked.lock().unwrap_or_else(PoisonError::into_inner);
+            if unasked.len() < MAX_UNASKED {
+                unasked.insert(pool.id.clone());
+            }
+        }
+    }
+
+    /// Whether nobody has asked the backend for it, as far as this process knows. From now on somebody has.
+    pub fn take_unasked(&self, id: &PoolId) -> bool {
+        self.unasked.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
     }
 
     fn unmade(&self, kind: &str, tenant: Option<TenantId>, region: String) -> Result<Pool> {
@@ -147,8 +214,18 @@ impl Pools {
 
     async fn make(&self, id: &PoolId, cause: &Call) -> Result<MadePool> {
         let settings = self.settings_of(&self.pool(id).await?.value).await?;
-        let made = self.world.user_pools.ensure_pool(id, &settings).await?;
-        settle(|| async {
+        let made = match self.take_unasked(id) {
+            true => self.world.user_pools.make_pool(id, &settings).await,
+            false => self.world.user_pools.ensure_pool(id, &settings).await,
+        };
+        let made = match made {
+            // With a domain of the tenant's own it may be that one which is too much.
+            Err(error) if error.is(Fault::LimitExceeded) && settings.domain.is_none() => {
+                return Err(self.note_refusal(&settings).await.caused_by(error));
+            }
+            made => made?,
+        };
+        let recorded = settle(|| async {
             let _turn = self.place_in_turn().await;
             let pool = self.pool(id).await?;
             if pool.made.is_some() {
@@ -157,11 +234,17 @@ impl Pools {
             let record = Pool { made: Some(made.clone()), ..pool.value.clone() };
             let issuer = IssuerPool { issuer: made.issuer.clone(), pool: id.clone() };
             let event = cause.doing("keyward.pool/make").event(self.world.now(), id.name());
-            let change = Change::because(event.detail(made.user_pool.as_str()));
-            self.world.records.commit(change.update(pool.version, &record).create(&issuer)).await
+            let mut change = Change::because(event.detail(made.user_pool.as_str()));
+            change = change.update(pool.version, &record).create(&issuer);
+            change = self.taken(&settings).await?.iter().fold(change, |change, counted| counted.keep(change));
+            self.world.records.commit(change).await
         })
-        .await?;
-        Ok(made)
+        .await;
+        if recorded.as_ref().is_err_and(|error| error.reason() == Reason::ResourceNotFound) {
+            // Another broker has deleted its tenant meanwhile, and found nothing to delete here.
+            self.world.user_pools.delete_pool(id, &made.region, Some(&made)).await?;
+        }
+        recorded.map(|()| made)
     }
 
     async fn settings_of(&self, pool: &Pool) -> Result<UserPoolSettings> {
@@ -169,7 +252,7 @@ impl Pools {
             return Ok(UserPoolSettings::default());
         };
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(tenant.as_str()).await?;
-        Ok(tenant.and_then(|tenant| tenant.value.user_pool).unwrap_or_default())
+        Ok(tenant.and_then(|tenant| tenant.settings_of(&pool.id)).unwrap_or_default())
     }
 
     /// Takes away what is no longer in the catalogue, and puts what changed in it since the pool last had it.
@@ -195,7 +278,10 @@ impl Pools {
             }
         }
         for server in catalog.iter().filter(|server| server.catalog_version > has) {
-            self.world.user_pools.put_resource_server(made, server).await?;
+            match there.contains(&server.identifier) {
+                true => self.world.user_pools.put_resource_server(made, server).await?,
+                false => self.world.user_pools.create_resource_server(made, server).await?,
+            }
         }
         settle(|| async {
             let _turn = self.place_in_turn().await;
@@ -234,6 +320,32 @@ impl Pools {
             Ok(Some(adopted))
         })
         .await
+    }
+
+    /// Deletes a pool of a tenant's own at the backend, which [`forget_own`](Pools::forget_own) follows. Does nothing where
+    /// the pool is not the tenant's, or gone: `false` then.
+    pub async fn delete_own(&self, tenant: &TenantId, id: &PoolId) -> Result<bool> {
+        match self.own(tenant, id).await? {
+            Some(pool) => self.delete(&pool).await.map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Adds to a change that a pool of the tenant's own is forgotten. The caller holds its turn.
+    pub async fn forget_own(&self, change: Change, tenant: &Tenant, id: &PoolId) -> Result<Change> {
+        let Some(pool) = self.own(&tenant.id, id).await? else { return Ok(change) };
+        let settings = tenant.settings_of(id);
+        let mut change = self.given_back(&pool, settings.as_ref()).await?.keep(change);
+        if let Some(made) = &pool.made {
+            let issuer = self.world.records.get::<IssuerPool>(made.issuer.as_str()).await?;
+            change = issuer.iter().fold(change, |change, issuer| change.delete(issuer));
+        }
+        Ok(change.delete(&pool))
+    }
+
+    async fn own(&self, tenant: &TenantId, id: &PoolId) -> Result<Option<Versioned<Pool>>> {
+        let pool: Option<Versioned<Pool>> = self.world.records.get(id.as_str()).await?;
+        Ok(pool.filter(|pool| pool.tenant.as_ref() == Some(tenant)))
     }
 
     /// Deletes a dedicated pool at the backend.

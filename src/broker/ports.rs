@@ -24,35 +24,60 @@ use crate::domain::pool::MadePool;
 use crate::domain::rotation::Labels;
 use crate::domain::scope::{Identifier, ResourceServer, ScopeSet};
 use crate::domain::secret::ClientSecret;
-use crate::domain::tenant::UserPoolSettings;
+use crate::domain::tenant::{HostedDomain, UserPoolSettings};
 use crate::domain::token::AccessToken;
 
 /// User pools, their resource servers, app clients and secrets: Cognito's API for administrators.
 #[async_trait]
 pub trait UserPools: Send + Sync {
-    /// Makes the pool, or finds the one that an earlier call with the same `id` made.
+    /// Makes the pool, or finds the one that an earlier call with the same `id` made. It has all of `settings` but a domain
+    /// of the tenant's own, which [`set_domain`](UserPools::set_domain) brings. [`Fault::Taken`]: its prefix is another's.
     async fn ensure_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool>;
+
+    /// The same for an `id` that nobody has asked for yet, so that nothing has to be looked for: whoever asks twice with it
+    /// may have two pools.
+    async fn make_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.ensure_pool(id, settings).await
+    }
 
     /// A pool by the backend's own id, as for taking over one that Keyward did not make; `None` when there is none.
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>>;
 
-    /// The settings that the pool has now; `None` when there is no such pool. `region` says where it is.
+    /// The settings that the pool has now; `None` when there is no such pool. `region` says where it is. A domain that it
+    /// should have and lacks is an empty prefix.
     async fn pool_settings(&self, pool: &MadePool) -> PortResult<Option<UserPoolSettings>>;
 
     /// A page of the pools that bear Keyward's mark, by Keyward's ids of them, in the broker's own and every other
     /// Region that it is configured for.
     async fn list_pools(&self, after: Option<&str>) -> PortResult<PortPage<PoolId>>;
 
-    /// Brings an existing pool's settings up to `settings`; the Region is not one that can change.
+    /// Whether this backend can give a pool such settings, asked before anything is begun. What it answers is what it does
+    /// not offer; [`Fault::Taken`] says that the domain is known to be another's. Nothing said does not mean that all of
+    /// it will be granted: whether a domain is free is certain only once it is made. `pool` is the one that has them
+    /// already or will; `None` before it is made.
+    async fn check_settings(&self, settings: &UserPoolSettings, pool: Option<&MadePool>) -> PortResult<Option<Unmet>>;
+
+    /// Takes the pool's domain a step towards `wanted`; `None` is the prefix that the broker chooses. A domain that tokens
+    /// come from goes only where there is no other way, and never before it is known that the new one can have its place.
+    /// Where nobody needs a domain and none is wanted there is none.
+    async fn set_domain(&self, id: &PoolId, pool: &MadePool, wanted: Option<&HostedDomain>) -> PortResult<DomainSet>;
+
+    /// Brings an existing pool's settings up to `settings`, all but its domain; the Region is not one that can change.
     async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()>;
 
     /// Deletes the pool with all that is in it. Deleting one that is gone succeeds. Where it is not `known`, since a
     /// crash came before it was written down, it is looked for in `region` (empty for the broker's own).
-    /// Fails with [`Fault::Refused`] while deletion protection is on.
+    /// Fails with [`Fault::Refused`] while deletion protection is on, with [`Fault::Unavailable`] while its domain is still
+    /// on its way in or out.
     async fn delete_pool(&self, id: &PoolId, region: &str, known: Option<&MadePool>) -> PortResult<()>;
 
     /// Creates the resource server or replaces its name and scopes.
     async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()>;
+
+    /// The same where it was not there a moment ago, and so is likely to be created.
+    async fn create_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
+        self.put_resource_server(pool, server).await
+    }
 
     /// Identifiers of the pool's resource servers.
     async fn list_resource_servers(&self, pool: &MadePool) -> PortResult<Vec<Identifier>>;
@@ -143,6 +168,32 @@ pub trait UserPools: Send + Sync {
 
     /// Deleting one that is gone succeeds; deleting the last one is [`Fault::Refused`].
     async fn delete_secret(&self, pool: &MadePool, client: &AppClientId, secret: &SecretId) -> PortResult<()>;
+}
+
+/// A setting of a pool that a backend does not offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmet {
+    /// Its path, relative to `user_pool`.
+    pub field: &'static str,
+    /// Why, for whoever asked for it.
+    pub rule: String,
+}
+
+/// A pool after a step towards its domain.
+#[derive(Debug)]
+pub struct DomainSet {
+    /// With the domain that is in force now, whether it is the one that was wanted or not.
+    pub made: MadePool,
+    /// How far it came; or why it goes no further, with what was in force still in force.
+    pub progress: PortResult<DomainProgress>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DomainProgress {
+    /// The domain is as it was wanted.
+    InForce,
+    /// The backend is at work on it: look again.
+    OnItsWay,
 }
 
 /// An app client for the client-credentials grant, as it should be.

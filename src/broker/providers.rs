@@ -207,7 +207,7 @@ impl Providers {
             let others = listing.items.into_iter().filter(|pool| Some(&pool.id) != home && self.pools.takes_more(pool));
             for pool in others {
                 if asked == POOLS_ASKED {
-                    return self.pools.new_shared();
+                    return self.pools.new_shared().await;
                 }
                 asked += 1;
                 if self.has_room(&pool, more).await? {
@@ -216,7 +216,7 @@ impl Providers {
             }
             match listing.next {
                 Some(next) => page.after = Some(next),
-                None => return self.pools.new_shared(),
+                None => return self.pools.new_shared().await,
             }
         }
     }

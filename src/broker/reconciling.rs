@@ -15,8 +15,9 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::api::{Page, Reconciled};
 use super::journals::Journals;
+use super::onboarding::next_look;
 use super::pools::Pools;
-use super::ports::{Fault, PortResult};
+use super::ports::{DomainProgress, Fault, PortResult};
 use super::providers::Providers;
 use super::records::{Change, Versioned};
 use super::rotator::Rotator;
@@ -24,19 +25,17 @@ use super::shelves::{CatalogState, tenant_prefix};
 use super::world::{Asked, World};
 use crate::domain::audit::Call;
 use crate::domain::client::{Client, ClientState};
-use crate::domain::drift::{Drift, DriftKind, compare_settings};
-use crate::domain::error::{Error, Result};
+use crate::domain::drift::{Drift, DriftKind, compare_settings, is_of_domain};
+use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{PoolId, TenantId};
 use crate::domain::interactive::ClientKind;
 use crate::domain::journal::{Journal, Task};
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::scope::{MAX_RESOURCE_SERVERS, ResourceServer};
-use crate::domain::tenant::{Tenant, TenantState, UserPoolSettings};
+use crate::domain::tenant::{HostedDomain, Tenant, TenantState, UserPoolSettings};
 
 /// Differences that one call answers with.
 pub const MAX_DRIFTS: usize = 1_000;
-/// Tenants of one page.
-const TENANTS: usize = 100;
 /// Clients of one page, and how many of them are looked at side by side.
 const CLIENTS: usize = 40;
 const AT_A_TIME: usize = 8;
@@ -143,6 +142,9 @@ impl Reconciling {
     async fn page(&self, pass: &Pass, place: Place) -> Result<(Vec<Drift>, Option<Place>)> {
         match place {
             Place::Pool(after) => {
+                if after.is_none() && pass.tenant.is_none() && pass.mend {
+                    self.pools.recount().await?;
+                }
                 let Some(pool) = self.next_pool(pass, after).await? else {
                     return Ok((Vec::new(), Some(Place::Tenants(None))));
                 };
@@ -171,25 +173,14 @@ impl Reconciling {
                 Ok((at_a_time(orphans).await?, Some(next)))
             }
             Place::Providers(id, after) => {
+                let (drifts, next) = self.providers_of(pass, &id, after).await?;
                 let next_pool = Place::Pool(Some(id.to_string()));
-                let Some(made) = self.pools.made(&id).await? else { return Ok((Vec::new(), Some(next_pool))) };
-                let page = self.world.user_pools.list_identity_providers(&made, after.as_deref()).await.map(Some);
-                let Some(page) = or_none(page)? else { return Ok((Vec::new(), Some(next_pool))) };
-                let next = page.next.map_or(next_pool, |next| Place::Providers(id, Some(next)));
-                Ok((self.orphaned_providers(pass, &made, &page.items).await?, Some(next)))
+                Ok((drifts, Some(next.map_or(next_pool, |next| Place::Providers(id, Some(next))))))
             }
             Place::Tenants(after) => {
-                let (tenants, next) = match &pass.tenant {
-                    Some(id) => (vec![id.clone()], None),
-                    None => {
-                        let page = Page { after, size: TENANTS };
-                        let listing = self.world.records.list::<Tenant>("", &page).await?;
-                        let with_some = listing.items.iter().filter(|tenant| !tenant.identity_providers.is_empty());
-                        (with_some.map(|tenant| tenant.id.clone()).collect(), listing.next)
-                    }
-                };
-                let next = next.map_or(Place::Clients(None), |next| Place::Tenants(Some(next)));
+                let (tenants, next) = self.with_providers(pass, after).await?;
                 let drifts = tenants.iter().map(|tenant| self.provider_drifts(pass, tenant));
+                let next = next.map_or(Place::Clients(None), |next| Place::Tenants(Some(next)));
                 Ok((at_a_time(drifts).await?, Some(next)))
             }
             Place::Clients(after) => {
@@ -233,7 +224,7 @@ impl Reconciling {
             return Ok(listing.items.into_iter().next());
         };
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(id.as_str()).await?;
-        let mut pools: Vec<PoolId> = tenant.into_iter().map(|tenant| tenant.value.pool).collect();
+        let mut pools: Vec<PoolId> = tenant.into_iter().flat_map(|tenant| tenant.homes()).collect();
         let mut page = Page { after: None, size: 200 };
         loop {
             let listing = self.world.records.list::<Client>(&tenant_prefix(id), &page).await?;
@@ -271,8 +262,12 @@ impl Reconciling {
         let wanted = match &pool.tenant {
             _ if pool.adopted.is_some() => return Ok(Vec::new()),
             None if pass.tenant.is_some() => return Ok(Vec::new()),
-            None => UserPoolSettings::default(),
-            Some(tenant) => match self.settled_settings(tenant).await? {
+            // A domain of one's own that a shared pool was given is nothing that Keyward could have set.
+            None => UserPoolSettings {
+                domain: seen.domain.clone().filter(|domain| matches!(domain, HostedDomain::Custom { .. })),
+                ..UserPoolSettings::default()
+            },
+            Some(tenant) => match self.settled_settings(tenant, &pool.id).await? {
                 Some(settings) => settings,
                 None => return Ok(Vec::new()),
             },
@@ -287,20 +282,41 @@ impl Reconciling {
             let _target = self.world.targets.lock(target).await;
             let note = self.note(pass, "keyward.reconcile/update-pool", pool.id.name(), made.user_pool.as_str());
             note.await?;
-            let mended = self.tried("a user pool", self.world.user_pools.update_pool(made, &wanted).await);
-            drifts.iter_mut().for_each(|drift| drift.mended = mended);
+            let (domain, others): (Vec<_>, Vec<_>) = drifts.iter_mut().partition(|drift| is_of_domain(drift.field));
+            if !others.is_empty() {
+                let mended = self.tried("a user pool", self.world.user_pools.update_pool(made, &wanted).await);
+                others.into_iter().for_each(|drift| drift.mended = mended);
+            }
+            if !domain.is_empty() {
+                let mended = self.tried("a user pool's domain", self.mend_domain(pass, pool, &wanted).await);
+                domain.into_iter().for_each(|drift| drift.mended = mended);
+            }
         }
         Ok(drifts)
     }
 
-    /// What a tenant's own pool must be like; `None` while that is on its way.
-    async fn settled_settings(&self, tenant: &TenantId) -> Result<Option<UserPoolSettings>> {
+    /// One that the backend is at work on then is followed by a journal, as one that was asked for is.
+    async fn mend_domain(&self, pass: &Pass, pool: &Pool, wanted: &UserPoolSettings) -> Result<()> {
+        let progress = self.pools.apply_domain(&pool.id, wanted.domain.as_ref(), &pass.call).await?;
+        let Some(tenant) = pool.tenant.as_ref().filter(|_| progress == DomainProgress::OnItsWay) else {
+            return Ok(());
+        };
+        let journal = next_look(tenant, &pass.call, self.world.now());
+        match self.world.records.commit(Change::housekeeping().create(&journal)).await {
+            // Somebody has asked for other settings meanwhile, which brings the domain too.
+            Err(error) if error.reason() == Reason::ConcurrentChange => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// What a tenant's own pool must be like; `None` while that is on its way, and for one that the tenant moves to or from.
+    async fn settled_settings(&self, tenant: &TenantId, pool: &PoolId) -> Result<Option<UserPoolSettings>> {
         let applying = Task::ApplyUserPool(tenant.clone()).to_string();
         if self.world.records.get::<Journal>(&applying).await?.is_some() {
             return Ok(None);
         }
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(tenant.as_str()).await?;
-        let tenant = tenant.filter(|tenant| is_settled(tenant));
+        let tenant = tenant.filter(|tenant| is_settled(tenant) && tenant.pool == *pool);
         Ok(tenant.map(|tenant| tenant.value.user_pool.unwrap_or_default()))
     }
 

@@ -23,6 +23,7 @@ use crate::domain::id::{AppClientId, PoolId, VersionId};
 use crate::domain::journal::Journal;
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::rotation::{AppClient, Attempt, Candidate, Credential, Method, Milestone, Replacement};
+use crate::domain::tenant::{Isolation, Tenant};
 
 impl Rotator {
     /// Creates the candidate's app client with the drafted secret, or finds what an earlier creation made.
@@ -58,8 +59,10 @@ impl Rotator {
             // The place is kept already.
             Some(lost) => lost.pool.clone(),
             None => {
-                let place = self.place(scene).await?;
-                change = place.keep(change, 1);
+                // Whoever moves the tenant meanwhile finds no new app client in the old place afterwards.
+                let tenant = self.tenant_of(scene).await?;
+                let place = self.place(scene, &tenant).await?;
+                change = place.keep(change.require(&tenant), 1);
                 place.pool().id.clone()
             }
         };
@@ -124,12 +127,21 @@ impl Rotator {
         self.world.records.commit(change.update(scene.credential.version, &credential)).await
     }
 
-    /// Where the new app client goes: to the pool of the old one, or where there is room. The caller holds its turn.
-    async fn place(&self, scene: &Scene) -> Result<Place> {
-        let pool = self.pools.pool(&scene.app_client.pool).await?;
-        match pool.tenant {
-            None => self.pools.place_shared(Some(&pool.id)).await,
-            Some(_) => Ok(Place::There(pool)),
+    async fn tenant_of(&self, scene: &Scene) -> Result<Versioned<Tenant>> {
+        let tenant = &scene.client.name.tenant;
+        self.world.records.get(tenant.as_str()).await?.ok_or_else(|| Error::not_found(tenant.name()))
+    }
+
+    /// Where the new app client goes: to the tenant's own pool, or among the shared ones to that of the old one, or where there
+    /// is room. Of a tenant that is being moved that is the new place. The caller holds its turn.
+    async fn place(&self, scene: &Scene, tenant: &Tenant) -> Result<Place> {
+        match tenant.isolation {
+            Isolation::UserPool => Ok(Place::There(self.pools.pool(&tenant.pool).await?)),
+            Isolation::AppClient => {
+                let pool = self.pools.pool(&scene.app_client.pool).await?;
+                let home = if pool.tenant.is_none() { &pool.id } else { &tenant.pool };
+                self.pools.place_shared(Some(home)).await
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use crate::domain::client::{Client, Owner};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{ClientName, RotationId, RotationName};
 use crate::domain::journal::{Journal, Task};
+use crate::domain::moving::HELD;
 use crate::domain::rotation::{
     Candidate, Credential, Method, Milestone, Replacement, Rotation, RotationState, Start, Step, Trigger, plan,
 };
@@ -123,7 +124,7 @@ impl Rotator {
         let tenant = self.world.records.view::<Tenant>(name.tenant.as_str()).await?;
         tenant.ok_or_else(|| Error::not_found(name.tenant.name()))?.check_not_deleting()?;
         client.check_active()?;
-        if request.overlap.is_some_and(|overlap| overlap > client.rotation.period / 2) {
+        if request.overlap.is_some_and(|overlap| overlap > client.rotation.period / 2 && overlap != HELD) {
             return Err(Error::invalid("overlap", "must be at most half of the client's rotation period"));
         }
         let scene = self.observe(name).await?.ok_or_else(|| Error::not_found(name))?;

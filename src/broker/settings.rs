@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::domain::id::{TenantId, UserPoolId};
 use crate::domain::lease::LeaseTerms;
+use crate::domain::quota::Ceilings;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -11,6 +12,10 @@ pub struct Settings {
     pub app_clients_per_shared_pool: u32,
     /// While fewer shared pools have room, another is made for whoever needs a place in one: 1 to 50.
     pub shared_pools_with_room: usize,
+    /// How much the account may have of Cognito's things.
+    pub ceilings: Ceilings,
+    /// The Regions that pools may be in, the broker's own first. Never empty.
+    pub regions: Vec<String>,
     /// Pools that are there already and are used like shared ones, each with its Region.
     pub adopted_pools: Vec<(UserPoolId, String)>,
     /// How long one call may compare the registry with the world before it says that there is more.

@@ -15,6 +15,7 @@ use crate::domain::id::{AppClientId, ClientName, Issuer, RotationName, TenantId}
 use crate::domain::journal::{Journal, Renewal};
 use crate::domain::pool::Pool;
 use crate::domain::provider::ProviderId;
+use crate::domain::quota::RegionUse;
 use crate::domain::revocation::{Revocation, RevokedToken};
 use crate::domain::rotation::{Credential, Rotation};
 use crate::domain::scope::{ResourceServer, Scope};
@@ -237,6 +238,18 @@ impl Record for CatalogState {
     fn key(&self) -> String {
         Self::KEY.to_owned()
     }
+}
+
+impl Record for RegionUse {
+    const SHELF: Shelf = Shelf::Setting;
+
+    fn key(&self) -> String {
+        region_use_key(&self.region)
+    }
+}
+
+pub fn region_use_key(region: &str) -> String {
+    format!("region-use/{region}")
 }
 
 pub fn client_key(name: &ClientName) -> String {

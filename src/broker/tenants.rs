@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::api::{Listing, NewTenant, Page, TenantPatch, TenantView};
 use super::journals::Journals;
-use super::pools::{Place, Pools};
+use super::pools::Pools;
 use super::providers::Providers;
 use super::records::{Change, Versioned};
 use super::world::{Asked, World, check_version, unique_id};
@@ -15,9 +15,9 @@ use crate::domain::journal::{Journal, Task};
 use crate::domain::tenant::{Isolation, Tenant, TenantState};
 
 pub struct Tenants {
-    world: Arc<World>,
-    pools: Arc<Pools>,
-    journals: Arc<Journals>,
+    pub(super) world: Arc<World>,
+    pub(super) pools: Arc<Pools>,
+    pub(super) journals: Arc<Journals>,
     providers: Arc<Providers>,
 }
 
@@ -68,13 +68,18 @@ impl Tenants {
         if self.world.records.get::<Tenant>(new.id.as_str()).await?.is_some() {
             return Err(Error::already_exists(new.id.name()));
         }
+        if let Some(settings) = &new.user_pool {
+            self.pools.check_settings(settings, None).await?;
+        }
         let _turn = self.pools.place_in_turn().await;
         let place = match new.isolation {
             Isolation::AppClient if !new.identity_providers.is_empty() => {
                 self.providers.place_shared(None, new.identity_providers.len()).await?
             }
             Isolation::AppClient => self.pools.place_shared(None).await?,
-            Isolation::UserPool => self.pools.place_dedicated(&new.id, &new.user_pool.clone().unwrap_or_default())?,
+            Isolation::UserPool => {
+                self.pools.place_dedicated(&new.id, &new.user_pool.clone().unwrap_or_default()).await?
+            }
         };
         let now = self.world.now();
         let mut tenant = Tenant {
@@ -101,7 +106,7 @@ impl Tenants {
         let wanted = self.providers.wanted(&tenant, &new.identity_providers, region, uid).await?;
         tenant.identity_providers.clone_from(&wanted.providers);
         if validate_only {
-            return Ok(Some(TenantView { tenant, version: 0, issuer: None }));
+            return Ok(Some(TenantView { tenant, version: 0, issuer: None, cname_target: String::new() }));
         }
         self.providers.stage(&wanted.secrets).await?;
         let mut change = Change::because(call.event(now, new.id.name())).create(&tenant).create(&Journal::new(
@@ -109,15 +114,13 @@ impl Tenants {
             call,
             now,
         ));
-        // A pool that is there is only referred to; its count is of app clients.
-        if let Place::New(pool) = &place {
-            change = change.create(pool);
-        }
         change = wanted.documents.iter().fold(change, |change, document| change.create(document));
+        change = place.begin(change);
         if let Err(error) = self.world.records.commit(receipt.file(change, new.id.name())).await {
             self.providers.take_back(&error, &new.id, &wanted.secrets).await;
             return Err(error);
         }
+        self.pools.note_unasked(&place);
         Ok(None)
     }
 
@@ -187,6 +190,7 @@ impl Tenants {
             record.labels.clone_from(labels);
         }
         if let Some(settings) = &patch.user_pool {
+            tenant.check_not_leaving()?;
             match &record.user_pool {
                 None => return Err(Error::invalid("tenant.user_pool", "the tenant has no pool of its own")),
                 Some(current) if current.region != settings.region => {
@@ -196,8 +200,13 @@ impl Tenants {
             }
         }
         let pool_changes = record.user_pool != tenant.user_pool;
+        if let Some(settings) = record.user_pool.as_ref().filter(|_| pool_changes) {
+            let made = self.pools.made(&record.pool).await?;
+            self.pools.check_settings(settings, made.as_ref()).await?;
+        }
         let (mut turn, mut moved, mut wanted) = (None, None, None);
         if let Some(new) = &patch.identity_providers {
+            tenant.check_not_moving()?;
             turn = Some(self.pools.place_in_turn().await);
             moved = self.providers.place_for(&tenant, new.len()).await?;
             moved.iter().for_each(|place| record.pool.clone_from(&place.pool().id));
@@ -211,6 +220,13 @@ impl Tenants {
         }
         let mut change = Change::because(call.event(now, id.name())).update(tenant.version, &record);
         if pool_changes {
+            if turn.is_none() {
+                turn = Some(self.pools.place_in_turn().await);
+            }
+            if let (Some(old), Some(new)) = (&tenant.user_pool, &record.user_pool) {
+                let counted = self.pools.resettled(old, new).await?;
+                change = counted.iter().fold(change, |change, counted| counted.keep(change));
+            }
             let task = Task::ApplyUserPool(id.clone());
             let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
             let journal = Journal::new(task, call, now).in_place_of(under_way.as_deref());
@@ -218,9 +234,7 @@ impl Tenants {
         }
         if let Some(wanted) = wanted.filter(|wanted| wanted.differ_from(&tenant)) {
             self.providers.stage(&wanted.secrets).await?;
-            if let Some(Place::New(pool)) = &moved {
-                change = change.create(pool);
-            }
+            change = moved.iter().fold(change, |change, place| place.begin(change));
             change = self.providers.change_documents(change, &tenant, &wanted).await?;
             let task = Task::ApplyProviders(id.clone());
             let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
@@ -256,7 +270,7 @@ impl Tenants {
                 let mut change = Change::because(call.event(now, id.name()))
                     .update(tenant.version, &record)
                     .create(&Journal::new(Task::OffboardTenant(id.clone()), call, now));
-                for task in [Task::OnboardTenant(id.clone()), Task::ApplyUserPool(id.clone())] {
+                for task in [Task::OnboardTenant, Task::ApplyUserPool, Task::MoveTenant].map(|task| task(id.clone())) {
                     if let Some(journal) = self.world.records.get::<Journal>(&task.to_string()).await? {
                         change = change.delete(&journal);
                     }
@@ -301,12 +315,15 @@ impl Tenants {
         self.get(id).await
     }
 
-    async fn stored(&self, id: &TenantId) -> Result<Versioned<Tenant>> {
+    pub(super) async fn stored(&self, id: &TenantId) -> Result<Versioned<Tenant>> {
         self.world.records.get(id.as_str()).await?.ok_or_else(|| Error::not_found(id.name()))
     }
 
-    async fn seen(&self, tenant: Versioned<Tenant>) -> Result<TenantView> {
-        let issuer = self.pools.made(&tenant.pool).await?.map(|pool| pool.issuer);
+    pub(super) async fn seen(&self, tenant: Versioned<Tenant>) -> Result<TenantView> {
+        let (issuer, cname_target) = match self.pools.made(&tenant.pool).await? {
+            Some(made) => (Some(made.issuer), made.cname_target),
+            None => (None, String::new()),
+        };
         let Versioned { value: mut tenant, version } = tenant;
         let task = match tenant.state {
             TenantState::Creating => Some(Task::OnboardTenant(tenant.id.clone())),
@@ -316,6 +333,6 @@ impl Tenants {
         if let Some(task) = task {
             tenant.state_reason = self.journals.why_unfinished(&task).await?;
         }
-        Ok(TenantView { tenant, version, issuer })
+        Ok(TenantView { tenant, version, issuer, cname_target })
     }
 }

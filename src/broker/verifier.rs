@@ -3,7 +3,8 @@
 //! The rules are checked in the order of `keyward.v1.RejectionReason`, and the first that does not hold is the answer.
 //! That a signature verifies never changes, so it is remembered by the digest of the whole token; everything else is
 //! looked at anew each time: the clock, whether the key is still published, who owns the app client, suspension,
-//! deletion, revocation. Those are lookups in memory, and so no change has to find the verdicts that it makes false.
+//! deletion, revocation, and which tokens the question accepts. Those are lookups in memory, and so no change has to find the
+//! verdicts that it makes false.
 
 use std::sync::Arc;
 
@@ -119,7 +120,7 @@ impl Verifier {
         }
         let believed = self.believe(token, &keys, held.as_deref())?;
         let claims = &believed.claims;
-        claims.check(now, leeway)?;
+        claims.check(now, leeway, question.accepted)?;
         basis.until(claims.acceptable_until(leeway));
         let standing = match held {
             Some(standing) => standing,
@@ -246,9 +247,10 @@ impl Verifier {
             owner: &owner.client.tenant,
             tenant: tenant.map(|tenant| Party { state: tenant.state, revoked_before: tenant.revoked_before }),
             client: client.map(|client| Party { state: client.state, revoked_before: client.revoked_before }),
+            kind: client.map(|client| client.kind()),
             revoked: owner.revoked,
         };
-        ownership.check(claims, question.tenant.as_ref())?;
+        ownership.check(claims, question.tenant.as_ref(), question.accepted)?;
         let Some(token_id) = &claims.token_id else { return Ok(()) };
         let revoked = self.revoked(token_id, basis).await?;
         trust::check_token_id(claims, revoked.as_ref().map(|revoked| &revoked.issuer))?;

@@ -125,7 +125,9 @@ mod tests {
         {
             assert_eq!(login(&[], none), Err(Reason::CredentialsMissing), "{none}");
         }
-        for bad in ["Bearer a.b.c", "Basic", "Basic ", "Basic ****", "Basic aWQ=", "Digest a", ""] {
+        let of_another_scheme = basic.replace("Basic", "Bearer");
+        for bad in [&*of_another_scheme, "Bearer a.b.c", "Basic", "Basic ", "Basic ****", "Basic aWQ=", "Digest a", ""]
+        {
             assert_eq!(login(&[bad], ""), Err(Reason::CredentialsInvalid), "{bad}");
         }
     }

@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use super::verifier::Demand;
 use crate::domain::claims::{Claims, Rejection};
 use crate::domain::id::{AppClientId, ClientName, Issuer, TenantId};
+use crate::domain::interactive::ClientKind;
+use crate::domain::person::Accepted;
 use crate::domain::revocation::TokenId;
 use crate::domain::tenant::TenantState;
 use crate::domain::trust::{self, Ownership, Party, RevokedFor, TrustChange, TrustedClient, TrustedKeys, TrustedOwner};
@@ -86,7 +88,7 @@ impl Trusted {
         leeway: Duration,
         now: Timestamp,
     ) -> Result<ClientName, Rejection> {
-        claims.check(now, leeway)?;
+        claims.check(now, leeway, Accepted::Machines)?;
         let app_clients = self.app_clients.get(&claims.issuer);
         let owner = app_clients.and_then(|app_clients| app_clients.get(&claims.app_client));
         let owner = owner.ok_or_else(trust::unknown_client)?;
@@ -95,12 +97,54 @@ impl Trusted {
             owner: &owner.client.tenant,
             tenant: self.tenants.get(&owner.client.tenant).copied(),
             client: client.map(|client| client.party),
+            // No others are sent.
+            kind: client.map(|_| ClientKind::Machine),
             revoked: owner.revoked,
         };
-        ownership.check(claims, demand.tenant.as_ref())?;
+        ownership.check(claims, demand.tenant.as_ref(), Accepted::Machines)?;
         let revoked = claims.token_id.as_ref().and_then(|id| self.revoked.get(id));
         trust::check_token_id(claims, revoked.map(|(of, _)| of))?;
         trust::check_scopes(claims, &demand.scopes)?;
         Ok(owner.client.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::client::ClientState;
+    use crate::domain::id::ClientId;
+    use crate::domain::trust::KeySet;
+
+    #[test]
+    fn what_is_gone_is_not_held_any_more() {
+        let tenant = TenantId::parse("tenant", "acme").expect("an id");
+        let client = ClientName::new(tenant.clone(), ClientId::parse("client", "orders").expect("an id"));
+        let issuer = Issuer::parse("issuer", "https://issuer.example/pool").expect("an issuer");
+        let app_client = AppClientId::parse("app_client", "1example23456789").expect("an id");
+        let keys = TrustedKeys { keys: KeySet::default(), are_read: true };
+        let owner = TrustedOwner { client: client.clone(), client_uid: "uid".into(), revoked: false };
+        let party = Party { state: ClientState::Active, revoked_before: None };
+
+        let mut trusted = Trusted::default();
+        trusted.apply(TrustChange::Issuer(issuer.clone(), Some(keys)));
+        let of_tenant = Party { state: TenantState::Active, revoked_before: None };
+        trusted.apply(TrustChange::Tenant(tenant.clone(), Some(of_tenant)));
+        trusted.apply(TrustChange::Client(client.clone(), Some(TrustedClient { uid: "uid".into(), party })));
+        trusted.apply(TrustChange::AppClient(issuer.clone(), app_client.clone(), Some(owner)));
+        assert_eq!(trusted.entries(), 4);
+        let gone = [
+            TrustChange::AppClient(issuer.clone(), app_client, None),
+            TrustChange::Client(client, None),
+            TrustChange::Tenant(tenant, None),
+            TrustChange::Issuer(issuer.clone(), None),
+        ];
+        for (left, gone) in [3, 2, 1, 0].into_iter().zip(gone) {
+            trusted.apply(gone.clone());
+            assert_eq!(trusted.entries(), left, "{gone:?}");
+            trusted.apply(gone);
+            assert_eq!(trusted.entries(), left, "nothing goes twice");
+        }
+        assert!(trusted.keys(&issuer).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! The command line: `dev`, `serve`, `check`, `tour`, `audit verify`, `migrate`, `completions` and `man`, and what the shell
+//! The command line: `dev`, `serve`, `check`, `tour`, `audit verify`, `migrate`, `plan`, `completions` and `man`, and what the shell
 //! learns of how they ended.
 //!
 //! Commands put configuration, logs, signals and the daemon together and print for people. What the daemon does is not
@@ -12,6 +12,7 @@ mod dev;
 mod home;
 mod manual;
 mod migrate;
+mod plan;
 mod ready_file;
 mod serve;
 mod tour;
@@ -42,6 +43,8 @@ Examples:
                                            check that nobody changed the audit log
   keyward migrate --from sqlite --to dynamodb --config keyward.toml
                            bring the records to where several brokers share them
+  keyward plan --tenants 1000 --tokens-per-hour 60
+                                           say what a platform costs, and what bounds it
   keyward completions bash                 have the shell complete command lines; keyward man prints the manual
   grpcurl -plaintext 127.0.0.1:7443 list   ask a running broker what it offers
 
@@ -76,6 +79,7 @@ enum Command {
     Tour(tour::Args),
     Audit(audit::Args),
     Migrate(migrate::Args),
+    Plan(plan::Args),
     Completions(completions::Args),
     Man(manual::Args),
 }
@@ -107,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Tour(args) => in_runtime(tour::run(args)),
         Command::Audit(args) => in_runtime(audit::run(args)),
         Command::Migrate(args) => in_runtime(migrate::run(args)),
+        Command::Plan(args) => plan::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => manual::run(&args),
     };

@@ -21,6 +21,13 @@ pub struct Aws {
     pub token_source: TokenSource,
     /// The KMS key of secrets, as an id, ARN or alias; empty for Secrets Manager's own.
     pub kms_key: String,
+    /// The ARN of the role by which Cognito sends text messages; empty where tenants' pools cannot have that factor.
+    pub sms_role: String,
+    /// The external id that the role's trust policy asks for; empty for none.
+    pub sms_external_id: String,
+    /// The ARN of the identity of SES that codes by email come from, with `{region}` for the pool's; empty where tenants'
+    /// pools cannot have that factor.
+    pub email_identity: String,
     /// Pools that are there already and are to be used, as `eu-central-1_AbCdEf123`. At most 100.
     pub adopted_pools: Vec<String>,
     /// How long connecting may take: 100 ms to 60 s.
@@ -44,6 +51,9 @@ impl Default for Aws {
             name_prefix: "keyward".to_owned(),
             token_source: TokenSource::default(),
             kms_key: String::new(),
+            sms_role: String::new(),
+            sms_external_id: String::new(),
+            email_identity: String::new(),
             adopted_pools: Vec::new(),
             connect_timeout: 2 * SECOND,
             call_timeout: 10 * SECOND,
@@ -142,6 +152,24 @@ pub(super) fn settings(aws: &Aws) -> Vec<Setting> {
             .of("\"token_endpoint\" or \"get_client_token\"", |_| true),
         Setting::new("aws.kms_key", text(&aws.kms_key), "The KMS key of secrets; empty for Secrets Manager's own")
             .of("at most 2048 characters without spaces", |key| key.len() <= 2048 && !key.contains(' ')),
+        Setting::new(
+            "aws.sms_role",
+            text(&aws.sms_role),
+            "The role by which Cognito sends text messages; empty for none",
+        )
+        .of("the ARN of an IAM role, or empty", |arn| is_arn(arn, "iam")),
+        Setting::new(
+            "aws.sms_external_id",
+            text(&aws.sms_external_id),
+            "The external id of that role, if it asks for one",
+        )
+        .of("at most 200 characters without spaces", |id| id.len() <= 200 && !id.contains(' ')),
+        Setting::new(
+            "aws.email_identity",
+            text(&aws.email_identity),
+            "The SES identity of codes by email; see {region}",
+        )
+        .of("the ARN of an SES identity, or empty", |arn| is_arn(arn, "ses")),
         Setting::new("aws.adopted_pools", texts(&aws.adopted_pools), "Pools that are there already and are to be used")
             .each("a user pool's id such as eu-central-1_AbCdEf123", 100, is_user_pool),
         Setting::new("aws.connect_timeout", period(aws.connect_timeout), "How long connecting may take")
@@ -177,6 +205,12 @@ fn is_endpoint(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let plain = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\#".contains(&byte));
     url.is_empty() || (plain && url.len() <= 200 && rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/')))
+}
+
+fn is_arn(arn: &str, service: &str) -> bool {
+    let plain = arn.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte));
+    let is_of_service = || arn.strip_prefix("arn:").and_then(|rest| rest.split(':').nth(1)) == Some(service);
+    arn.is_empty() || (plain && (20..=2048).contains(&arn.len()) && is_of_service())
 }
 
 fn is_name_prefix(prefix: &str) -> bool {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{ConfigError, MASTER_KEY_VARIABLE};
+use crate::domain::quota::Ceilings;
 use crate::runtime::telemetry::Format;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -108,6 +109,33 @@ pub struct Pools {
 impl Default for Pools {
     fn default() -> Self {
         Pools { app_clients_per_shared_pool: 1_000, shared_pools_with_room: 1 }
+    }
+}
+
+/// `[quotas]`: how much the account may have of Cognito's things, in each Region. The defaults are Cognito's own; whoever has
+/// had one raised says so here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quotas {
+    /// User pools of the account in one Region: 1 to 10,000. A place in a Region that has so many is refused at once.
+    pub user_pools_per_region: u32,
+    /// App clients of one user pool: 1 to 10,000. Not below `pools.app_clients_per_shared_pool`, which counts where it is more.
+    pub app_clients_per_user_pool: u32,
+    /// Resource servers of one user pool, and so of the catalogue: 1 to 300.
+    pub resource_servers_per_user_pool: u32,
+    /// Domains of tenants' own in one Region: 0 to 1,000.
+    pub custom_domains_per_region: u32,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        let ceilings = Ceilings::default();
+        Quotas {
+            user_pools_per_region: ceilings.user_pools_per_region,
+            app_clients_per_user_pool: ceilings.app_clients_per_user_pool,
+            resource_servers_per_user_pool: ceilings.resource_servers_per_user_pool,
+            custom_domains_per_region: ceilings.custom_domains_per_region,
+        }
     }
 }
 

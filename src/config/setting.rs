@@ -77,6 +77,13 @@ impl Setting {
     }
 }
 
+/// A period as it is written in a configuration, such as `90d` or `1h 30m`.
+pub fn parse_period(text: &str) -> Result<Duration, String> {
+    use serde::de::IntoDeserializer as _;
+    let text: serde::de::value::StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
+    humantime_serde::deserialize(text).map_err(|_| "must be a period such as 1h".to_owned())
+}
+
 pub(super) fn count(number: impl Into<u64>) -> Value {
     Value::Count(number.into())
 }

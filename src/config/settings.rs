@@ -7,7 +7,7 @@ use crate::runtime::telemetry::{self, Format};
 
 /// Every key of `config`, in the order in which they are explained.
 pub(super) fn settings(config: &Config) -> Vec<Setting> {
-    let Config { embedded, pools, tokens, verification, rotation, journal, secrets, .. } = config;
+    let Config { embedded, pools, quotas, tokens, verification, rotation, journal, secrets, .. } = config;
     let backend = match config.backend {
         Backend::Embedded => "embedded",
         Backend::Aws => "aws",
@@ -58,6 +58,30 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             "So many shared pools are kept that have room; tenants go to them in turn",
         )
         .within(1, 50),
+        Setting::new(
+            "quotas.user_pools_per_region",
+            count(quotas.user_pools_per_region),
+            "User pools that the account may have in a Region",
+        )
+        .within(1, 10_000),
+        Setting::new(
+            "quotas.app_clients_per_user_pool",
+            count(quotas.app_clients_per_user_pool),
+            "App clients that a user pool may have",
+        )
+        .within(1, 10_000),
+        Setting::new(
+            "quotas.resource_servers_per_user_pool",
+            count(quotas.resource_servers_per_user_pool),
+            "Resource servers that a user pool may have, and so the catalogue",
+        )
+        .within(1, 300),
+        Setting::new(
+            "quotas.custom_domains_per_region",
+            count(quotas.custom_domains_per_region),
+            "Domains of tenants' own that the account may have in a Region",
+        )
+        .within(0, 1_000),
         Setting::new("tokens.max_cached", count(tokens.max_cached), "Clients whose tokens are held in memory")
             .within(1, 10_000_000),
         Setting::new(

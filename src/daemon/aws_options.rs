@@ -14,6 +14,11 @@ pub(super) fn aws_options(config: &config::Aws) -> aws::Options {
             config::TokenSource::GetClientToken => aws::TokenSource::GetClientToken,
         },
         kms_key: config.kms_key.clone(),
+        messages: aws::Messages {
+            sms_role: config.sms_role.clone(),
+            sms_external_id: config.sms_external_id.clone(),
+            email_identity: config.email_identity.clone(),
+        },
         connect_timeout: config.connect_timeout,
         call_timeout: config.call_timeout,
         quota_wait: config.quota_wait,

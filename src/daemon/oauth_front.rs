@@ -9,9 +9,10 @@ use super::{StartError, serving};
 use crate::broker::ports::Clock;
 use crate::callers::{ClientLogins, Counts};
 use crate::config::Config;
+use crate::counts::Told;
 use crate::gate::Gate;
 use crate::net::{self, Address, Cores, Listener, Protocol, Serving, Tls};
-use crate::oauth::{self, Options};
+use crate::oauth::{self, Counted, Options};
 
 /// Where it listens; nowhere unless it is told to.
 pub(super) async fn bind(config: &Config) -> Result<Vec<Listener>, StartError> {
@@ -23,7 +24,7 @@ pub(super) async fn bind(config: &Config) -> Result<Vec<Listener>, StartError> {
     Ok(listeners)
 }
 
-/// `None` where it listens nowhere.
+/// Also gives back what tells of its requests; `None` where it listens nowhere.
 pub(super) fn serve(
     config: &Config,
     gate: Gate,
@@ -32,7 +33,7 @@ pub(super) fn serve(
     tls: Option<Arc<Tls>>,
     cores: &Cores,
     draining: CancellationToken,
-) -> Option<Serving> {
+) -> Option<(Serving, Arc<dyn Told>)> {
     let first = listeners.first()?.address();
     let options = Options {
         public_url: config.oauth.public_url.clone().unwrap_or_else(|| url_of(first, tls.is_some())),
@@ -43,8 +44,10 @@ pub(super) fn serve(
     let counts = gate.callers.counts().unwrap_or_else(|| Counts::new(&rates(&config.limits), clock));
     let secrets = Arc::new(OwnSecrets(gate.broker.logins.clone()));
     let logins = ClientLogins::new(secrets, grants(config), counts.clone());
-    let service = oauth::service(gate, logins, counts, options);
-    Some(net::serve(Protocol::Http1, listeners, tls, serving::limits(config), service, cores, draining))
+    let counted = Arc::new(Counted::default());
+    let service = oauth::service(gate, logins, counts, counted.clone(), options);
+    let serving = net::serve(Protocol::Http1, listeners, tls, serving::limits(config), service, cores, draining);
+    Some((serving, counted))
 }
 
 fn url_of(address: &Address, has_tls: bool) -> String {

@@ -12,10 +12,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::id::{AppClientId, Issuer};
+use super::interactive::ClientKind;
 use super::jws::Jws;
 pub use super::jws::MAX_TOKEN_BYTES;
+use super::person::{self, Accepted, Person, TokenUse};
 use super::revocation::TokenId;
 use super::scope::ScopeSet;
 
@@ -44,13 +47,14 @@ pub enum Rule {
     TenantSuspended,
     TenantDeleted,
     WrongTenant,
+    WrongClientKind,
     Revoked,
     InsufficientScope,
 }
 
 impl Rule {
     /// All of them, each at the place that it has as a number.
-    pub const ALL: [Rule; 17] = [
+    pub const ALL: [Rule; 18] = [
         Rule::Malformed,
         Rule::UnsupportedAlgorithm,
         Rule::UnsupportedHeader,
@@ -66,6 +70,7 @@ impl Rule {
         Rule::TenantSuspended,
         Rule::TenantDeleted,
         Rule::WrongTenant,
+        Rule::WrongClientKind,
         Rule::Revoked,
         Rule::InsufficientScope,
     ];
@@ -88,6 +93,7 @@ impl Rule {
             Rule::TenantSuspended => "TENANT_SUSPENDED",
             Rule::TenantDeleted => "TENANT_DELETED",
             Rule::WrongTenant => "WRONG_TENANT",
+            Rule::WrongClientKind => "WRONG_CLIENT_KIND",
             Rule::Revoked => "REVOKED",
             Rule::InsufficientScope => "INSUFFICIENT_SCOPE",
         }
@@ -114,8 +120,15 @@ impl<'a> Unverified<'a> {
     pub fn read(token: &'a str) -> Result<Self, Rejection> {
         let Jws { alg, kid, typ, chooses, payload, signed, signature_bytes, .. } =
             Jws::read(token).map_err(malformed)?;
-        let claims: RawClaims<'_> =
-            serde_json::from_slice(&payload).map_err(|_| malformed("a claim is missing or of the wrong type"))?;
+        let claims: RawClaims<'_> = serde_json::from_slice(&payload).map_err(|_| malformed(CLAIM))?;
+        let token_use = TokenUse::read(&claims.token_use);
+        let app_client = match token_use {
+            TokenUse::Id => person::audience(&payload),
+            TokenUse::Access | TokenUse::Other => claims.client_id,
+        };
+        let app_client = app_client.ok_or_else(|| malformed(CLAIM))?;
+        let is_persons = token_use == TokenUse::Id || claims.username.is_some();
+        let person = is_persons.then(|| Person::read(&payload, token_use)).transpose().map_err(malformed)?;
 
         if alg != "RS256" {
             let detail = format!("alg is {:.16}; only RS256 is accepted", alg.escape_default());
@@ -128,10 +141,15 @@ impl<'a> Unverified<'a> {
         let issuer = Issuer::parse("iss", &claims.iss).map_err(|_| super::trust::unknown_issuer())?;
         let claims = Claims {
             issuer,
-            app_client: claims.client_id,
+            app_client,
             token_id: claims.jti,
-            token_use: claims.token_use,
-            scopes: ScopeSet::from_claim(&claims.scope),
+            token_use,
+            scopes: match token_use {
+                // What a trigger may have written there grants nothing.
+                TokenUse::Id => ScopeSet::default(),
+                TokenUse::Access | TokenUse::Other => ScopeSet::from_claim(&claims.scope),
+            },
+            person: person.map(Box::new),
             issue_time: claims.iat.0,
             not_before: claims.nbf.map(|time| time.0),
             expire_time: claims.exp.0,
@@ -174,15 +192,21 @@ pub fn token_id_of(token: &str) -> Option<TokenId> {
     TokenId::parse("jti", &claims.jti).ok()
 }
 
-/// The claims of a client-credentials token of Cognito, as far as a rule needs them. Others are read leniently: not
-/// at all. There is no `aud` in such a token.
+const CLAIM: &str = "a claim is missing or of the wrong type";
+
+/// The claims of a token of Cognito, as far as a rule needs them. Others are read leniently: not at all. An access token need not
+/// have an `aud`, and may have any; what is a person's is read in `person.rs`.
 #[derive(Deserialize)]
 struct RawClaims<'a> {
     #[serde(borrow)]
     iss: Cow<'a, str>,
-    client_id: AppClientId,
+    /// Not in an ID token.
+    client_id: Option<AppClientId>,
     jti: Option<TokenId>,
-    token_use: String,
+    #[serde(borrow)]
+    token_use: Cow<'a, str>,
+    /// Whether it is there.
+    username: Option<IgnoredAny>,
     #[serde(borrow, default)]
     scope: Cow<'a, str>,
     iat: Seconds,
@@ -206,11 +230,15 @@ impl TryFrom<i64> for Seconds {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     pub issuer: Issuer,
+    /// The `client_id` of an access token, the `aud` of an ID token.
     pub app_client: AppClientId,
     /// Its `jti`, where it has one: RFC 7519 does not demand it.
     pub token_id: Option<TokenId>,
-    pub token_use: String,
+    pub token_use: TokenUse,
+    /// None in an ID token.
     pub scopes: ScopeSet,
+    /// Who signed in; `None` in a machine's token.
+    pub person: Option<Box<Person>>,
     pub issue_time: Timestamp,
     pub not_before: Option<Timestamp>,
     pub expire_time: Timestamp,
@@ -218,9 +246,10 @@ pub struct Claims {
 
 impl Claims {
     /// Holds the claims against our own clock; `leeway` allows for another's being a little off.
-    pub fn check(&self, now: Timestamp, leeway: Duration) -> Result<(), Rejection> {
-        if self.token_use != "access" {
-            return Err(Rejection::new(Rule::WrongTokenUse, "token_use is not access"));
+    pub fn check(&self, now: Timestamp, leeway: Duration, accepted: Accepted) -> Result<(), Rejection> {
+        let wanted = accepted.token_use();
+        if self.token_use != wanted {
+            return Err(Rejection::new(Rule::WrongTokenUse, format!("token_use is not {}", wanted.as_str())));
         }
         if now >= self.acceptable_until(leeway) {
             return Err(Rejection::new(Rule::Expired, format!("expired at {}", self.expire_time)));
@@ -233,6 +262,16 @@ impl Claims {
             return Err(Rejection::new(Rule::IssuedInFuture, format!("issued at {}", self.issue_time)));
         }
         Ok(())
+    }
+
+    /// Whose token it is by what it says: a machine's, or a person's.
+    pub fn kind(&self) -> ClientKind {
+        if self.person.is_some() { ClientKind::Interactive } else { ClientKind::Machine }
+    }
+
+    /// Who it speaks for: a person's id in the pool, or the app client itself.
+    pub fn subject(&self) -> &str {
+        self.person.as_ref().map_or(self.app_client.as_str(), |person| &person.subject)
     }
 
     /// Takes what is the same from those, so that it is in memory once.

@@ -10,7 +10,7 @@ use super::client::Client;
 use super::id::SecretId;
 use super::rotation::{Credential, Labels};
 use super::scope::ScopeSet;
-use super::tenant::UserPoolSettings;
+use super::tenant::{HostedDomain, PasswordPolicy, UserPoolSettings};
 
 /// Kinds of differences, as in the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -170,9 +170,27 @@ fn scopes_in_words(app_client: &SeenAppClient) -> String {
 /// added is no difference, and the Region cannot change.
 pub fn compare_settings(wanted: &UserPoolSettings, seen: &UserPoolSettings) -> Vec<(&'static str, String)> {
     let tags_differ = wanted.tags.iter().any(|(key, value)| seen.tags.get(key) != Some(value));
+    let domain = match (&wanted.domain, &seen.domain) {
+        (Some(HostedDomain::Custom { domain: wanted, .. }), Some(HostedDomain::Custom { domain: seen, .. }))
+            if wanted == seen =>
+        {
+            ("user_pool.domain.custom.certificate_arn", "the certificate of the hosted domain")
+        }
+        _ => ("user_pool.domain", "the hosted domain"),
+    };
     let fields = [
-        ("user_pool.password_policy", wanted.password_policy != seen.password_policy, "the password policy"),
-        ("user_pool.mfa", wanted.mfa != seen.mfa, "multi-factor authentication"),
+        (
+            "user_pool.password_policy",
+            are_different(&wanted.password_policy, &seen.password_policy),
+            "the password policy",
+        ),
+        ("user_pool.mfa_mode", wanted.mfa != seen.mfa, "multi-factor authentication"),
+        // With the mode they change by themselves.
+        (
+            "user_pool.mfa_factors",
+            wanted.mfa == seen.mfa && wanted.factors() != seen.factors(),
+            "the factors of multi-factor authentication",
+        ),
         (
             "user_pool.deletion_protection",
             wanted.deletion_protection != seen.deletion_protection,
@@ -180,10 +198,25 @@ pub fn compare_settings(wanted: &UserPoolSettings, seen: &UserPoolSettings) -> V
         ),
         ("user_pool.feature_plan", wanted.feature_plan != seen.feature_plan, "the feature plan"),
         ("user_pool.issuer_type", wanted.issuer_type != seen.issuer_type, "the issuer type"),
+        (domain.0, wanted.domain != seen.domain, domain.1),
         ("user_pool.tags", tags_differ, "a tag"),
     ];
     let differing = fields.into_iter().filter(|(_, differs, _)| *differs);
     differing.map(|(field, _, what)| (field, format!("{what} of the user pool was changed"))).collect()
+}
+
+/// Whether a field of the contract is of the hosted domain.
+pub fn is_of_domain(field: &str) -> bool {
+    field == "user_pool.domain" || field.starts_with("user_pool.domain.")
+}
+
+fn are_different(wanted: &PasswordPolicy, seen: &PasswordPolicy) -> bool {
+    // What is not said and what is said to be as it is anyway are the same.
+    let said = |policy: &PasswordPolicy| PasswordPolicy {
+        temporary_validity_days: Some(policy.temporary_days()),
+        ..policy.clone()
+    };
+    said(wanted) != said(seen)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::client::{ClientState, DEFAULT_TOKEN_VALIDITY, RotationPolicy};
 use crate::domain::credential::{AppClient, Candidate, HeldSecret};
 use crate::domain::id::{AppClientId, ClientName, PoolId, RotationId, SecretName, VersionId};
+use crate::domain::tenant::{FeaturePlan, IssuerType, Mfa, MfaFactor};
 
 fn secret(second: u32) -> SecretId {
     SecretId::parse("secret", &format!("app--{second}")).expect("valid")
@@ -168,6 +169,50 @@ fn settings_of_a_pool_are_compared_but_for_its_region_and_the_tags_of_others() {
     seen.deletion_protection = true;
     let fields: Vec<_> = compare_settings(&wanted, &seen).into_iter().map(|(field, _)| field).collect();
     assert_eq!(fields, ["user_pool.deletion_protection", "user_pool.tags"]);
+}
+
+#[test]
+fn every_setting_of_a_pool_is_compared_by_what_it_means() {
+    let custom = |domain: &str, certificate_arn: &str| {
+        Some(HostedDomain::Custom { domain: domain.to_owned(), certificate_arn: certificate_arn.to_owned() })
+    };
+    let wanted = UserPoolSettings {
+        mfa: Mfa::On,
+        mfa_factors: [MfaFactor::Totp].into(),
+        domain: custom("login.example.com", "one"),
+        ..Default::default()
+    };
+    let passwords = |edit: fn(&mut PasswordPolicy)| {
+        let mut seen = wanted.clone();
+        edit(&mut seen.password_policy);
+        seen
+    };
+    let seen = |edit: fn(&mut UserPoolSettings)| {
+        let mut seen = wanted.clone();
+        edit(&mut seen);
+        seen
+    };
+    for (seen, field) in [
+        (passwords(|policy| policy.temporary_validity_days = Some(7)), None),
+        (passwords(|policy| policy.temporary_validity_days = Some(8)), Some("user_pool.password_policy")),
+        (passwords(|policy| policy.history_size = 1), Some("user_pool.password_policy")),
+        (seen(|seen| seen.mfa_factors.clear()), None),
+        (seen(|seen| seen.mfa_factors = [MfaFactor::Sms].into()), Some("user_pool.mfa_factors")),
+        (seen(|seen| seen.mfa = Mfa::Optional), Some("user_pool.mfa_mode")),
+        (seen(|seen| seen.mfa = Mfa::Off), Some("user_pool.mfa_mode")),
+        (seen(|seen| seen.feature_plan = FeaturePlan::Plus), Some("user_pool.feature_plan")),
+        (seen(|seen| seen.issuer_type = IssuerType::Updated), Some("user_pool.issuer_type")),
+        (seen(|seen| seen.domain = None), Some("user_pool.domain")),
+        (seen(|seen| seen.domain = Some(HostedDomain::Prefix("x".into()))), Some("user_pool.domain")),
+        (
+            UserPoolSettings { domain: custom("login.example.com", "two"), ..wanted.clone() },
+            Some("user_pool.domain.custom.certificate_arn"),
+        ),
+        (UserPoolSettings { domain: custom("other.example.com", "one"), ..wanted.clone() }, Some("user_pool.domain")),
+    ] {
+        let fields: Vec<_> = compare_settings(&wanted, &seen).into_iter().map(|(field, _)| field).collect();
+        assert_eq!(fields, field.into_iter().collect::<Vec<_>>(), "{seen:?}");
+    }
 }
 
 #[test]

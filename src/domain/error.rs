@@ -127,6 +127,21 @@ impl Error {
         self
     }
 
+    /// The reverse of [`within`](Error::within), for a message that has the same part without one around it.
+    #[must_use]
+    pub fn without(mut self, prefix: &str) -> Self {
+        let inner = self.edit();
+        for violation in &mut inner.fields {
+            if let Some(rest) = violation.field.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) {
+                violation.field = rest.to_owned();
+            }
+        }
+        if let [only] = inner.fields.as_slice() {
+            inner.message = format!("{}: {}", only.field, only.description);
+        }
+        self
+    }
+
     pub fn kind(&self) -> Kind {
         match self.0.reason {
             // A setting of the other kind is a field; what is done to a client of the other kind names none.
@@ -226,5 +241,13 @@ mod tests {
         let error = Error::invalid("scopes[2]", "is empty").within("client");
         assert_eq!(error.fields()[0].field, "client.scopes[2]");
         assert_eq!(error.message(), "client.scopes[2]: is empty");
+        assert_eq!(error.without("client").message(), "scopes[2]: is empty");
+    }
+
+    #[test]
+    fn a_kind_of_client_is_wrong_in_a_setting_or_for_an_action() {
+        let setting = Error::invalid_because(Reason::ClientKindMismatch, "client.interactive", "is for people");
+        let action = Error::new(Reason::ClientKindMismatch, "people cannot be moved");
+        assert_eq!((setting.kind(), action.kind()), (Kind::InvalidArgument, Kind::FailedPrecondition));
     }
 }

@@ -91,6 +91,11 @@ impl Lease {
         self.holder == other.holder && self.fence == other.fence
     }
 
+    /// Whether nobody has taken one of this before.
+    pub fn is_first(&self) -> bool {
+        self.fence == 1
+    }
+
     /// Whether its holder has left it, and not lost it.
     pub fn is_given_up(&self) -> bool {
         self.expire_time == Timestamp::UNIX_EPOCH

@@ -4,6 +4,7 @@
 //! Nothing here does I/O, waits or reads a clock: `now` is an argument.
 
 pub mod audit;
+pub mod authorizer;
 pub mod caller;
 pub mod chain;
 pub mod claims;
@@ -13,6 +14,7 @@ pub mod drift;
 pub mod error;
 pub mod form;
 pub mod grant;
+pub mod hosted_domain;
 pub mod id;
 pub mod interactive;
 pub mod journal;
@@ -20,8 +22,10 @@ pub mod jws;
 pub mod lease;
 pub mod moving;
 pub mod partition;
+pub mod person;
 pub mod pool;
 pub mod provider;
+pub mod quota;
 pub mod reason;
 pub mod revocation;
 pub mod rotation;

@@ -61,6 +61,11 @@ impl Pool {
         self.made.as_ref().map_or(&self.region, |made| &made.region)
     }
 
+    /// Whether both are in one Region, as far as that is known.
+    pub fn is_beside(&self, other: &Pool) -> bool {
+        self.region == other.region || self.region() == other.region()
+    }
+
     /// The least form in which it can be stored.
     pub fn form(&self) -> Form {
         let is_plain = self.made.as_ref().is_none_or(|made| made.cname_target.is_empty());

@@ -16,8 +16,9 @@ use super::error::{Error, Result};
 pub const MAX_SCOPES_PER_CLIENT: usize = 50;
 /// Scopes of one resource server at the most.
 pub const MAX_SCOPES_PER_RESOURCE_SERVER: usize = 100;
-/// Resource servers of one user pool, and so of the catalogue, at the most (Cognito's default quota).
-pub const MAX_RESOURCE_SERVERS: usize = 25;
+/// Resource servers of one user pool, and so of the catalogue, at the most: Cognito's quota, raised as far as it goes. How
+/// many an account may have is [`Ceilings`](super::quota::Ceilings).
+pub const MAX_RESOURCE_SERVERS: usize = 300;
 
 /// Printable ASCII but the space, the quotation mark and the backslash: Cognito's pattern for identifiers, and with
 /// the slash taken out its pattern for scope names (the same as RFC 6749, appendix A.4).

@@ -88,6 +88,50 @@ impl Tenant {
         Ok(())
     }
 
+    /// The move that is under way.
+    pub fn moving(&self) -> Option<&TenantMove> {
+        self.moved.as_ref().filter(|moved| !moved.is_over())
+    }
+
+    /// Whether it is about to move: what is changed in its old home now would not be in the new one.
+    pub fn is_leaving(&self) -> bool {
+        self.moving().is_some_and(|moved| moved.to != self.pool)
+    }
+
+    /// Fails while a move is about to change its home.
+    pub fn check_not_leaving(&self) -> Result<()> {
+        if self.is_leaving() {
+            return Err(self.wrong_state(Reason::MoveRunning, "is being moved"));
+        }
+        Ok(())
+    }
+
+    /// Fails while a move is not over.
+    pub fn check_not_moving(&self) -> Result<()> {
+        match self.moving() {
+            Some(_) => Err(self.wrong_state(Reason::MoveRunning, "is being moved")),
+            None => Ok(()),
+        }
+    }
+
+    /// What a pool of its own is to be like; `None` for one that is not, or is no more, its home. A place that it moves to is
+    /// not protected before it is the home: until then a deletion of the tenant takes it away unasked.
+    pub fn settings_of(&self, pool: &PoolId) -> Option<UserPoolSettings> {
+        if self.pool == *pool {
+            return Some(self.user_pool.clone().unwrap_or_default());
+        }
+        let moved = self.moving().filter(|moved| moved.to == *pool)?;
+        let settings = moved.user_pool.clone().unwrap_or_default();
+        Some(UserPoolSettings { deletion_protection: false, ..settings })
+    }
+
+    /// Every pool that it lives in, or did before a move that is not over.
+    pub fn homes(&self) -> Vec<PoolId> {
+        let moving = self.moving().into_iter().flat_map(|moved| [&moved.from, &moved.to]);
+        let homes: BTreeSet<PoolId> = moving.chain([&self.pool]).cloned().collect();
+        homes.into_iter().collect()
+    }
+
     /// The least form in which it can be stored.
     pub fn form(&self) -> Form {
         let is_plain = self.identity_providers.is_empty()
@@ -141,6 +185,13 @@ pub struct PasswordPolicy {
 
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+impl PasswordPolicy {
+    /// How long a temporary password lives, in days.
+    pub fn temporary_days(&self) -> u32 {
+        self.temporary_validity_days.unwrap_or(7)
+    }
 }
 
 impl Default for PasswordPolicy {
@@ -210,8 +261,40 @@ impl UserPoolSettings {
             && passwords.history_size == 0
     }
 
-    /// Field paths are relative to `user_pool`.
+    /// The factors that count: none where `mfa` is off.
+    pub fn factors(&self) -> BTreeSet<MfaFactor> {
+        match self.mfa {
+            Mfa::Off => BTreeSet::new(),
+            Mfa::Optional | Mfa::On if self.mfa_factors.is_empty() => BTreeSet::from([MfaFactor::Totp]),
+            Mfa::Optional | Mfa::On => self.mfa_factors.clone(),
+        }
+    }
+
+    /// Each field by itself, and what must hold between them. Field paths are relative to `user_pool`.
     pub fn check(&self) -> Result<()> {
+        self.check_fields()?;
+        self.check_together()
+    }
+
+    /// What must hold between the fields.
+    ///
+    /// Source: `PasswordPolicyType` and `EmailMfaConfigType` of Cognito's API, which name the plans.
+    pub fn check_together(&self) -> Result<()> {
+        const PLAN: &str = "needs the feature plan ESSENTIALS or PLUS";
+        if !self.mfa_factors.is_empty() && self.mfa == Mfa::Off {
+            return Err(Error::invalid("mfa_factors", "are only for mfa_mode OPTIONAL or REQUIRED"));
+        }
+        if self.feature_plan == FeaturePlan::Lite && self.mfa_factors.contains(&MfaFactor::Email) {
+            return Err(Error::invalid("mfa_factors", format!("MFA_FACTOR_EMAIL {PLAN}")));
+        }
+        if self.feature_plan == FeaturePlan::Lite && self.password_policy.history_size > 0 {
+            return Err(Error::invalid("password_policy.history_size", PLAN));
+        }
+        self.domain.as_ref().map_or(Ok(()), |domain| domain.check_partition(&self.region))
+    }
+
+    /// Each field by itself.
+    pub fn check_fields(&self) -> Result<()> {
         let region_fits =
             self.region.len() <= 32 && self.region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !region_fits {
@@ -219,6 +302,16 @@ impl UserPoolSettings {
         }
         if !(6..=99).contains(&self.password_policy.minimum_length) {
             return Err(Error::invalid("password_policy.minimum_length", "must be 6 to 99"));
+        }
+        if self.password_policy.temporary_validity_days.is_some_and(|days| !(1..=365).contains(&days)) {
+            let rule = "must be 1 to 365 whole days";
+            return Err(Error::invalid("password_policy.temporary_password_validity", rule));
+        }
+        if self.password_policy.history_size > 24 {
+            return Err(Error::invalid("password_policy.history_size", "must be 0 to 24"));
+        }
+        if let Some(domain) = &self.domain {
+            domain.check()?;
         }
         if self.tags.len() > 50 {
             return Err(Error::invalid("tags", "at most 50 tags"));

@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use super::claims::{Claims, Rejection, Rule};
 use super::client::ClientState;
 use super::id::{AppClientId, ClientName, Issuer, TenantId};
+use super::interactive::ClientKind;
+use super::person::Accepted;
 use super::revocation::TokenId;
 use super::scope::ScopeSet;
 use super::tenant::TenantState;
@@ -25,6 +27,8 @@ pub struct Ownership<'a> {
     pub tenant: Option<Party<TenantState>>,
     /// The client that the app client is or was one of; `None` where there is none any more, another of its name included.
     pub client: Option<Party<ClientState>>,
+    /// What kind of client that is; `None` where there is none any more, and the token's word has to do.
+    pub kind: Option<ClientKind>,
     /// Whether the app client is compromised.
     pub revoked: bool,
 }
@@ -38,11 +42,12 @@ pub struct Party<S> {
 }
 
 impl Ownership<'_> {
-    /// Fails with the first rule that does not hold. `demanded`: the tenant that the token must belong to.
-    pub fn check(&self, claims: &Claims, demanded: Option<&TenantId>) -> Result<(), Rejection> {
+    /// Fails with the first rule that does not hold. `demanded`: the tenant that the token must belong to. `accepted`: which tokens are.
+    pub fn check(&self, claims: &Claims, demanded: Option<&TenantId>, accepted: Accepted) -> Result<(), Rejection> {
         if demanded.is_some_and(|tenant| tenant != self.owner) {
             return Err(Rejection::new(Rule::WrongTenant, "the token belongs to another tenant"));
         }
+        check_kind(claims.kind(), self.kind, accepted)?;
         let Some(tenant) = self.tenant.filter(|tenant| tenant.state != TenantState::Deleting) else {
             return Err(Rejection::new(Rule::TenantDeleted, "the tenant is deleted"));
         };
@@ -61,6 +66,24 @@ impl Ownership<'_> {
         }
         Ok(())
     }
+}
+
+/// Fails where the token, or its client, is of a kind that is not accepted, and where they are not of one kind: no sign-in of
+/// people is on a machine's app client, unless somebody has changed that behind the broker's back.
+fn check_kind(token: ClientKind, client: Option<ClientKind>, accepted: Accepted) -> Result<(), Rejection> {
+    let client = client.unwrap_or(token);
+    let detail = match (token, client) {
+        _ if !accepted.takes(client) || !accepted.takes(token) => match accepted {
+            Accepted::Machines => "only tokens of machine clients are accepted",
+            Accepted::Access | Accepted::Id => "only tokens of interactive clients are accepted",
+        },
+        (ClientKind::Interactive, ClientKind::Machine) => "the token is a person's, and its client is a machine's",
+        (ClientKind::Machine, ClientKind::Interactive) => {
+            "the token names no person, and people sign in with its client"
+        }
+        _ => return Ok(()),
+    };
+    Err(Rejection::new(Rule::WrongClientKind, detail))
 }
 
 /// Fails where the token of these claims is revoked by its id. `revoked`: for whose tokens there is a revocation of that id.
@@ -147,13 +170,14 @@ pub fn bad_signature() -> Rejection {
 }
 
 pub fn unknown_client() -> Rejection {
-    Rejection::new(Rule::UnknownClient, "client_id is not an app client of this broker")
+    Rejection::new(Rule::UnknownClient, "it was issued to no app client of this broker")
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
+    use super::super::person::{Person, TokenUse};
     use super::*;
 
     fn at(second: i64) -> Timestamp {
@@ -165,8 +189,9 @@ mod tests {
             issuer: Issuer::parse("iss", "https://issuer.example/pool").expect("valid"),
             app_client: AppClientId::parse("client_id", "abc123").expect("valid"),
             token_id: None,
-            token_use: "access".to_owned(),
+            token_use: TokenUse::Access,
             scopes: ScopeSet::default(),
+            person: None,
             issue_time: at(100),
             not_before: None,
             expire_time: at(200),
@@ -180,10 +205,12 @@ mod tests {
         let tenant = |state, revoked_before: Option<i64>| Party { state, revoked_before: revoked_before.map(at) };
         let client = |state, revoked_before: Option<i64>| Party { state, revoked_before: revoked_before.map(at) };
         // Everything is wrong at first; then one thing after the other is mended.
-        let mut ownership = Ownership { owner: &acme, tenant: None, client: None, revoked: true };
+        let mut ownership = Ownership { owner: &acme, tenant: None, client: None, kind: None, revoked: true };
         let mut rules = Vec::new();
         let mut note = |ownership: &Ownership<'_>, demanded| {
-            rules.push(ownership.check(&claims(), Some(demanded)).expect_err("something is wrong").rule);
+            rules.push(
+                ownership.check(&claims(), Some(demanded), Accepted::Machines).expect_err("something is wrong").rule,
+            );
         };
         note(&ownership, &other);
         note(&ownership, &acme);
@@ -217,8 +244,33 @@ mod tests {
             ]
         );
         ownership.client = Some(client(ClientState::Creating, Some(100)));
-        assert_eq!(ownership.check(&claims(), Some(&acme)), Ok(()));
-        assert_eq!(ownership.check(&claims(), None), Ok(()));
+        assert_eq!(ownership.check(&claims(), Some(&acme), Accepted::Machines), Ok(()));
+        assert_eq!(ownership.check(&claims(), None, Accepted::Machines), Ok(()));
         assert_eq!(rules.into_iter().collect::<HashSet<_>>().len(), 5);
+    }
+
+    #[test]
+    fn a_token_its_client_and_what_is_accepted_are_of_one_kind() {
+        use ClientKind::{Interactive, Machine};
+        let acme = TenantId::parse("tenant", "acme").expect("valid");
+        let person = Person { subject: "s".to_owned(), username: "ada".to_owned(), groups: Vec::new() };
+        // What the token says, what the client is, and who accepts that.
+        for (token, client, accepts) in [
+            (Machine, Some(Machine), &[Accepted::Machines, Accepted::Access][..]),
+            (Machine, None, &[Accepted::Machines, Accepted::Access]),
+            (Machine, Some(Interactive), &[]),
+            (Interactive, Some(Interactive), &[Accepted::Access, Accepted::Id]),
+            (Interactive, None, &[Accepted::Access, Accepted::Id]),
+            (Interactive, Some(Machine), &[]),
+        ] {
+            let claims = Claims { person: (token == Interactive).then(|| Box::new(person.clone())), ..claims() };
+            for accepted in [Accepted::Machines, Accepted::Access, Accepted::Id] {
+                // The tenant is gone, which is the next thing that is looked at.
+                let ownership = Ownership { owner: &acme, tenant: None, client: None, kind: client, revoked: false };
+                let rule = ownership.check(&claims, None, accepted).expect_err("something is wrong").rule;
+                let expected = if accepts.contains(&accepted) { Rule::TenantDeleted } else { Rule::WrongClientKind };
+                assert_eq!(rule, expected, "{token:?}, {client:?}, {accepted:?}");
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ mod app_clients;
 mod audit_log;
 mod interactive;
 mod issuer;
+mod made_pools;
 mod pools;
 mod providers;
 mod random;

@@ -13,20 +13,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
+use super::made_pools::{find, find_by};
 use super::resource_servers::require_pool;
 use super::sealing::Sealing;
 use super::signing_keys::{KeyRing, NewKey};
 use super::store::{Asking, Failure, Store, text_of};
 use super::{Distance, Options, app_clients, interactive, providers, random, resource_servers};
 use crate::broker::ports::{
-    AppClientSeen, AppClientSpec, Fault, InteractiveSeen, InteractiveSpec, NewAppClient, Peer, PortPage, PortResult,
-    ProviderDrift, ProviderSpec, UserPools,
+    AppClientSeen, AppClientSpec, DomainProgress, DomainSet, Fault, InteractiveSeen, InteractiveSpec, NewAppClient,
+    Peer, PortPage, PortResult, ProviderDrift, ProviderSpec, Unmet, UserPools,
 };
-use crate::domain::id::{AppClientId, Issuer, PoolId, SecretId, UserPoolId};
+use crate::domain::id::{AppClientId, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
 use crate::domain::scope::{Identifier, ResourceServer};
 use crate::domain::secret::ClientSecret;
-use crate::domain::tenant::UserPoolSettings;
+use crate::domain::tenant::{HostedDomain, UserPoolSettings};
 
 /// User pools of one Region: Cognito's quota, raised as far as it goes.
 const MAX_POOLS: u32 = 10_000;
@@ -127,6 +128,24 @@ impl UserPools for SqlitePools {
             Ok(PortPage { next: items.last().filter(|_| items.len() == PAGE).map(ToString::to_string), items })
         };
         self.store.read(asking("list user pools"), query).await
+    }
+
+    async fn check_settings(
+        &self,
+        _settings: &UserPoolSettings,
+        _pool: Option<&MadePool>,
+    ) -> PortResult<Option<Unmet>> {
+        self.distance.travel().await;
+        Ok(None)
+    }
+
+    /// It is kept with the other settings, and has no effect.
+    async fn set_domain(&self, _id: &PoolId, pool: &MadePool, _wanted: Option<&HostedDomain>) -> PortResult<DomainSet> {
+        self.distance.travel().await;
+        let (made, user_pool) = (pool.clone(), pool.user_pool.clone());
+        let query = move |tx: &Transaction<'_>| require_pool(tx, &user_pool);
+        self.store.read(asking("set a user pool's domain"), query).await?;
+        Ok(DomainSet { made, progress: Ok(DomainProgress::InForce) })
     }
 
     async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {
@@ -371,27 +390,4 @@ impl UserPools for SqlitePools {
 fn settings_text(asking: Asking, settings: &UserPoolSettings) -> PortResult<String> {
     settings.check().map_err(|error| asking.error(Fault::Refused, error.message()))?;
     serde_json::to_string(settings).map_err(|_| asking.error(Fault::Broken, "settings cannot be written as JSON"))
-}
-
-fn find(tx: &Transaction<'_>, id: &PoolId) -> Result<Option<MadePool>, Failure> {
-    find_by(tx, "keyward_id", id.as_str())
-}
-
-/// `column` is one of the two that are unique, and never comes from outside.
-fn find_by(tx: &Transaction<'_>, column: &'static str, id: &str) -> Result<Option<MadePool>, Failure> {
-    let sql = format!("SELECT id, issuer, region FROM user_pools WHERE {column} = ?1");
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?));
-    let Some((user_pool, issuer, region)) = tx.prepare_cached(&sql)?.query_row([id], row).optional()? else {
-        return Ok(None);
-    };
-    let broken = |_| Failure::broken("user pool");
-    Ok(Some(MadePool {
-        user_pool: UserPoolId::parse("user_pool", &user_pool).map_err(broken)?,
-        region,
-        domain: String::new(),
-        cname_target: String::new(),
-        token_endpoint: format!("{issuer}/oauth2/token"),
-        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
-        issuer: Issuer::parse("issuer", &issuer).map_err(broken)?,
-    }))
 }

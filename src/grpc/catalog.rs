@@ -63,9 +63,9 @@ impl CatalogService for Service {
                 let filter = catalog::pool_filter(&message)?;
                 let listing = front.broker.catalog.list_pools(filter, page).await?;
                 Ok(ListPoolsResponse {
-                    pools: listing.items.into_iter().map(encode::pool).collect(),
-                    next_page_token: query.token(listing.next),
-                    quotas: Vec::new(),
+                    pools: listing.pools.items.into_iter().map(encode::pool).collect(),
+                    next_page_token: query.token(listing.pools.next),
+                    quotas: encode::quotas(listing.quotas),
                 })
             })
             .await

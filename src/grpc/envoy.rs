@@ -73,7 +73,7 @@ impl Front {
     async fn judge(&self, rule: &HashMap<String, String>, headers: &Headers) -> Result<Verified, Denial> {
         let rule = check::Rule::read(rule).map_err(Denial::UnreadableRule)?;
         let token = headers.token()?;
-        let question = Question { token, required_scopes: rule.scopes, tenant: rule.tenant };
+        let question = Question { token, required_scopes: rule.scopes, tenant: rule.tenant, accepted: rule.accepted };
         match self.broker.verifier.verify(&question, &mut Basis::default()).await {
             Ok(Verdict::Verified(verified)) => Ok(verified),
             Ok(Verdict::Rejected(rejection)) => Err(Denial::Rejected(rejection, question.required_scopes)),

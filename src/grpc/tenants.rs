@@ -2,6 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
+use super::decode::authorizer::Export;
 use super::decode::page::page;
 use super::decode::{self, etag, reason, tenant};
 use super::{Service, encode, pinned};
@@ -101,7 +102,13 @@ impl TenantService for Service {
     }
 
     async fn move_tenant(&self, request: Request<MoveTenantRequest>) -> Result<Response<Tenant>, Status> {
-        self.0.not_offered(request).await
+        self.0
+            .answer(request, |front, call, message| async move {
+                let validate_only = message.validate_only;
+                let (id, new, version) = tenant::new_move(message)?;
+                front.broker.tenants.move_to(&call, &id, &new, version, validate_only).await.map(encode::tenant)
+            })
+            .await
     }
 
     async fn reconcile_tenant(
@@ -127,6 +134,12 @@ impl TenantService for Service {
         &self,
         request: Request<ExportAuthorizerRequest>,
     ) -> Result<Response<ExportAuthorizerResponse>, Status> {
-        self.0.not_offered(request).await
+        self.0
+            .answer(request, |front, _, message| async move {
+                let Export { tenant, format, routes } = decode::authorizer::export(&message)?;
+                let pools = front.broker.exporting.export(tenant.as_ref(), format, &routes).await?;
+                encode::authorizer(tenant.as_ref(), format, &pools, &routes)
+            })
+            .await
     }
 }

@@ -1,7 +1,7 @@
 //! What every answer has in common: a call's id, a span, a line in the log, an end.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -34,7 +34,7 @@ pub(super) enum Endpoint {
 
 impl Endpoint {
     /// What logs, events and lines of the audit file call it, as they call a method of gRPC by its name.
-    pub fn method(self) -> &'static str {
+    pub const fn method(self) -> &'static str {
         match self {
             Endpoint::Token => "oauth2/token",
             Endpoint::Introspection => "oauth2/introspect",
@@ -67,12 +67,12 @@ impl Asking {
 
 impl Front {
     pub(super) async fn answer(&self, endpoint: Endpoint, request: Request) -> Response {
+        let timed = self.counted.begin(endpoint);
         let (parts, body) = request.into_parts();
         let call_id = call_id(parts.headers.get(CALL_ID_HEADER));
         let span = tracing::info_span!("call", method = endpoint.method(), call_id = &*call_id, principal = Empty);
         let given = call_id.clone();
         let answering = async {
-            let start = Instant::now();
             let answer = match parts.extensions.get::<Connection>().cloned() {
                 Some(connection) => {
                     let asking = Asking { endpoint, call_id, connection, parts };
@@ -82,7 +82,8 @@ impl Front {
                 // There is one with every request that came by a connection.
                 None => Err(Refusal::of(&Error::internal("answering a request", "it came by no connection"))),
             };
-            log(answer.as_ref().err(), start);
+            let refusal = answer.as_ref().err();
+            log(refusal, timed.end(refusal.map(Refusal::code)));
             answer.unwrap_or_else(Refusal::into_response)
         };
         let mut response = answering.instrument(span).await;
@@ -110,13 +111,13 @@ impl Front {
 static SELDOM: Seldom = Seldom::new();
 
 /// Says how a call ended, where that is not as it should.
-fn log(refusal: Option<&Refusal>, start: Instant) {
-    let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+fn log(refusal: Option<&Refusal>, duration: Duration) {
+    let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let Some(refusal) = refusal else {
         tracing::debug!(status = 200, duration_ms, "answered");
         return;
     };
-    let (status, error) = (refusal.status().as_u16(), refusal.error());
+    let (status, error) = (refusal.status().as_u16(), refusal.code().as_str());
     let reason = refusal.reason().map(Reason::as_str);
     // What anybody can cause as often as they like, and what comes because there is too much of it.
     let is_frequent = matches!(refusal.reason(), None | Some(Reason::RateLimited | Reason::Overloaded));

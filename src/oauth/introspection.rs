@@ -1,5 +1,9 @@
 //! `POST /oauth2/introspect`: whose token is it, and is it good (RFC 7662)? As `VerifyToken`.
 //!
+//! Access tokens of machines are meant unless the request says otherwise by a parameter of ours, `token_use` (section 2.1 allows
+//! such): whoever has asked without it so far takes an active token for a machine's. `token_type_hint` is a hint about where to look and
+//! opens nothing; an authorization server may pass over it (the same section), and this one does.
+//!
 //! A token that is not good is `{"active":false}` and nothing else, whatever is wrong with it (section 2.2). That nobody can
 //! tell is no answer: it is 503, so that whoever asks fails closed knowing it.
 
@@ -12,12 +16,13 @@ use zeroize::Zeroizing;
 
 use super::Front;
 use super::answering::Asking;
-use super::refusal::Refusal;
+use super::refusal::{Code, Refusal};
 use crate::broker::Basis;
 use crate::broker::api::{Question, Verdict, Verified};
 use crate::domain::caller::{Ask, Target};
 use crate::domain::claims::MAX_TOKEN_BYTES;
 use crate::domain::error::{Error, Reason};
+use crate::domain::person::{Accepted, TokenUse};
 use crate::domain::scope::ScopeSet;
 use crate::gate::{authorization, source};
 
@@ -39,6 +44,11 @@ struct Active<'a> {
     scope: String,
     client_id: &'a str,
     sub: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<&'a str>,
+    /// As RFC 9068, section 7.2.1.1 has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<&'a [String]>,
     iss: &'a str,
     exp: i64,
     iat: i64,
@@ -46,7 +56,9 @@ struct Active<'a> {
     nbf: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     jti: Option<&'a str>,
-    token_type: &'static str,
+    /// Absent for an ID token, which is no bearer token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
     token_use: &'a str,
     keyward_tenant: String,
     keyward_client: String,
@@ -70,12 +82,18 @@ impl Front {
         }
         let form = self.form(&asking.parts, body).await?;
         let Some(token) = form.get("token") else { return Err(Refusal::request("token is missing")) };
+        let accepted = match form.get("token_use") {
+            None => Accepted::Machines,
+            Some("access") => Accepted::Access,
+            Some("id") => Accepted::Id,
+            Some(_) => return Err(Refusal::request("token_use is neither access nor id")),
+        };
         let verdict = match token.len() > MAX_TOKEN_BYTES {
             // No token of a pool is as long.
             true => None,
             false => {
                 let token = Zeroizing::new(token.to_owned());
-                let question = Question { token, required_scopes: ScopeSet::default(), tenant: None };
+                let question = Question { token, required_scopes: ScopeSet::default(), tenant: None, accepted };
                 match self.gate.broker.verifier.verify(&question, &mut basis).await {
                     Ok(Verdict::Verified(verified)) => Some(verified),
                     Ok(Verdict::Rejected(_)) => None,
@@ -91,9 +109,9 @@ impl Front {
         let refusal = Refusal::of(error);
         match error.reason() {
             Reason::CredentialsMissing | Reason::CredentialsInvalid => {
-                refusal.said(StatusCode::UNAUTHORIZED, "invalid_client").challenging(self.challenges())
+                refusal.said(StatusCode::UNAUTHORIZED, Code::InvalidClient).challenging(self.challenges())
             }
-            Reason::PermissionDenied => refusal.said(StatusCode::FORBIDDEN, "unauthorized_client"),
+            Reason::PermissionDenied => refusal.said(StatusCode::FORBIDDEN, Code::UnauthorizedClient),
             _ => refusal,
         }
     }
@@ -117,14 +135,16 @@ fn answer(verified: Option<&Verified>) -> Result<Response, Refusal> {
             active: true,
             scope: claims.scopes.to_string(),
             client_id: claims.app_client.as_str(),
-            sub: claims.app_client.as_str(),
+            sub: claims.subject(),
+            username: claims.person.as_ref().map(|person| person.username.as_str()),
+            groups: claims.person.as_ref().map(|person| person.groups.as_slice()),
             iss: claims.issuer.as_str(),
             exp: claims.expire_time.as_second(),
             iat: claims.issue_time.as_second(),
             nbf: claims.not_before.map(|time| time.as_second()),
             jti: claims.token_id.as_ref().map(|id| id.as_str()),
-            token_type: "Bearer",
-            token_use: &claims.token_use,
+            token_type: (claims.token_use == TokenUse::Access).then_some("Bearer"),
+            token_use: claims.token_use.as_str(),
             keyward_tenant: client.tenant.name(),
             keyward_client: client.to_string(),
         })),

@@ -17,6 +17,7 @@
 
 mod answering;
 mod bodies;
+mod counted;
 mod discovery;
 mod introspection;
 mod refusal;
@@ -39,6 +40,7 @@ use crate::gate::Gate;
 use crate::net::{Answers, Connection};
 use answering::Endpoint;
 use bodies::BUFFER_BYTES;
+pub use counted::Counted;
 
 /// What the front is told.
 #[derive(Clone, Debug)]
@@ -59,6 +61,7 @@ struct Front {
     gate: Gate,
     logins: ClientLogins,
     counts: Arc<Counts>,
+    counted: Arc<Counted>,
     options: Options,
     /// The metadata, as they are sent.
     document: Bytes,
@@ -70,11 +73,17 @@ struct Front {
 #[derive(Clone)]
 pub struct Service(Router);
 
-/// All endpoints. `counts` are those that `logins` and the gate's callers are counted by.
-pub fn service(gate: Gate, logins: ClientLogins, counts: Arc<Counts>, options: Options) -> Service {
+/// All endpoints. `counts` are those that `logins` and the gate's callers are counted by; requests are counted by `counted`.
+pub fn service(
+    gate: Gate,
+    logins: ClientLogins,
+    counts: Arc<Counts>,
+    counted: Arc<Counted>,
+    options: Options,
+) -> Service {
     let buffers = Arc::new(Semaphore::new(BUFFER_BYTES));
     let document = discovery::metadata(&options);
-    let front = Arc::new(Front { gate, logins, counts, document, buffers, options });
+    let front = Arc::new(Front { gate, logins, counts, counted, document, buffers, options });
     let at = |endpoint: Endpoint| {
         move |State(front): State<Arc<Front>>, request: Request| async move { front.answer(endpoint, request).await }
     };

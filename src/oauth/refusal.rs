@@ -15,11 +15,48 @@ use serde::Serialize;
 use crate::domain::error::{Error, Kind, Reason};
 use crate::gate::retry_delay;
 
+/// What an error is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    InvalidRequest,
+    InvalidClient,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+    InvalidScope,
+    TemporarilyUnavailable,
+    ServerError,
+}
+
+impl Code {
+    /// In the order of their numbers.
+    pub const ALL: &[Code] = &[
+        Code::InvalidRequest,
+        Code::InvalidClient,
+        Code::UnauthorizedClient,
+        Code::UnsupportedGrantType,
+        Code::InvalidScope,
+        Code::TemporarilyUnavailable,
+        Code::ServerError,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::InvalidRequest => "invalid_request",
+            Code::InvalidClient => "invalid_client",
+            Code::UnauthorizedClient => "unauthorized_client",
+            Code::UnsupportedGrantType => "unsupported_grant_type",
+            Code::InvalidScope => "invalid_scope",
+            Code::TemporarilyUnavailable => "temporarily_unavailable",
+            Code::ServerError => "server_error",
+        }
+    }
+}
+
 /// Why a request does not get what it asks for.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
-    error: &'static str,
+    code: Code,
     description: String,
     reason: Option<Reason>,
     challenges: Vec<&'static str>,
@@ -33,38 +70,42 @@ struct Body<'a> {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, error: &'static str, description: impl Into<String>) -> Self {
+    fn new(status: StatusCode, code: Code, description: impl Into<String>) -> Self {
         let description = description.into();
-        Refusal { status, error, description, reason: None, challenges: Vec::new(), retry_after: None }
+        Refusal { status, code, description, reason: None, challenges: Vec::new(), retry_after: None }
     }
 
     /// The request is not one.
     pub fn request(description: impl Into<String>) -> Self {
-        Refusal::new(StatusCode::BAD_REQUEST, "invalid_request", description)
+        Refusal::new(StatusCode::BAD_REQUEST, Code::InvalidRequest, description)
     }
 
     pub fn grant_type() -> Self {
         let description = "only client_credentials is supported";
-        Refusal::new(StatusCode::BAD_REQUEST, "unsupported_grant_type", description)
+        Refusal::new(StatusCode::BAD_REQUEST, Code::UnsupportedGrantType, description)
     }
 
     /// The answer was not made in time.
     pub fn late() -> Self {
-        let late = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "the request was not answered in time");
+        let late = Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Code::TemporarilyUnavailable,
+            "the request was not answered in time",
+        );
         Refusal { retry_after: Some(Duration::from_secs(1)), ..late }
     }
 
     /// What an error is wherever it comes from. One that says who is at fault is for each endpoint to say.
     pub fn of(error: &Error) -> Self {
         let (status, code) = match (error.reason(), error.kind()) {
-            (Reason::RateLimited, _) => (StatusCode::TOO_MANY_REQUESTS, UNAVAILABLE),
+            (Reason::RateLimited, _) => (StatusCode::TOO_MANY_REQUESTS, Code::TemporarilyUnavailable),
             // Of a secret that the broker itself uses. A rotation mends it.
             (Reason::Throttled | Reason::Overloaded | Reason::QuotaExceeded | Reason::SecretRejected, _)
-            | (_, Kind::Unavailable) => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+            | (_, Kind::Unavailable) => (StatusCode::SERVICE_UNAVAILABLE, Code::TemporarilyUnavailable),
             (Reason::CredentialsAmbiguous, _) | (_, Kind::InvalidArgument) => {
-                (StatusCode::BAD_REQUEST, "invalid_request")
+                (StatusCode::BAD_REQUEST, Code::InvalidRequest)
             }
-            _ => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, Code::ServerError),
         };
         let wait = if status == StatusCode::SERVICE_UNAVAILABLE { Some(Duration::from_secs(1)) } else { None };
         Refusal {
@@ -74,9 +115,9 @@ impl Refusal {
         }
     }
 
-    /// The same, said as `error` with `status`.
-    pub fn said(self, status: StatusCode, error: &'static str) -> Self {
-        Refusal { status, error, retry_after: None, ..self }
+    /// The same, said as `code` with `status`.
+    pub fn said(self, status: StatusCode, code: Code) -> Self {
+        Refusal { status, code, retry_after: None, ..self }
     }
 
     pub fn with_status(self, status: StatusCode) -> Self {
@@ -92,8 +133,8 @@ impl Refusal {
         self.status
     }
 
-    pub fn error(&self) -> &'static str {
-        self.error
+    pub fn code(&self) -> Code {
+        self.code
     }
 
     /// `None` for what is wrong with the request as such.
@@ -102,12 +143,10 @@ impl Refusal {
     }
 }
 
-const UNAVAILABLE: &str = "temporarily_unavailable";
-
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let description = plain(&self.description);
-        let body = Body { error: self.error, error_description: &description };
+        let body = Body { error: self.code.as_str(), error_description: &description };
         let mut response = (self.status, serde_json::to_string(&body).unwrap_or_default()).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -159,8 +198,11 @@ mod tests {
         assert_eq!(told(Duration::from_secs(3)), "3");
     }
 
-    #[test]
-    fn a_description_has_no_more_than_it_may() {
-        assert_eq!(plain("a \"b\" \\ c\r\n\u{e4}~"), "a 'b' / c???~");
+    #[tokio::test]
+    async fn a_description_has_no_more_than_it_may() {
+        let response = Refusal::request("a \"b\" \\ c\r\n\u{e4}~").into_response();
+        let body = axum::body::to_bytes(response.into_body(), 1_000).await.expect("whole");
+        let said: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(said["error_description"], "a 'b' / c???~");
     }
 }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::Front;
 use super::answering::Asking;
-use super::refusal::Refusal;
+use super::refusal::{Code, Refusal};
 use crate::broker::Basis;
 use crate::callers::{Form, Login};
 use crate::domain::audit::{Call, Principal};
@@ -102,10 +102,10 @@ fn refusal(error: &Error, is_by_header: bool) -> Refusal {
     let refusal = Refusal::of(error);
     match error.reason() {
         Reason::CredentialsMissing | Reason::CredentialsInvalid if is_by_header => {
-            refusal.said(StatusCode::UNAUTHORIZED, "invalid_client").challenging(vec![BASIC])
+            refusal.said(StatusCode::UNAUTHORIZED, Code::InvalidClient).challenging(vec![BASIC])
         }
         Reason::CredentialsMissing | Reason::CredentialsInvalid => {
-            refusal.said(StatusCode::BAD_REQUEST, "invalid_client")
+            refusal.said(StatusCode::BAD_REQUEST, Code::InvalidClient)
         }
         Reason::PermissionDenied
         | Reason::TenantSuspended
@@ -113,13 +113,13 @@ fn refusal(error: &Error, is_by_header: bool) -> Refusal {
         | Reason::TenantDeleting
         | Reason::ClientNotReady
         | Reason::ClientDeleting
-        | Reason::ResourceNotFound => refusal.said(StatusCode::BAD_REQUEST, "unauthorized_client"),
+        | Reason::ResourceNotFound => refusal.said(StatusCode::BAD_REQUEST, Code::UnauthorizedClient),
         // Nothing else of a request is read as a field.
         Reason::FieldInvalid
         | Reason::ScopeNotAllowed
         | Reason::ScopeUnknown
         | Reason::ScopeNotGranted
-        | Reason::ScopeSetsExhausted => refusal.said(StatusCode::BAD_REQUEST, "invalid_scope"),
+        | Reason::ScopeSetsExhausted => refusal.said(StatusCode::BAD_REQUEST, Code::InvalidScope),
         _ => refusal,
     }
 }

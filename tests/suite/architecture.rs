@@ -47,13 +47,24 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("grpc", &["broker::api", "broker::Basis", "counts", "domain", "gate", "net", "proto", "traces"]),
-    ("oauth", &["broker::api", "broker::Basis", "callers", "domain", "gate", "net"]),
+    ("oauth", &["broker::api", "broker::Basis", "callers", "counts", "domain", "gate", "net"]),
     ("http", &["broker::Broker", "counts", "runtime::readiness"]),
     ("proto", &[]),
     ("tour", &["proto"]),
     ("client", &["domain", "proto"]),
     ("runtime", &["broker::ports"]),
-    ("config", &["domain::grant", "domain::id", "domain::partition", "domain::spiffe", "net::Address", "runtime"]),
+    (
+        "config",
+        &[
+            "domain::grant",
+            "domain::id",
+            "domain::partition",
+            "domain::quota",
+            "domain::spiffe",
+            "net::Address",
+            "runtime",
+        ],
+    ),
     (
         "daemon",
         &[

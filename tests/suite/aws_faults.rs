@@ -8,23 +8,25 @@ mod sweep;
 
 use std::time::Duration;
 
-use keyward::broker::api::{NewImport, RotationRequest, SecretSource};
+use keyward::broker::api::{NewImport, NewMove, RotationRequest, SecretSource};
 use keyward::broker::ports::{AppClientSpec, Shelf};
 use keyward::domain::client::Client;
 use keyward::domain::id::AppClientId;
+use keyward::domain::moving::{MoveState, TenantMove};
 use keyward::domain::pool::Pool;
 use keyward::domain::rotation::{Rotation, RotationState};
 use keyward::domain::scope::ScopeSet;
 use keyward::domain::secret::ClientSecret;
-use keyward::domain::tenant::{Isolation, Tenant};
+use keyward::domain::tenant::{HostedDomain, Isolation, Tenant};
 
 use crate::harness::SCOPES;
 use crate::harness::aws_bench::{AwsBench, FOREIGN};
 use crate::harness::backend::key;
-use crate::harness::brokers::{Working, call, client_name, tenant_id};
+use crate::harness::brokers::{Working, call, client_name, custom_domain, tenant_id};
 use sweep::{Operation, sweep};
 
 const TENANT: &str = "acme";
+const DOMAIN: &str = "login.acme.example";
 const CLIENT: &str = "tenants/acme/clients/checkout";
 /// Of another tenant, whom nothing of this concerns.
 const BYSTANDER: &str = "tenants/bigco/clients/checkout";
@@ -194,6 +196,33 @@ fn rotation(name: &'static str, isolation: Isolation, request: RotationRequest, 
 }
 
 #[test]
+fn a_move_to_a_pool_of_its_own_survives_a_fault_at_any_call() {
+    moving("move to a pool of its own", SHARED, DEDICATED, 40);
+}
+
+#[test]
+fn a_move_to_a_shared_pool_survives_a_fault_at_any_call() {
+    moving("move to a shared pool", DEDICATED, SHARED, 36);
+}
+
+/// From its beginning to the end of the old place.
+fn moving(name: &'static str, from: Isolation, target: Isolation, calls: usize) {
+    let prepare = async |_: &AwsBench, broker: &Working| with_client(broker, from).await;
+    let act = async |_: &AwsBench, broker: &Working| {
+        let new = NewMove { target, user_pool: None, overlap: OVERLAP };
+        broker.tenants.move_to(&call(), &tenant_id(TENANT), &new, None, false).await.is_ok()
+    };
+    let check = async |bench: &AwsBench, answered: bool| {
+        let tenant: Tenant = bench.backend.record(Shelf::Tenant, TENANT).await.expect("there");
+        assert!(!answered || tenant.moved.is_some(), "it was answered");
+        let is_over = |moved: &TenantMove| moved.state == MoveState::Succeeded && tenant.isolation == target;
+        assert!(tenant.moved.as_ref().is_none_or(is_over), "it is not over");
+        assert!(client_is_there(bench).await, "the client is lost");
+    };
+    sweep(&Operation { serves: Some(CLIENT), ..Operation::new(name, calls, 1) }, prepare, act, check);
+}
+
+#[test]
 fn deleting_a_client_in_a_shared_pool_survives_a_fault_at_any_call() {
     deletion_of_a_client("deletion of a client, shared", SHARED);
 }
@@ -240,6 +269,102 @@ fn offboarding(name: &'static str, isolation: Isolation, calls: usize) {
         assert_eq!(left, if is_there { 2 } else { 0 }, "all of it or nothing");
     };
     sweep(&Operation::new(name, calls, 0), prepare, act, check);
+}
+
+#[test]
+fn onboarding_with_a_domain_of_its_own_survives_a_fault_at_any_call() {
+    let act = async |_: &AwsBench, broker: &Working| {
+        let tenant = broker.create_tenant_at(TENANT, custom_domain(DOMAIN)).await.is_ok();
+        (tenant, broker.create_client(CLIENT).await.is_ok())
+    };
+    let check = async |bench: &AwsBench, (tenant, client): (bool, bool)| {
+        assert!(!tenant || tenant_is_there(bench).await, "the tenant was answered");
+        assert!(!client || client_is_there(bench).await, "the client was answered");
+        if tenant_is_there(bench).await {
+            assert_eq!(sign_in_of(bench).await, DOMAIN);
+        }
+    };
+    sweep(&Operation::new("onboarding, domain of its own", 26, 1), async |_, _| {}, act, check);
+}
+
+#[test]
+fn a_domain_of_its_own_survives_a_fault_at_any_call() {
+    change_of_domain("to a domain of its own", None, Some(custom_domain(DOMAIN)), 12);
+}
+
+#[test]
+fn from_one_domain_of_its_own_to_another_survives_a_fault_at_any_call() {
+    let (one, other) = (custom_domain(DOMAIN), custom_domain("auth.acme.example"));
+    change_of_domain("to another domain of its own", Some(one), Some(other), 14);
+}
+
+#[test]
+fn from_one_prefix_to_another_survives_a_fault_at_any_call() {
+    change_of_domain("to another prefix", None, Some(HostedDomain::Prefix("acme".to_owned())), 7);
+}
+
+#[test]
+fn back_to_the_brokers_choice_survives_a_fault_at_any_call() {
+    change_of_domain("back from its own domain", Some(custom_domain(DOMAIN)), None, 6);
+}
+
+/// Of a tenant with a client, which has tokens all the time that Cognito has an endpoint for them.
+fn change_of_domain(name: &'static str, from: Option<HostedDomain>, to: Option<HostedDomain>, calls: usize) {
+    let prepare = async |_: &AwsBench, broker: &Working| {
+        match from.clone() {
+            Some(domain) => broker.create_tenant_at(TENANT, domain).await.expect("a tenant"),
+            None => broker.create_tenant(TENANT, DEDICATED).await.expect("a tenant"),
+        }
+        broker.create_client(CLIENT).await.expect("a client");
+    };
+    let act = async |_: &AwsBench, broker: &Working| broker.move_tenant_to(TENANT, to.clone()).await.is_ok();
+    let check = async |bench: &AwsBench, answered: bool| {
+        let tenant: Tenant = bench.backend.record(Shelf::Tenant, TENANT).await.expect("the tenant");
+        let wanted = tenant.user_pool.expect("its settings").domain;
+        assert!(!answered || wanted == to, "it was answered");
+        let sign_in = sign_in_of(bench).await;
+        match &wanted {
+            Some(domain) => assert_eq!(sign_in, domain.name()),
+            None => assert!(sign_in.starts_with("keyward-tenant-"), "{sign_in}"),
+        }
+        // A prefix and, if that was wanted, a domain of its own: nothing of what was before is left.
+        let domains = bench.fake.domains();
+        let custom: Vec<_> = domains.iter().map(|(name, _)| name).filter(|name| name.contains('.')).collect();
+        assert_eq!(custom, custom_name(wanted.as_ref()).as_slice(), "{domains:?}");
+        assert_eq!(domains.len() - custom.len(), 1, "{domains:?}");
+    };
+    sweep(&Operation { serves: Some(CLIENT), ..Operation::new(name, calls, 0) }, prepare, act, check);
+}
+
+fn custom_name(domain: Option<&HostedDomain>) -> Vec<&String> {
+    match domain {
+        Some(HostedDomain::Custom { domain, .. }) => vec![domain],
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn deleting_a_tenant_with_a_domain_of_its_own_survives_a_fault_at_any_call() {
+    let prepare = async |_: &AwsBench, broker: &Working| {
+        broker.create_tenant_at(TENANT, custom_domain(DOMAIN)).await.expect("a tenant");
+        broker.create_client(CLIENT).await.expect("a client");
+    };
+    let act = async |_: &AwsBench, broker: &Working| {
+        broker.tenants.delete(&call(), &tenant_id(TENANT), None, false).await.is_ok()
+    };
+    let check = async |bench: &AwsBench, answered: bool| {
+        let is_there = tenant_is_there(bench).await;
+        assert!(!answered || !is_there, "it was answered");
+        assert_eq!(bench.fake.domains().len(), if is_there { 2 } else { 0 }, "{:?}", bench.fake.domains());
+    };
+    sweep(&Operation::new("offboarding, domain of its own", 10, 0), prepare, act, check);
+}
+
+/// The domain that the record of the tenant's pool says.
+async fn sign_in_of(bench: &AwsBench) -> String {
+    let tenant: Tenant = bench.backend.record(Shelf::Tenant, TENANT).await.expect("the tenant");
+    let pool: Pool = bench.backend.record(Shelf::Pool, tenant.pool.as_str()).await.expect("its pool");
+    pool.made.expect("made").domain
 }
 
 async fn with_client(broker: &Working, isolation: Isolation) {

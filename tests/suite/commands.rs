@@ -5,6 +5,7 @@ mod check;
 mod dev;
 mod failed_starts;
 mod live;
+mod plan;
 mod shell;
 mod tour;
 
@@ -15,7 +16,7 @@ use crate::harness::Binary;
 
 #[test]
 fn every_command_explains_itself_with_examples() {
-    for command in ["dev", "serve", "check", "tour", "audit", "migrate", "completions", "man"] {
+    for command in ["dev", "serve", "check", "tour", "audit", "migrate", "plan", "completions", "man"] {
         let ran = run(Binary::command().args([command, "--help"]));
         assert_eq!(ran.code, 0, "{command}");
         assert!(ran.out.contains(&format!("Usage: keyward {command}")), "{}", ran.out);

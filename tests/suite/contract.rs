@@ -110,6 +110,7 @@ async fn the_aws_backend_keeps_the_contract_of_the_vault_on_moto_but_for_what_is
 async fn play_all(backend: &Backend, ledger: &mut Ledger) {
     pools::play(backend, ledger).await;
     pools::play_in_another_region(backend, ledger).await;
+    pools::play_domains(backend, ledger).await;
     pools::play_resource_servers(backend, ledger).await;
     app_clients::play(backend, ledger).await;
     app_clients::play_pages(backend, ledger).await;
@@ -256,6 +257,7 @@ pub fn peer_options(cognito: &Peer, secrets_manager: &Peer) -> Options {
         name_prefix: "keyward".to_owned(),
         token_source: TokenSource::TokenEndpoint,
         kms_key: String::new(),
+        messages: Default::default(),
         connect_timeout: Duration::from_secs(5),
         call_timeout: Duration::from_secs(30),
         quota_wait: Duration::from_secs(5),

@@ -5,16 +5,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keyward::broker::api::{ClientPatch, RotationRequest, TenantPatch};
+use keyward::broker::api::{ClientPatch, NewMove, RotationRequest, TenantPatch};
 use keyward::broker::ports::{Fault, Peer, PortError, PortResult, Shelf};
 use keyward::domain::client::Client;
 use keyward::domain::interactive::InteractiveSettings;
+use keyward::domain::moving::MoveState;
 use keyward::domain::pool::Pool;
 use keyward::domain::rotation::{Rotation, RotationState};
-use keyward::domain::tenant::{Isolation, Tenant};
+use keyward::domain::tenant::{HostedDomain, Isolation, Tenant};
 
 use crate::harness::backend::key;
-use crate::harness::brokers::{Bench, Working, call, client_name, oidc_provider, saml_provider, sign_in, tenant_id};
+use crate::harness::brokers::{
+    Bench, Working, call, client_name, custom_domain, oidc_provider, saml_provider, sign_in, tenant_id,
+};
 use crate::harness::tolls::{Toll, tolled};
 
 const OVERLAP: Duration = Duration::from_secs(60);
@@ -42,6 +45,45 @@ async fn onboarding_survives_a_crash_at_any_call(isolation: Isolation, at_least:
         assert!(!client || bench.backend.record::<Client>(Shelf::Client, &key).await.is_some(), "{id} was answered");
     };
     crash_everywhere(at_least, prepare, act, check).await;
+}
+
+#[tokio::test]
+async fn onboarding_with_a_domain_of_its_own_survives_a_crash_at_any_call() {
+    let prepare = async |_: &Bench, _: &Working, _: &str| {};
+    let act = async |_: &Bench, broker: &Working, id: &str| broker.create_tenant_at(id, its_domain(id)).await.is_ok();
+    let check = async |bench: &Bench, id: &str, answered: bool| {
+        let wanted = has_its_domain(bench, id).await;
+        assert!(!answered || wanted == Some(Some(its_domain(id))), "{id} was answered");
+    };
+    crash_everywhere(30, prepare, act, check).await;
+}
+
+#[tokio::test]
+async fn another_domain_survives_a_crash_at_any_call() {
+    let prepare = async |_: &Bench, broker: &Working, id: &str| {
+        broker.create_tenant(id, Isolation::UserPool).await.expect("a tenant");
+    };
+    let act =
+        async |_: &Bench, broker: &Working, id: &str| broker.move_tenant_to(id, Some(its_domain(id))).await.is_ok();
+    let check = async |bench: &Bench, id: &str, answered: bool| {
+        let wanted = has_its_domain(bench, id).await.expect("a tenant");
+        assert!(!answered || wanted == Some(its_domain(id)), "{id} was answered");
+    };
+    crash_everywhere(14, prepare, act, check).await;
+}
+
+fn its_domain(tenant: &str) -> HostedDomain {
+    custom_domain(&format!("login.{tenant}.example"))
+}
+
+/// The domain that the tenant is to have, where there is a tenant; its pool at the backend has the same.
+async fn has_its_domain(bench: &Bench, id: &str) -> Option<Option<HostedDomain>> {
+    let tenant: Tenant = bench.backend.record(Shelf::Tenant, id).await?;
+    let pool: Pool = bench.backend.record(Shelf::Pool, tenant.pool.as_str()).await.expect("its pool");
+    let seen = bench.backend.0.user_pools.pool_settings(&pool.made.expect("made")).await.expect("read").expect("there");
+    let wanted = tenant.user_pool.expect("its settings").domain;
+    assert_eq!(seen.domain, wanted, "{id}");
+    Some(wanted)
 }
 
 #[tokio::test]
@@ -227,6 +269,63 @@ async fn offboarding_survives_a_crash_at_any_call(isolation: Isolation, at_least
     crash_everywhere(at_least, prepare, act, check).await;
 }
 
+#[tokio::test]
+async fn a_move_to_a_pool_of_its_own_survives_a_crash_at_any_call() {
+    a_move_survives_a_crash_at_any_call(Isolation::AppClient, 350).await;
+}
+
+#[tokio::test]
+async fn a_move_to_a_shared_pool_survives_a_crash_at_any_call() {
+    a_move_survives_a_crash_at_any_call(Isolation::UserPool, 350).await;
+}
+
+async fn a_move_survives_a_crash_at_any_call(from: Isolation, at_least: usize) {
+    let prepare = async |_: &Bench, broker: &Working, id: &str| {
+        broker.create_tenant(id, from).await.expect("a tenant");
+        broker.create_client(&client_of(id)).await.expect("a client");
+    };
+    let act = async |_: &Bench, broker: &Working, id: &str| start_move(broker, id, other(from)).await;
+    let check = async |bench: &Bench, id: &str, answered: bool| {
+        let tenant: Tenant = bench.backend.record(Shelf::Tenant, id).await.expect("there");
+        assert!(!answered || tenant.moved.is_some(), "{id} was answered");
+        if let Some(moved) = &tenant.moved {
+            assert_eq!((tenant.isolation, moved.state), (other(from), MoveState::Succeeded), "{id}");
+        }
+    };
+    crash_everywhere(at_least, prepare, act, check).await;
+}
+
+#[tokio::test]
+async fn deleting_a_tenant_that_is_being_moved_survives_a_crash_at_any_call() {
+    for from in [Isolation::AppClient, Isolation::UserPool] {
+        let prepare = async |_: &Bench, broker: &Working, id: &str| {
+            broker.create_tenant(id, from).await.expect("a tenant");
+            broker.create_client(&client_of(id)).await.expect("a client");
+            assert!(start_move(broker, id, other(from)).await);
+        };
+        let act = async |_: &Bench, broker: &Working, id: &str| {
+            broker.tenants.delete(&call(), &tenant_id(id), None, false).await.is_ok()
+        };
+        let check = async |bench: &Bench, id: &str, answered: bool| {
+            let tenant = bench.backend.record::<Tenant>(Shelf::Tenant, id).await;
+            assert!(!answered || tenant.is_none(), "{id} was answered");
+        };
+        crash_everywhere(60, prepare, act, check).await;
+    }
+}
+
+async fn start_move(broker: &Working, id: &str, target: Isolation) -> bool {
+    let new = NewMove { target, user_pool: None, overlap: OVERLAP };
+    broker.tenants.move_to(&call(), &tenant_id(id), &new, None, false).await.is_ok()
+}
+
+fn other(isolation: Isolation) -> Isolation {
+    match isolation {
+        Isolation::AppClient => Isolation::UserPool,
+        Isolation::UserPool => Isolation::AppClient,
+    }
+}
+
 async fn with_client(_: &Bench, broker: &Working, id: &str) {
     broker.create_tenant(id, Isolation::AppClient).await.expect("a tenant");
     broker.create_client(&client_of(id)).await.expect("a client");
@@ -289,9 +388,15 @@ async fn crash_everywhere<T>(
     panic!("it does not end within {BOUND} points");
 }
 
+/// Moves the clock to whatever is due next.
 async fn until_settled_or_blown(bench: &Bench, fuse: &Fuse) {
     let mut looks = tokio::time::interval(Duration::from_millis(1));
-    while !fuse.is_blown() && !bench.backend.journals().await.is_empty() {
+    while !fuse.is_blown() {
+        let journals = bench.backend.journals().await;
+        let Some(next) = journals.into_iter().map(|journal| journal.due_time).min() else { return };
+        if next > keyward::broker::ports::Clock::now(&*bench.clock) {
+            bench.clock.set(next);
+        }
         looks.tick().await;
     }
 }

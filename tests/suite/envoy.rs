@@ -2,6 +2,7 @@
 
 mod answers;
 mod descriptors;
+mod exported;
 mod permission;
 mod proxy;
 mod upstream;

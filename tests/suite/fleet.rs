@@ -1,5 +1,7 @@
 //! A fleet of clients is onboarded as fast as AWS's quotas allow, and not faster.
 
+mod onboarding;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

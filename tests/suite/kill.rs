@@ -151,6 +151,55 @@ async fn tenants_whose_offboarding_was_killed_anywhere_are_gone() {
     }
 }
 
+#[tokio::test]
+async fn moves_that_were_killed_anywhere_are_finished_and_nobody_is_without_tokens() {
+    let (_folder, data) = harness::folder();
+    let keyward = Binary::dev(&data);
+    let channel = keyward.channel().await;
+    put_orders_api(&channel).await;
+    drop(channel);
+    keyward.kill();
+
+    // The move of two clients is some twenty events.
+    for kill_after in (1..=19).step_by(3) {
+        let keyward = Binary::dev(&data);
+        let channel = keyward.channel().await;
+        let tenant = tenant_of(kill_after, Isolation::AppClient);
+        create_tenant(&channel, &tenant, Isolation::AppClient).await;
+        let mut names = Vec::new();
+        for id in ["billing", "checkout"] {
+            names.push(create_client(&channel, &tenant, id).await.name);
+        }
+        let held = token(&channel, &names[0]).await.expect("a token").access_token;
+        let events = Follower::from_now_on(&channel).await;
+        let mut calls: Vec<_> = names.iter().map(|name| stream_calls(&channel, name)).collect();
+        calls.push(start_move(&channel, &tenant));
+        drop(channel);
+        kill_at(keyward, kill_after, events, calls).await;
+
+        let keyward = Binary::dev(&data);
+        let channel = keyward.channel().await;
+        for name in &names {
+            check_client(&channel, name).await;
+        }
+        // One that was not heard of before the end is begun now.
+        start_move(&channel, &tenant).await.expect("no panic");
+        eventually("the move is over", || async {
+            let tenants = list_tenants(&channel).await;
+            let moved = tenants.into_iter().find(|other| other.name == format!("tenants/{tenant}"));
+            let moved = moved.expect("there").r#move.expect("begun");
+            moved.state() == proto::TenantMoveState::Succeeded
+        })
+        .await;
+        for name in &names {
+            check_client(&channel, name).await;
+        }
+        assert!(matches!(verify(&channel, &held).await, Verdict::Verified(_)), "a token from before is good");
+        drop(channel);
+        keyward.kill();
+    }
+}
+
 async fn rotations_are_over(channel: &Channel, name: &str) {
     eventually("every rotation is over", || async {
         let rotations = list_rotations(channel, name).await;
@@ -214,6 +263,23 @@ fn onboard(channel: &Channel, tenant: &str, isolation: Isolation) -> JoinHandle<
             ..Default::default()
         };
         check_created(ClientServiceClient::new(channel).create_client(request).await.map(drop));
+    })
+}
+
+/// To a pool of the tenant's own, without an overlap. It may be answered, cut off, or refused because it was done before.
+fn start_move(channel: &Channel, tenant: &str) -> JoinHandle<()> {
+    let request = proto::MoveTenantRequest {
+        name: format!("tenants/{tenant}"),
+        target: Isolation::UserPool.into(),
+        overlap: Some(prost_types::Duration::default()),
+        ..Default::default()
+    };
+    let channel = channel.clone();
+    tokio::spawn(async move {
+        if let Err(status) = TenantServiceClient::new(channel).move_tenant(request).await {
+            let is_done = || ["MOVE_RUNNING", "FIELD_INVALID"].contains(&details(&status).reason.as_str());
+            assert!(is_gone(&status) || is_done(), "{status:?}");
+        }
     })
 }
 

@@ -395,6 +395,8 @@ impl Watch {
     fn changes(&self) -> Vec<&'static str> {
         const CHANGING: &[&str] = &[
             "ensure_pool",
+            "update_pool",
+            "set_domain",
             "put_resource_server",
             "create_app_client",
             "update_app_client",

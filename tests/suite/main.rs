@@ -22,6 +22,7 @@ mod crash;
 mod deployed;
 mod envoy;
 mod examples;
+mod exporting;
 mod fake;
 #[path = "fake/tests/mod.rs"]
 mod fake_tests;
@@ -36,6 +37,7 @@ mod kill;
 mod leases;
 mod lists;
 mod logins;
+mod moving;
 mod net;
 mod oauth;
 mod operations;

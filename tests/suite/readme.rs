@@ -109,7 +109,7 @@ fn walk(titles: &[&str], ports: &[&str], program: &Path) {
 }
 
 /// Nobody listens there, and the system gives it to nobody who asks for any port. Another one each time.
-fn quiet_port() -> u16 {
+pub fn quiet_port() -> u16 {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     let first = 12_000 + u16::try_from(std::process::id() % 10_000).expect("small");
     let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();

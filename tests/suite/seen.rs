@@ -2,6 +2,8 @@
 
 mod calls;
 mod deploy;
+mod oauth;
+mod picture;
 mod table;
 mod tokens;
 mod traces;

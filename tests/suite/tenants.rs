@@ -1,5 +1,6 @@
 //! Tenants from onboarding to gone: both isolations, their settings, suspension, deletion, and a backend that fails.
 
+mod capacity;
 mod placement;
 
 use std::collections::{BTreeMap, HashMap};
@@ -34,6 +35,15 @@ fn labels(pairs: &[(&str, &str)]) -> HashMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
+fn custom_domain(domain: &str) -> proto::HostedDomain {
+    let custom = proto::CustomHostedDomain {
+        domain: domain.to_owned(),
+        certificate_arn: "arn:aws:acm:us-east-1:123456789012:certificate/0aa0".to_owned(),
+        cname_target: String::new(),
+    };
+    proto::HostedDomain { form: Some(proto::hosted_domain::Form::Custom(custom)) }
+}
+
 /// Settings in which nothing is the default.
 fn settings() -> proto::UserPoolSettings {
     proto::UserPoolSettings {
@@ -42,14 +52,17 @@ fn settings() -> proto::UserPoolSettings {
             minimum_length: 20,
             require_lowercase: true,
             require_symbols: true,
+            temporary_password_validity: Some(prost_types::Duration { seconds: 3 * 86_400, nanos: 0 }),
+            history_size: 5,
             ..Default::default()
         }),
         mfa_mode: proto::MfaMode::Optional.into(),
+        mfa_factors: vec![proto::MfaFactor::Totp.into(), proto::MfaFactor::Sms.into()],
         deletion_protection: true,
         feature_plan: proto::FeaturePlan::Plus.into(),
         issuer_type: proto::IssuerType::Updated.into(),
+        domain: Some(custom_domain("login.globex.example")),
         tags: labels(&[("team", "payments")]).into_iter().collect(),
-        ..Default::default()
     }
 }
 
@@ -150,11 +163,16 @@ async fn an_update_changes_what_its_mask_names_and_nothing_else() {
         }),
         ..Default::default()
     };
+    // That plan has no history of passwords.
     let paths = ["user_pool.feature_plan", "user_pool.password_policy.minimum_length"];
+    let refused = daemon.tenants().update_tenant(update(given.clone(), &paths)).await;
+    assert_invalid(refused, "FIELD_INVALID", "tenant.user_pool.password_policy.history_size");
+    let paths = [paths[0], paths[1], "user_pool.password_policy.history_size"];
     let lite = daemon.tenants().update_tenant(update(given, &paths)).await.expect("updated").into_inner();
     let mut wanted = settings();
     wanted.feature_plan = proto::FeaturePlan::Lite.into();
-    wanted.password_policy.as_mut().expect("set").minimum_length = 8;
+    let passwords = wanted.password_policy.as_mut().expect("set");
+    (passwords.minimum_length, passwords.history_size) = (8, 0);
     assert_eq!((lite.user_pool.as_ref(), lite.display_name.as_str()), (Some(&wanted), "Globex"));
 
     // The settings as a whole, but for what cannot be changed.
@@ -164,6 +182,7 @@ async fn an_update_changes_what_its_mask_names_and_nothing_else() {
     assert_eq!((whole.region.as_str(), whole.issuer_type()), ("eu-central-1", proto::IssuerType::Updated));
     assert_eq!((whole.feature_plan(), whole.deletion_protection), (proto::FeaturePlan::Essentials, false));
     assert_eq!((whole.mfa_mode(), whole.tags), (proto::MfaMode::Off, Default::default()));
+    assert_eq!((whole.mfa_factors, whole.domain), (Vec::new(), None));
 
     // Everything.
     let reset = daemon.tenants().update_tenant(update(given, &["*"])).await.expect("updated").into_inner();

@@ -3,6 +3,7 @@
 mod keys;
 mod malformed;
 mod order;
+mod people;
 mod rules;
 mod standing;
 mod stream;

@@ -1,5 +1,5 @@
 use crate::aws::Endpoints;
-use crate::aws::names::{Domain, Names, Need};
+use crate::aws::names::{Domain, Domains, Names, Need};
 use crate::domain::id::{PoolId, UserPoolId};
 use crate::domain::pool::MadePool;
 use crate::domain::tenant::IssuerType;
@@ -16,7 +16,7 @@ fn made(
     need: Need,
 ) -> Result<MadePool, String> {
     let user_pool = UserPoolId::parse("user_pool", &format!("{region}_AbCdEf123")).expect("an id");
-    Names::new("keyward", endpoints).made_pool(region, user_pool, issuer, domain, need)
+    Names::new("keyward", endpoints).made_pool(region, user_pool, issuer, Domains::of(domain), need)
 }
 
 fn urls(region: &str, issuer: IssuerType) -> [String; 3] {
@@ -95,6 +95,22 @@ fn a_custom_domain_is_used_as_it_is() {
     let domain = Domain::Custom("auth.example.com");
     let pool = made(&Endpoints::default(), "eu-west-1", IssuerType::Original, domain, Need::Domain).expect("a pool");
     assert_eq!(pool.token_endpoint, "https://auth.example.com/oauth2/token");
+}
+
+#[test]
+fn a_pool_with_both_has_its_tokens_from_the_prefix_and_its_people_at_the_custom_domain() {
+    let user_pool = UserPoolId::parse("user_pool", "eu-west-1_AbCdEf123").expect("an id");
+    let told = Endpoints { token: "http://127.0.0.1/{domain}/token".into(), ..Endpoints::default() };
+    let names = Names::new("keyward", &told);
+    let domains = Domains {
+        sign_in: Domain::Custom("login.example.com"),
+        tokens: Domain::Prefix("keyward-x"),
+        cname_target: "d111.cloudfront.net",
+    };
+    let pool = names.made_pool("eu-west-1", user_pool, IssuerType::Original, domains, Need::Domain).expect("a pool");
+    assert_eq!((pool.domain.as_str(), pool.cname_target.as_str()), ("login.example.com", "d111.cloudfront.net"));
+    assert_eq!(pool.token_endpoint, "https://keyward-x.auth.eu-west-1.amazoncognito.com/oauth2/token");
+    assert_eq!(names.token_endpoint(&pool), "http://127.0.0.1/keyward-x/token");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::broker::trust_log::Touched;
 use crate::domain::client::{Client, Owner};
 use crate::domain::error::Result;
 use crate::domain::id::{AppClientId, ClientId, ClientName, Issuer, TenantId};
+use crate::domain::interactive::ClientKind;
 use crate::domain::pool::Pool;
 use crate::domain::revocation::RevokedToken;
 use crate::domain::tenant::Tenant;
@@ -105,7 +106,7 @@ impl Trust {
                 changes
             }
             Part::Clients if is_for_all => {
-                self.records::<Client>(walk, MOST).await?.iter().map(|client| of_client(client)).collect()
+                self.records::<Client>(walk, MOST).await?.iter().filter_map(|client| of_client(client)).collect()
             }
             Part::Clients => self.clients_of_next(walk).await?,
             // Those of one tenant come with its clients.
@@ -149,7 +150,7 @@ impl Trust {
         }
         let mut changes = Vec::new();
         for client in &listing.items {
-            changes.push(of_client(client));
+            changes.extend(of_client(client));
             let mut app_clients: Vec<(Issuer, AppClientId)> = Vec::new();
             if let Some(app_client) = &client.app_client
                 && let Some(pool) = self.world.records.view::<Pool>(client.pool.as_str()).await?
@@ -205,7 +206,8 @@ impl Trust {
                     return Ok(None);
                 }
                 let client = records.view::<Client>(&client_key(&name)).await?;
-                Some(client.map_or(TrustChange::Client(name, None), |client| of_client(&client)))
+                let known = client.and_then(|client| of_client(&client));
+                Some(known.unwrap_or(TrustChange::Client(name, None)))
             }
             Shelf::Owner => match records.view::<Owner>(key).await? {
                 Some(owner) if query.wants(&owner.client.tenant) => Some(self.of_owner(&owner).await?),
@@ -262,9 +264,12 @@ fn of_tenant(tenant: &Tenant) -> TrustChange {
     TrustChange::Tenant(tenant.id.clone(), Some(party))
 }
 
-fn of_client(client: &Client) -> TrustChange {
+/// Nothing of an interactive client. Whoever watches verifies machines' tokens, and one that knows of machines alone would take
+/// a person's access token for such.
+fn of_client(client: &Client) -> Option<TrustChange> {
     let party = Party { state: client.state, revoked_before: client.revoked_before };
-    TrustChange::Client(client.name.clone(), Some(TrustedClient { uid: client.uid.as_str().into(), party }))
+    let trusted = TrustedClient { uid: client.uid.as_str().into(), party };
+    (client.kind() == ClientKind::Machine).then(|| TrustChange::Client(client.name.clone(), Some(trusted)))
 }
 
 /// Nothing where no token of it can be valid any more.

@@ -108,15 +108,15 @@ async fn without_the_pool_nothing_works_but_deleting() {
 }
 
 #[tokio::test]
-async fn a_pool_has_25_resource_servers_and_each_100_scopes() {
+async fn a_pool_has_300_resource_servers_and_each_100_scopes() {
     let world = World::new().await;
     let (pools, pool) = (world.pools(), world.pool().await);
-    for i in 2..=25 {
+    for i in 2..=300 {
         pools.put_resource_server(&pool, &server(&format!("server{i}"), &["read"])).await.expect("fits");
     }
-    assert_fault(pools.put_resource_server(&pool, &server("server26", &["read"])).await, Fault::LimitExceeded);
+    assert_fault(pools.put_resource_server(&pool, &server("server301", &["read"])).await, Fault::LimitExceeded);
     pools.put_resource_server(&pool, &server("server25", &["read", "list"])).await.expect("replaced");
-    assert_eq!(pools.list_resource_servers(&pool).await.expect("listed").len(), 25);
+    assert_eq!(pools.list_resource_servers(&pool).await.expect("listed").len(), 300);
     pools.delete_resource_server(&pool, &server("server25", &["read"]).identifier).await.expect("deleted");
     pools.delete_resource_server(&pool, &server("server25", &["read"]).identifier).await.expect("gone");
 

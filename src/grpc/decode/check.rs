@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use crate::domain::claims::{MAX_TOKEN_BYTES, Rejection, Rule as TokenRule};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::TenantId;
+use crate::domain::person::Accepted;
 use crate::domain::scope::ScopeSet;
 use crate::grpc::encode::check::{Denial, HEADERS};
 
@@ -15,6 +16,9 @@ use crate::grpc::encode::check::{Denial, HEADERS};
 const SCOPES: &str = "keyward.scopes";
 /// The key of the tenant that a token must belong to, as in `tenants/acme`.
 pub const TENANT: &str = "keyward.tenant";
+/// The key of which tokens are accepted beside machines' access tokens, as in `token_use`: `access`, people's too; `id`, ID tokens and no
+/// others.
+const TOKEN_USE: &str = "keyward.token_use";
 /// A key that begins so, in letters of whatever case, is meant for this broker.
 const OURS: &str = "keyward";
 /// Characters of an unknown key that are repeated to whoever has to mend it.
@@ -27,6 +31,8 @@ pub struct Rule {
     pub scopes: ScopeSet,
     /// `None` where any tenant's will do.
     pub tenant: Option<TenantId>,
+    /// Machines' access tokens where nothing is said.
+    pub accepted: Accepted,
 }
 
 impl Rule {
@@ -35,7 +41,7 @@ impl Rule {
     /// count.
     pub fn read(extensions: &HashMap<String, String>) -> Result<Self> {
         let is_ours = |key: &str| key.trim().get(..OURS.len()).is_some_and(|start| start.eq_ignore_ascii_case(OURS));
-        let is_known = |key: &str| [SCOPES, TENANT].contains(&key);
+        let is_known = |key: &str| [SCOPES, TENANT, TOKEN_USE].contains(&key);
         if let Some(key) = extensions.keys().find(|key| is_ours(key) && !is_known(key)) {
             return Err(Error::invalid(field(key), "is no rule that this broker knows"));
         }
@@ -43,9 +49,16 @@ impl Rule {
             .get(SCOPES)
             .ok_or_else(|| Error::invalid(field(SCOPES), "is required; an empty text where any good token will do"))?;
         let scopes: Vec<_> = scopes.split_ascii_whitespace().collect();
+        let accepted = match extensions.get(TOKEN_USE).map(String::as_str) {
+            None => Accepted::Machines,
+            Some("access") => Accepted::Access,
+            Some("id") => Accepted::Id,
+            Some(_) => return Err(Error::invalid(field(TOKEN_USE), "must be access or id")),
+        };
         Ok(Rule {
             scopes: ScopeSet::parse(&field(SCOPES), &scopes)?,
             tenant: extensions.get(TENANT).map(|name| TenantId::from_name(&field(TENANT), name)).transpose()?,
+            accepted,
         })
     }
 }
@@ -160,7 +173,11 @@ mod tests {
         let read = rule(&[("keyward.scopes", "orders/read,orders/write")]).expect("a rule");
         assert_eq!(read.scopes.len(), 1);
         let read = rule(&[("keyward.scopes", ""), ("virtual_host", "x"), ("acme.keyward", "x")]).expect("a rule");
-        assert_eq!(read, Rule { scopes: ScopeSet::default(), tenant: None });
+        assert_eq!(read, Rule { scopes: ScopeSet::default(), tenant: None, accepted: Accepted::Machines });
+        for (token_use, accepted) in [("access", Accepted::Access), ("id", Accepted::Id)] {
+            let read = rule(&[("keyward.scopes", ""), ("keyward.token_use", token_use)]).expect("a rule");
+            assert_eq!(read.accepted, accepted);
+        }
     }
 
     #[test]
@@ -177,6 +194,9 @@ mod tests {
             (&[("keyward.scopes", ""), ("keyward.tenant", "")], "keyward.tenant"),
             (&[("keyward.scopes", ""), ("keyward.tenant", "acme")], "keyward.tenant"),
             (&[("keyward.scopes", "orders/read read")], "keyward.scopes"),
+            (&[("keyward.scopes", ""), ("keyward.token_use", "")], "keyward.token_use"),
+            (&[("keyward.scopes", ""), ("keyward.token_use", "ID")], "keyward.token_use"),
+            (&[("keyward.scopes", ""), ("keyward.token_use", "access,id")], "keyward.token_use"),
         ] {
             let error = rule(extensions).expect_err(at);
             let expected = format!("attributes.context_extensions[{at}]");

@@ -4,6 +4,7 @@
 //! names the field by the path that the caller wrote. Nothing is dropped silently, and nothing here asks the broker.
 
 pub mod audit;
+pub mod authorizer;
 pub mod catalog;
 pub mod check;
 pub mod client;
@@ -16,6 +17,7 @@ pub mod tenant;
 pub mod token;
 pub mod trust;
 mod url;
+mod user_pool;
 
 use std::fmt;
 use std::time::Duration;

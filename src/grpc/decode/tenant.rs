@@ -1,23 +1,17 @@
 //! Tenants.
 
-use std::collections::BTreeSet;
-
-use crate::broker::api::{NewTenant, TenantPatch, TenantView};
+use crate::broker::api::{NewMove, NewTenant, TenantPatch, TenantView};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::TenantId;
-use crate::domain::tenant::{
-    FeaturePlan, Isolation, IssuerType, Labels, Mfa, PasswordPolicy, Tenant, TenantState, UserPoolSettings,
-    check_labels,
-};
+use crate::domain::moving::{DEFAULT_OVERLAP, MAX_OVERLAP};
+use crate::domain::tenant::{Isolation, Labels, Tenant, TenantState, UserPoolSettings, check_labels};
 use crate::grpc::encode;
 use crate::proto;
 
 use super::mask::{Fields, Mask};
 use super::provider::providers;
-use super::{enumeration, etag, not_offered, required, words};
+use super::{duration, enumeration, etag, not_offered, required, user_pool, words};
 
-/// Cognito allows 50 tags; the rest is the broker's own.
-const MAX_TAGS: usize = 40;
 pub const MAX_DISPLAY_NAME: usize = 128;
 
 const FIELDS: Fields = Fields {
@@ -31,9 +25,17 @@ const FIELDS: Fields = Fields {
         "user_pool.password_policy.require_uppercase",
         "user_pool.password_policy.require_digits",
         "user_pool.password_policy.require_symbols",
+        "user_pool.password_policy.temporary_password_validity",
+        "user_pool.password_policy.history_size",
         "user_pool.mfa_mode",
+        "user_pool.mfa_factors",
         "user_pool.deletion_protection",
         "user_pool.feature_plan",
+        "user_pool.domain",
+        "user_pool.domain.prefix",
+        "user_pool.domain.custom",
+        "user_pool.domain.custom.domain",
+        "user_pool.domain.custom.certificate_arn",
         "user_pool.tags",
         "identity_providers",
     ],
@@ -45,6 +47,7 @@ const FIELDS: Fields = Fields {
         "state_reason",
         "user_pool.region",
         "user_pool.issuer_type",
+        "user_pool.domain.custom.cname_target",
         "pool",
         "issuer",
         "create_time",
@@ -65,7 +68,7 @@ pub fn new(request: proto::CreateTenantRequest) -> Result<NewTenant> {
         proto::Isolation::Unspecified => return Err(Error::invalid("tenant.isolation", "is required")),
     };
     let user_pool = match (isolation, tenant.user_pool) {
-        (Isolation::UserPool, given) => Some(settings(given.unwrap_or_default())?),
+        (Isolation::UserPool, given) => Some(user_pool::whole(given.unwrap_or_default())?),
         (Isolation::AppClient, None) => None,
         (Isolation::AppClient, Some(_)) => return Err(no_own_pool()),
     };
@@ -73,6 +76,33 @@ pub fn new(request: proto::CreateTenantRequest) -> Result<NewTenant> {
     let labels = labels(tenant.labels, "tenant")?;
     let identity_providers = providers(tenant.identity_providers)?;
     Ok(NewTenant { id, display_name: tenant.display_name, isolation, labels, user_pool, identity_providers })
+}
+
+/// A tenant, where it is to go, and the version that the caller's etag stands for.
+pub fn new_move(request: proto::MoveTenantRequest) -> Result<(TenantId, NewMove, Option<u64>)> {
+    let id = TenantId::from_name("name", &request.name)?;
+    let target = match enumeration("target", request.target)? {
+        proto::Isolation::AppClient => Isolation::AppClient,
+        proto::Isolation::UserPool => Isolation::UserPool,
+        proto::Isolation::Unspecified => return Err(Error::invalid("target", "is required")),
+    };
+    // A domain belongs to one pool, and who has it is settled where a tenant is created or updated.
+    not_offered("user_pool.domain", request.user_pool.as_ref().is_some_and(|settings| settings.domain.is_some()))?;
+    let user_pool = match (target, request.user_pool) {
+        (Isolation::UserPool, given) => {
+            given.map(user_pool::settings).transpose().map_err(|error| error.without("tenant"))?
+        }
+        (Isolation::AppClient, None) => None,
+        (Isolation::AppClient, Some(_)) => {
+            return Err(Error::invalid("user_pool", "is only for a move to ISOLATION_USER_POOL"));
+        }
+    };
+    let overlap = duration("overlap", request.overlap.as_ref())?.unwrap_or(DEFAULT_OVERLAP);
+    if overlap > MAX_OVERLAP {
+        return Err(Error::invalid("overlap", "must be at most 30 days"));
+    }
+    let version = etag(id.name(), &request.etag)?;
+    Ok((id, NewMove { target, user_pool, overlap }, version))
 }
 
 /// The state to filter a list by.
@@ -114,8 +144,12 @@ impl Update {
         let update = Update { id, version, mask, given };
         // What is wrong by itself is wrong whatever the tenant is now.
         update.plain()?;
-        if let Some(given) = update.given.user_pool.clone().filter(|_| update.mask.touches("user_pool")) {
-            settings(given)?;
+        if let Some(mut given) = update.given.user_pool.clone().filter(|_| update.mask.touches("user_pool")) {
+            if !update.mask.covers("user_pool.domain.custom") && update.mask.touches("user_pool.domain.custom") {
+                // A part of it, which says nothing by itself.
+                given.domain = None;
+            }
+            user_pool::settings(given)?;
         }
         Ok(update)
     }
@@ -159,51 +193,8 @@ impl Update {
             // A `*` that says nothing of a pool asks for nothing.
             return if self.given.user_pool.is_none() && self.mask.is_star() { Ok(None) } else { Err(no_own_pool()) };
         };
-        let mut given = self.given.user_pool.clone().unwrap_or_default();
-        if !self.mask.covers("user_pool.password_policy") {
-            // Parts of it are named, if anything: then what is absent is empty, and not the default of the whole.
-            given.password_policy = Some(given.password_policy.unwrap_or_default());
-        }
-        if self.mask.covers("user_pool") {
-            if !given.region.is_empty() && given.region != now.region {
-                return Err(Error::invalid("tenant.user_pool.region", "cannot be changed"));
-            }
-            if given.issuer_type != 0 && given.issuer_type != i32::from(encode::issuer_type(now.issuer_type)) {
-                return Err(Error::invalid("tenant.user_pool.issuer_type", "cannot be changed"));
-            }
-        }
-        let wanted = settings(given)?;
-        let mut next = now.clone();
-        let covers = |path: &str| self.mask.covers(&format!("user_pool.{path}"));
-        let (password, wanted_password) = (&mut next.password_policy, wanted.password_policy);
-        if covers("password_policy.minimum_length") {
-            password.minimum_length = wanted_password.minimum_length;
-        }
-        if covers("password_policy.require_lowercase") {
-            password.require_lowercase = wanted_password.require_lowercase;
-        }
-        if covers("password_policy.require_uppercase") {
-            password.require_uppercase = wanted_password.require_uppercase;
-        }
-        if covers("password_policy.require_digits") {
-            password.require_numbers = wanted_password.require_numbers;
-        }
-        if covers("password_policy.require_symbols") {
-            password.require_symbols = wanted_password.require_symbols;
-        }
-        if covers("mfa_mode") {
-            next.mfa = wanted.mfa;
-        }
-        if covers("deletion_protection") {
-            next.deletion_protection = wanted.deletion_protection;
-        }
-        if covers("feature_plan") {
-            next.feature_plan = wanted.feature_plan;
-        }
-        if covers("tags") {
-            next.tags = wanted.tags;
-        }
-        Ok(Some(next))
+        let given = self.given.user_pool.clone().unwrap_or_default();
+        user_pool::changed(&self.mask, given, now).map(Some)
     }
 }
 
@@ -218,61 +209,4 @@ pub fn labels(labels: Labels, message: &str) -> Result<Labels> {
 
 fn offered(tenant: &proto::Tenant) -> Result<()> {
     not_offered("tenant.sign_in_domains", !tenant.sign_in_domains.is_empty())
-}
-
-/// Settings of a pool, each field with its default where it is empty.
-fn settings(given: proto::UserPoolSettings) -> Result<UserPoolSettings> {
-    not_offered("tenant.user_pool.mfa_factors", !given.mfa_factors.is_empty())?;
-    not_offered("tenant.user_pool.domain", given.domain.is_some())?;
-    let settings = UserPoolSettings {
-        password_policy: given.password_policy.map(password_policy).transpose()?.unwrap_or_default(),
-        mfa: match enumeration("tenant.user_pool.mfa_mode", given.mfa_mode)? {
-            proto::MfaMode::Unspecified | proto::MfaMode::Off => Mfa::Off,
-            proto::MfaMode::Optional => Mfa::Optional,
-            proto::MfaMode::Required => Mfa::On,
-        },
-        deletion_protection: given.deletion_protection,
-        feature_plan: match enumeration("tenant.user_pool.feature_plan", given.feature_plan)? {
-            proto::FeaturePlan::Unspecified => FeaturePlan::default(),
-            proto::FeaturePlan::Lite => FeaturePlan::Lite,
-            proto::FeaturePlan::Essentials => FeaturePlan::Essentials,
-            proto::FeaturePlan::Plus => FeaturePlan::Plus,
-        },
-        issuer_type: match enumeration("tenant.user_pool.issuer_type", given.issuer_type)? {
-            proto::IssuerType::Unspecified => IssuerType::default(),
-            proto::IssuerType::Original => IssuerType::Original,
-            proto::IssuerType::Updated => IssuerType::Updated,
-        },
-        region: given.region,
-        tags: given.tags,
-        mfa_factors: BTreeSet::new(),
-        domain: None,
-    };
-    if settings.tags.len() > MAX_TAGS {
-        return Err(Error::invalid("tenant.user_pool.tags", format!("at most {MAX_TAGS} tags")));
-    }
-    if settings.tags.keys().any(|key| key.starts_with("keyward:")) {
-        return Err(Error::invalid("tenant.user_pool.tags", "keys that begin with keyward: are the broker's own"));
-    }
-    settings.check().map_err(|error| error.within("tenant.user_pool"))?;
-    Ok(settings)
-}
-
-fn password_policy(given: proto::PasswordPolicy) -> Result<PasswordPolicy> {
-    const PATH: &str = "tenant.user_pool.password_policy";
-    not_offered(&format!("{PATH}.temporary_password_validity"), given.temporary_password_validity.is_some())?;
-    not_offered(&format!("{PATH}.history_size"), given.history_size != 0)?;
-    let minimum_length = match given.minimum_length {
-        0 => PasswordPolicy::default().minimum_length,
-        length => u32::try_from(length).unwrap_or(0),
-    };
-    Ok(PasswordPolicy {
-        minimum_length,
-        require_lowercase: given.require_lowercase,
-        require_uppercase: given.require_uppercase,
-        require_numbers: given.require_digits,
-        require_symbols: given.require_symbols,
-        temporary_validity_days: None,
-        history_size: 0,
-    })
 }

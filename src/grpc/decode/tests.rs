@@ -6,7 +6,9 @@ use super::*;
 use crate::broker::api::{NewClient, TenantView};
 use crate::domain::error::Reason;
 use crate::domain::id::{PoolId, TenantId};
-use crate::domain::tenant::{Isolation, Mfa, PasswordPolicy, Tenant, TenantState, UserPoolSettings};
+use crate::domain::tenant::{
+    HostedDomain, Isolation, Mfa, MfaFactor, PasswordPolicy, Tenant, TenantState, UserPoolSettings,
+};
 use crate::proto;
 
 fn span(seconds: i64, nanos: i32) -> Option<prost_types::Duration> {
@@ -88,6 +90,30 @@ fn pool_request(edit: impl FnOnce(&mut proto::UserPoolSettings)) -> proto::Creat
     tenant_request(|_, tenant| tenant.user_pool = Some(settings))
 }
 
+const CERTIFICATE: &str = "arn:aws:acm:us-east-1:123456789012:certificate/0aa0";
+
+fn prefix(prefix: &str) -> Option<proto::HostedDomain> {
+    Some(proto::HostedDomain { form: Some(proto::hosted_domain::Form::Prefix(prefix.to_owned())) })
+}
+
+fn custom(domain: &str, certificate_arn: &str) -> Option<proto::HostedDomain> {
+    let (domain, certificate_arn) = (domain.to_owned(), certificate_arn.to_owned());
+    // What only the broker says is not looked at.
+    let custom = proto::CustomHostedDomain { domain, certificate_arn, cname_target: "elsewhere".to_owned() };
+    Some(proto::HostedDomain { form: Some(proto::hosted_domain::Form::Custom(custom)) })
+}
+
+fn mfa_request(factors: &[i32]) -> proto::CreateTenantRequest {
+    pool_request(|pool| (pool.mfa_mode, pool.mfa_factors) = (3, factors.to_vec()))
+}
+
+fn lite_request(edit: impl FnOnce(&mut proto::UserPoolSettings)) -> proto::CreateTenantRequest {
+    pool_request(|pool| {
+        pool.feature_plan = proto::FeaturePlan::Lite.into();
+        edit(pool);
+    })
+}
+
 fn password_request(edit: impl FnOnce(&mut proto::PasswordPolicy)) -> proto::CreateTenantRequest {
     let mut policy = proto::PasswordPolicy::default();
     edit(&mut policy);
@@ -130,11 +156,44 @@ fn a_bad_tenant_names_its_field() {
         ),
         ("tenant.user_pool.password_policy.minimum_length", password_request(|p| p.minimum_length = 5)),
         ("tenant.user_pool.password_policy.minimum_length", password_request(|p| p.minimum_length = -8)),
-        ("tenant.user_pool.password_policy.history_size", password_request(|p| p.history_size = 1)),
+        ("tenant.user_pool.password_policy.history_size", password_request(|p| p.history_size = 25)),
+        ("tenant.user_pool.password_policy.history_size", password_request(|p| p.history_size = -1)),
         (
             "tenant.user_pool.password_policy.temporary_password_validity",
-            password_request(|p| {
-                p.temporary_password_validity = span(86_400, 0);
+            password_request(|p| p.temporary_password_validity = span(86_399, 0)),
+        ),
+        (
+            "tenant.user_pool.password_policy.temporary_password_validity",
+            password_request(|p| p.temporary_password_validity = span(86_400, 1)),
+        ),
+        (
+            "tenant.user_pool.password_policy.temporary_password_validity",
+            password_request(|p| p.temporary_password_validity = span(0, 0)),
+        ),
+        (
+            "tenant.user_pool.password_policy.temporary_password_validity",
+            password_request(|p| p.temporary_password_validity = span(366 * 86_400, 0)),
+        ),
+        ("tenant.user_pool.mfa_factors", mfa_request(&[0])),
+        ("tenant.user_pool.mfa_factors", mfa_request(&[4])),
+        ("tenant.user_pool.mfa_factors", mfa_request(&[1, 1])),
+        ("tenant.user_pool.mfa_factors", lite_request(|p| (p.mfa_mode, p.mfa_factors) = (2, vec![3]))),
+        (
+            "tenant.user_pool.password_policy.history_size",
+            lite_request(|p| {
+                p.password_policy = Some(proto::PasswordPolicy { history_size: 1, ..Default::default() });
+            }),
+        ),
+        ("tenant.user_pool.domain.prefix", pool_request(|p| p.domain = prefix("my-cognito"))),
+        ("tenant.user_pool.domain.custom.domain", pool_request(|p| p.domain = custom("example.com", CERTIFICATE))),
+        (
+            "tenant.user_pool.domain.custom.certificate_arn",
+            pool_request(|p| p.domain = custom("login.example.com", "")),
+        ),
+        (
+            "tenant.user_pool.domain.custom.certificate_arn",
+            pool_request(|p| {
+                (p.region, p.domain) = ("cn-north-1".into(), custom("login.example.com", CERTIFICATE));
             }),
         ),
     ];
@@ -183,6 +242,7 @@ fn current(user_pool: Option<UserPoolSettings>) -> TenantView {
         },
         version: 7,
         issuer: None,
+        cname_target: String::new(),
     }
 }
 
@@ -215,9 +275,71 @@ fn only_the_masked_part_of_a_pool_changes() {
     assert_eq!(whole.user_pool, Some(reset));
 }
 
+fn own_domain(domain: &str, certificate_arn: &str) -> Option<HostedDomain> {
+    Some(HostedDomain::Custom { domain: domain.into(), certificate_arn: certificate_arn.into() })
+}
+
+#[test]
+fn a_mask_changes_the_domain_as_a_whole_or_one_form_or_a_part_of_it() {
+    let two = format!("{CERTIFICATE}2");
+    let (none, chosen) = (None, Some(HostedDomain::Prefix("acme".into())));
+    let mine = own_domain("login.example.com", CERTIFICATE);
+    for (path, given, now, then) in [
+        ("user_pool.domain", prefix("acme"), &none, Ok(chosen.clone())),
+        ("user_pool.domain", None, &mine, Ok(None)),
+        ("user_pool.domain.prefix", prefix("acme"), &mine, Ok(chosen.clone())),
+        ("user_pool.domain.prefix", None, &chosen, Ok(None)),
+        ("user_pool.domain.prefix", None, &mine, Ok(mine.clone())),
+        ("user_pool.domain.custom", custom("login.example.com", CERTIFICATE), &chosen, Ok(mine.clone())),
+        ("user_pool.domain.custom", None, &mine, Ok(None)),
+        ("user_pool.domain.custom", prefix("acme"), &chosen, Ok(chosen.clone())),
+        ("user_pool.domain.custom.certificate_arn", custom("", &two), &mine, Ok(own_domain("login.example.com", &two))),
+        ("user_pool.domain.custom.domain", custom("a.b.c", ""), &mine, Ok(own_domain("a.b.c", CERTIFICATE))),
+        ("user_pool.domain.custom.domain", custom("a.b.c", ""), &chosen, Err("tenant.user_pool.domain.custom")),
+        ("user_pool.domain.custom.domain", custom("c", ""), &mine, Err("tenant.user_pool.domain.custom.domain")),
+        ("user_pool.mfa_mode", prefix("acme"), &mine, Ok(mine.clone())),
+    ] {
+        let own = UserPoolSettings { domain: now.clone(), ..Default::default() };
+        let change = update(&[path], |tenant| {
+            tenant.user_pool = Some(proto::UserPoolSettings { domain: given, ..Default::default() });
+        });
+        let patch = change.and_then(|change| change.against(Some(&current(Some(own)))));
+        match then {
+            Ok(domain) => assert_eq!(patch.expect(path).user_pool.expect("own").domain, domain, "{path}"),
+            Err(at) => assert_eq!(field(patch), at, "{path}"),
+        }
+    }
+}
+
+#[test]
+fn what_must_hold_between_fields_is_asked_of_what_comes_of_a_change() {
+    let own = UserPoolSettings { mfa: Mfa::On, mfa_factors: [MfaFactor::Sms].into(), ..Default::default() };
+    let against = |paths: &[&str], edit: fn(&mut proto::UserPoolSettings)| {
+        let change = update(paths, |tenant| edit(tenant.user_pool.get_or_insert_default()));
+        change.and_then(|change| change.against(Some(&current(Some(own.clone())))))
+    };
+    // It says nothing of the mode, which stays.
+    let factors = against(&["user_pool.mfa_factors"], |pool| pool.mfa_factors = vec![3]).expect("valid");
+    assert_eq!(factors.user_pool.expect("own").mfa_factors, [MfaFactor::Email].into());
+    assert_eq!(field(against(&["user_pool.mfa_mode"], |_| {})), "tenant.user_pool.mfa_factors");
+    against(&["user_pool.mfa_mode", "user_pool.mfa_factors"], |_| {}).expect("both");
+    against(&["user_pool.feature_plan"], |pool| pool.feature_plan = 1).expect("text messages are in Lite");
+}
+
 #[test]
 fn what_was_read_can_be_written_back() {
-    let own = UserPoolSettings { region: "eu-west-1".into(), mfa: Mfa::Optional, ..Default::default() };
+    let own = UserPoolSettings {
+        region: "eu-west-1".into(),
+        mfa: Mfa::Optional,
+        mfa_factors: [MfaFactor::Totp, MfaFactor::Email].into(),
+        domain: own_domain("login.example.com", CERTIFICATE),
+        password_policy: PasswordPolicy {
+            temporary_validity_days: Some(30),
+            history_size: 24,
+            ..PasswordPolicy::default()
+        },
+        ..Default::default()
+    };
     for view in [current(Some(own)), current(None)] {
         let change = update(&[], |tenant| *tenant = crate::grpc::encode::tenant(view.clone())).expect("valid");
         assert_eq!(change.version, Some(7));
@@ -230,6 +352,7 @@ fn what_was_read_can_be_written_back() {
 fn a_bad_update_of_a_tenant_names_its_field() {
     assert_eq!(field(update(&["uid"], |_| {})), "update_mask");
     assert_eq!(field(update(&["user_pool.region"], |_| {})), "update_mask");
+    assert_eq!(field(update(&["user_pool.domain.custom.cname_target"], |_| {})), "update_mask");
     assert_eq!(field(update(&["identity_providers"], |_| {})), "update_mask");
     assert_eq!(field(update(&[], |t| t.name = "acme".into())), "tenant.name");
     assert_eq!(field(update(&[], |t| t.labels = [(String::new(), String::new())].into())), "tenant.labels");
@@ -370,7 +493,7 @@ fn a_bad_question_names_its_field() {
     assert_eq!(ask(|r| r.required_scopes = vec!["x".into()]), "required_scopes[0]");
     assert_eq!(ask(|r| r.tenant = "acme".into()), "tenant");
     assert_eq!(ask(|r| r.token_use = 5), "token_use");
-    assert_eq!(ask(|r| r.token_use = proto::TokenUse::Id.into()), "token_use");
+    assert_eq!(ask(|r| r.token_use = proto::TokenUse::Id.into()), "accepted");
     assert_eq!(ask(|r| r.token_use = proto::TokenUse::Access.into()), "accepted");
     let name = "tenants/acme/clients/backend";
     assert_eq!(field(token::Wanted::read(name, &["x".into()], None)), "scopes[0]");

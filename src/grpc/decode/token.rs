@@ -4,12 +4,13 @@ use crate::broker::api::Question;
 use crate::domain::client::MAX_TOKEN_VALIDITY;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::{ClientName, TenantId};
+use crate::domain::person::Accepted;
 use crate::domain::scope::ScopeSet;
 pub use crate::gate::Wanted;
 use crate::proto;
 
 use super::client::whole_token;
-use super::{duration, enumeration, not_offered};
+use super::{duration, enumeration};
 
 /// The longest name of an item of `VerifyTokens`, in characters.
 const MAX_CORRELATION_ID: usize = 128;
@@ -35,10 +36,12 @@ pub fn question(request: proto::VerifyTokenRequest) -> Result<Question> {
         "" => None,
         name => Some(TenantId::from_name("tenant", name)?),
     };
-    // There are only machine clients, so access tokens of both kinds are access tokens of machines.
-    let token_use: proto::TokenUse = enumeration("token_use", request.token_use)?;
-    not_offered("token_use", token_use == proto::TokenUse::Id)?;
-    Ok(Question { token, required_scopes, tenant })
+    let accepted = match enumeration("token_use", request.token_use)? {
+        proto::TokenUse::Unspecified => Accepted::Machines,
+        proto::TokenUse::Access => Accepted::Access,
+        proto::TokenUse::Id => Accepted::Id,
+    };
+    Ok(Question { token, required_scopes, tenant, accepted })
 }
 
 /// The caller's own name for an item of `VerifyTokens`.

@@ -2,6 +2,7 @@
 
 use super::{count, etag, timestamp};
 use crate::broker::api::{PoolView, ResourceServerView};
+use crate::domain::quota::QuotaUsage;
 use crate::domain::scope::ScopeDefinition;
 use crate::proto;
 
@@ -35,6 +36,7 @@ pub fn pool(view: PoolView) -> proto::Pool {
         tenant: pool.tenant.map(|tenant| tenant.name()).unwrap_or_default(),
         app_client_count: count(pool.app_clients),
         app_client_limit: count(view.app_client_limit),
+        quotas: quotas(view.quotas),
         create_time: Some(timestamp(pool.create_time)),
         ..proto::Pool::default()
     };
@@ -46,4 +48,14 @@ pub fn pool(view: PoolView) -> proto::Pool {
         message.user_pool_id = made.user_pool.into();
     }
     message
+}
+
+pub fn quotas(usages: Vec<QuotaUsage>) -> Vec<proto::QuotaUsage> {
+    let usage = |usage: QuotaUsage| proto::QuotaUsage {
+        quota: usage.quota.name().to_owned(),
+        region: usage.region,
+        used: usage.used.into(),
+        limit: usage.limit.into(),
+    };
+    usages.into_iter().map(usage).collect()
 }

@@ -32,6 +32,10 @@ pub const HEADERS: &str = "x-keyward-";
 const TENANT: &str = "x-keyward-tenant";
 const CLIENT: &str = "x-keyward-client";
 const SCOPES: &str = "x-keyward-scopes";
+/// Of a person's token alone: the `sub`, the username and the groups.
+const SUBJECT: &str = "x-keyward-subject";
+const USERNAME: &str = "x-keyward-username";
+const GROUPS: &str = "x-keyward-groups";
 
 /// What is waited for where nothing better is known.
 const RETRY: Duration = Duration::from_secs(1);
@@ -49,17 +53,26 @@ pub enum Denial {
 
 /// Whose the request is, in place of whatever came in headers of these names. `came` are the names of those.
 pub fn allowed(verified: &Verified, came: Vec<String>) -> CheckResponse {
-    let client = &verified.client;
+    let (client, claims) = (&verified.client, &verified.claims);
     let mut headers = vec![set(TENANT, client.tenant.name()), set(CLIENT, client.to_string())];
-    let scopes = printable(&verified.claims.scopes);
+    let scopes = printable(claims.scopes.iter().map(|scope| scope.as_str()));
+    let mut others = vec![(SCOPES, scopes)];
+    if let Some(person) = &claims.person {
+        others.push((SUBJECT, printable([person.subject.as_str()])));
+        others.push((USERNAME, printable([person.username.as_str()])));
+        others.push((GROUPS, printable(person.groups.iter().map(String::as_str))));
+    }
     // Envoy sets first and removes then, and has no empty headers.
     let mut headers_to_remove = came;
-    headers_to_remove.retain(|name| ![TENANT, CLIENT, SCOPES].contains(&name.as_str()));
+    headers_to_remove
+        .retain(|name| ![TENANT, CLIENT].contains(&name.as_str()) && others.iter().all(|(other, _)| name != other));
     headers_to_remove.sort_unstable();
     headers_to_remove.dedup();
-    match scopes.is_empty() {
-        true => headers_to_remove.push(SCOPES.to_owned()),
-        false => headers.push(set(SCOPES, scopes)),
+    for (name, value) in others {
+        match value.is_empty() {
+            true => headers_to_remove.push(name.to_owned()),
+            false => headers.push(set(name, value)),
+        }
     }
     let response = OkHttpResponse { headers, headers_to_remove, ..Default::default() };
     answer(Code::Ok, HttpResponse::OkResponse(response))
@@ -120,11 +133,12 @@ fn seconds(delay: Duration) -> u64 {
     (delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).max(1)
 }
 
-/// Separated by spaces, those that are scopes by RFC 6749, section 3.3. A token may have others, which no header could.
-fn printable(scopes: &ScopeSet) -> String {
-    let is_scope = |text: &str| text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5B | 0x5D..=0x7E));
-    let scopes: Vec<_> = scopes.iter().map(|scope| scope.as_str()).filter(|scope| is_scope(scope)).collect();
-    scopes.join(" ")
+/// Separated by spaces, those of the characters that RFC 6749, section 3.3 has for scopes. A token may have others, which no header
+/// could; and one with a space in it would be read as two.
+fn printable<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let is_word = |text: &str| text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5B | 0x5D..=0x7E));
+    let words: Vec<_> = words.into_iter().filter(|word| is_word(word)).collect();
+    words.join(" ")
 }
 
 #[cfg(test)]
@@ -140,9 +154,10 @@ mod tests {
 
     #[test]
     fn only_scopes_that_a_header_can_have_are_told() {
-        let told = |claim: &str| printable(&ScopeSet::from_claim(claim));
+        let told = |claim: &str| printable(ScopeSet::from_claim(claim).iter().map(|scope| scope.as_str()));
         assert_eq!(told("orders/write openid orders/read"), "openid orders/read orders/write");
         assert_eq!(told("a\r\nx-admin:1 b\u{e9} c\" d\\ e\t f\0 g/h"), "g/h");
         assert_eq!(told("\r\n"), "");
+        assert_eq!(printable(["readers", "two words", "b\u{e9}", "a,b"]), "readers a,b");
     }
 }

@@ -1,6 +1,7 @@
 //! The broker's views as messages of the contract.
 
 mod audit;
+mod authorizer;
 mod catalog;
 pub mod check;
 mod client;
@@ -15,7 +16,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use audit::audit_event;
-pub use catalog::{pool, resource_server};
+pub use authorizer::authorizer;
+pub use catalog::{pool, quotas, resource_server};
 pub use client::{client, planned_rotation, revealed, revocation, rotation};
 pub use drift::reconciled;
 pub use tenant::{isolation, issuer_type, tenant};

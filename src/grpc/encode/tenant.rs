@@ -3,11 +3,18 @@
 use super::provider::provider;
 use super::{count, display_name, etag, issuer, timestamp};
 use crate::broker::api::TenantView;
-use crate::domain::tenant::{FeaturePlan, Isolation, IssuerType, Mfa, TenantState, UserPoolSettings};
+use crate::domain::moving::{MoveState, TenantMove};
+use crate::domain::tenant::{
+    FeaturePlan, HostedDomain, Isolation, IssuerType, Mfa, MfaFactor, TenantState, UserPoolSettings,
+};
 use crate::proto;
+use crate::proto::hosted_domain::Form;
+
+/// In seconds.
+const DAY: i64 = 86_400;
 
 pub fn tenant(view: TenantView) -> proto::Tenant {
-    let TenantView { tenant, version, issuer: pool_issuer } = view;
+    let TenantView { tenant, version, issuer: pool_issuer, cname_target } = view;
     let message = proto::Tenant {
         name: tenant.id.name(),
         uid: tenant.uid,
@@ -16,7 +23,7 @@ pub fn tenant(view: TenantView) -> proto::Tenant {
         state: tenant_state(tenant.state).into(),
         state_reason: tenant.state_reason,
         labels: tenant.labels,
-        user_pool: tenant.user_pool.map(user_pool),
+        user_pool: tenant.user_pool.map(|settings| user_pool(settings, cname_target)),
         pool: tenant.pool.name(),
         issuer: issuer(pool_issuer),
         create_time: Some(timestamp(tenant.create_time)),
@@ -24,7 +31,7 @@ pub fn tenant(view: TenantView) -> proto::Tenant {
         etag: etag(version),
         identity_providers: tenant.identity_providers.into_iter().map(provider).collect(),
         sign_in_domains: Vec::new(),
-        r#move: None,
+        r#move: tenant.moved.map(tenant_move),
     };
     if version == 0 { planned(message) } else { message }
 }
@@ -41,6 +48,24 @@ pub fn isolation(isolation: Isolation) -> proto::Isolation {
     }
 }
 
+fn tenant_move(moved: TenantMove) -> proto::TenantMove {
+    let state = match moved.state {
+        MoveState::Running => proto::TenantMoveState::Running,
+        MoveState::Overlap => proto::TenantMoveState::Overlap,
+        MoveState::Succeeded => proto::TenantMoveState::Succeeded,
+    };
+    proto::TenantMove {
+        state: state.into(),
+        target: isolation(moved.target).into(),
+        client_count: count(moved.client_count),
+        moved_client_count: count(moved.moved_client_count),
+        create_time: Some(timestamp(moved.create_time)),
+        retire_time: moved.retire_time.map(timestamp),
+        end_time: moved.end_time.map(timestamp),
+        last_error_reason: moved.last_error_reason,
+    }
+}
+
 pub fn tenant_state(state: TenantState) -> proto::TenantState {
     match state {
         TenantState::Creating => proto::TenantState::Creating,
@@ -50,7 +75,7 @@ pub fn tenant_state(state: TenantState) -> proto::TenantState {
     }
 }
 
-fn user_pool(settings: UserPoolSettings) -> proto::UserPoolSettings {
+fn user_pool(settings: UserPoolSettings, cname_target: String) -> proto::UserPoolSettings {
     let password = settings.password_policy;
     let mfa_mode = match settings.mfa {
         Mfa::Off => proto::MfaMode::Off,
@@ -70,17 +95,37 @@ fn user_pool(settings: UserPoolSettings) -> proto::UserPoolSettings {
             require_uppercase: password.require_uppercase,
             require_digits: password.require_numbers,
             require_symbols: password.require_symbols,
-            temporary_password_validity: None,
-            history_size: 0,
+            temporary_password_validity: password
+                .temporary_validity_days
+                .map(|days| prost_types::Duration { seconds: i64::from(days) * DAY, nanos: 0 }),
+            history_size: count(password.history_size),
         }),
         mfa_mode: mfa_mode.into(),
-        mfa_factors: Vec::new(),
+        mfa_factors: settings.mfa_factors.into_iter().map(|factor| mfa_factor(factor).into()).collect(),
         deletion_protection: settings.deletion_protection,
         feature_plan: feature_plan.into(),
         issuer_type: issuer_type(settings.issuer_type).into(),
-        domain: None,
+        domain: settings.domain.map(|domain| hosted_domain(domain, cname_target)),
         tags: settings.tags,
     }
+}
+
+fn mfa_factor(factor: MfaFactor) -> proto::MfaFactor {
+    match factor {
+        MfaFactor::Totp => proto::MfaFactor::Totp,
+        MfaFactor::Sms => proto::MfaFactor::Sms,
+        MfaFactor::Email => proto::MfaFactor::Email,
+    }
+}
+
+fn hosted_domain(domain: HostedDomain, cname_target: String) -> proto::HostedDomain {
+    let form = match domain {
+        HostedDomain::Prefix(prefix) => Form::Prefix(prefix),
+        HostedDomain::Custom { domain, certificate_arn } => {
+            Form::Custom(proto::CustomHostedDomain { domain, certificate_arn, cname_target })
+        }
+    };
+    proto::HostedDomain { form: Some(form) }
 }
 
 pub fn issuer_type(issuer_type: IssuerType) -> proto::IssuerType {

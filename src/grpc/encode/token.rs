@@ -9,6 +9,8 @@ use zeroize::Zeroizing;
 use super::{scopes, timestamp};
 use crate::broker::api::Verdict;
 use crate::domain::claims::Rule;
+use crate::domain::interactive::ClientKind;
+use crate::domain::person::TokenUse;
 use crate::domain::token::AccessToken;
 use crate::proto::{self, verify_token_response};
 
@@ -68,17 +70,33 @@ pub fn verdict(verdict: Verdict) -> verify_token_response::Verdict {
                 token_id: claims.token_id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
                 issue_time: Some(timestamp(claims.issue_time)),
                 expire_time: Some(timestamp(claims.expire_time)),
-                token_use: proto::TokenUse::Access.into(),
-                client_kind: proto::ClientKind::Machine.into(),
-                subject: claims.app_client.to_string(),
-                username: String::new(),
-                groups: Vec::new(),
+                token_use: token_use(claims.token_use).into(),
+                client_kind: client_kind(claims.kind()).into(),
+                subject: claims.subject().to_owned(),
+                username: claims.person.as_ref().map(|person| person.username.clone()).unwrap_or_default(),
+                groups: claims.person.as_ref().map(|person| person.groups.clone()).unwrap_or_default(),
             })
         }
         Verdict::Rejected(rejection) => verify_token_response::Verdict::Rejected(proto::RejectedToken {
             reason: rejection_reason(rejection.rule).into(),
             detail: rejection.detail,
         }),
+    }
+}
+
+fn token_use(token_use: TokenUse) -> proto::TokenUse {
+    match token_use {
+        TokenUse::Access => proto::TokenUse::Access,
+        TokenUse::Id => proto::TokenUse::Id,
+        // Nobody accepts one.
+        TokenUse::Other => proto::TokenUse::Unspecified,
+    }
+}
+
+fn client_kind(kind: ClientKind) -> proto::ClientKind {
+    match kind {
+        ClientKind::Machine => proto::ClientKind::Machine,
+        ClientKind::Interactive => proto::ClientKind::Interactive,
     }
 }
 
@@ -98,6 +116,7 @@ pub fn rejection_reason(rule: Rule) -> proto::RejectionReason {
         Rule::ClientDeleted => proto::RejectionReason::ClientDeleted,
         Rule::TenantSuspended => proto::RejectionReason::TenantSuspended,
         Rule::TenantDeleted => proto::RejectionReason::TenantDeleted,
+        Rule::WrongClientKind => proto::RejectionReason::WrongClientKind,
         Rule::WrongTenant => proto::RejectionReason::WrongTenant,
         Rule::Revoked => proto::RejectionReason::Revoked,
         Rule::InsufficientScope => proto::RejectionReason::InsufficientScope,

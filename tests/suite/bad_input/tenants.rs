@@ -1,9 +1,12 @@
 //! What `CreateTenant`, `UpdateTenant` and their neighbours do not take.
 
+use keyward::proto::hosted_domain::Form;
 use keyward::proto::{self, Isolation};
 
 use super::{Case, assert_all_refused, bad_ids, bad_labels, bad_words, daemon, longest_words};
 use crate::harness::{Mutation, mask, new_tenant};
+
+const FIELDS: [&str; 2] = ["tenant.user_pool.domain.custom.domain", "tenant.user_pool.domain.custom.certificate_arn"];
 
 fn create(edit: impl FnOnce(&mut proto::Tenant)) -> Mutation {
     let mut request = new_tenant("fresh", Isolation::AppClient);
@@ -92,12 +95,49 @@ async fn settings_of_a_pool_that_break_a_rule_are_refused() {
     for pairs in bad_tags {
         cases.push((create_with_pool(|pool| pool.tags = tags(pairs).into_iter().collect()), "tenant.user_pool.tags"));
     }
-    // What this broker does not offer is never dropped silently.
+    // Factors are for those who use a second one.
     cases.push((create_with_pool(|pool| pool.mfa_factors = vec![1]), "tenant.user_pool.mfa_factors"));
+    for factors in [vec![0], vec![4], vec![-1], vec![1, 1], vec![1; 10_000]] {
+        let edit = |pool: &mut proto::UserPoolSettings| (pool.mfa_mode, pool.mfa_factors) = (2, factors);
+        cases.push((create_with_pool(edit), "tenant.user_pool.mfa_factors"));
+    }
+    for history_size in [25, -1, i32::MAX, i32::MIN] {
+        let policy = Some(proto::PasswordPolicy { history_size, ..Default::default() });
+        let field = "tenant.user_pool.password_policy.history_size";
+        cases.push((create_with_pool(|pool| pool.password_policy = policy), field));
+    }
+    for (seconds, nanos) in [(0, 0), (-86_400, 0), (86_400, 1), (90_000, 0), (366 * 86_400, 0), (i64::MAX, 0)] {
+        let temporary_password_validity = Some(prost_types::Duration { seconds, nanos });
+        let policy = Some(proto::PasswordPolicy { temporary_password_validity, ..Default::default() });
+        let field = "tenant.user_pool.password_policy.temporary_password_validity";
+        cases.push((create_with_pool(|pool| pool.password_policy = policy), field));
+    }
     cases.push((create_with_pool(|pool| pool.domain = Some(Default::default())), "tenant.user_pool.domain"));
-    let policy = Some(proto::PasswordPolicy { history_size: 1, ..Default::default() });
-    let field = "tenant.user_pool.password_policy.history_size";
-    cases.push((create_with_pool(|pool| pool.password_policy = policy), field));
+    for prefix in ["", "-a", "a-", "A", "a.b", "\u{e4}", "my-aws-pool", &"x".repeat(64)] {
+        let form = Some(Form::Prefix(prefix.to_owned()));
+        let edit = |pool: &mut proto::UserPoolSettings| pool.domain = Some(proto::HostedDomain { form });
+        cases.push((create_with_pool(edit), "tenant.user_pool.domain.prefix"));
+    }
+    let arn = "arn:aws:acm:us-east-1:123456789012:certificate/0aa0";
+    for (domain, certificate_arn, field) in [
+        ("", arn, "domain"),
+        ("example.com", arn, "domain"),
+        ("https://login.example.com", arn, "domain"),
+        (&format!("{}.example.com", "x".repeat(60)), arn, "domain"),
+        ("login.example.com", "", "certificate_arn"),
+        ("login.example.com", "arn:aws:acm:eu-central-1:123456789012:certificate/0aa0", "certificate_arn"),
+    ] {
+        let custom = proto::CustomHostedDomain {
+            domain: domain.to_owned(),
+            certificate_arn: certificate_arn.to_owned(),
+            ..Default::default()
+        };
+        let edit = |pool: &mut proto::UserPoolSettings| {
+            pool.domain = Some(proto::HostedDomain { form: Some(Form::Custom(custom)) });
+        };
+        let field = if field == "domain" { FIELDS[0] } else { FIELDS[1] };
+        cases.push((create_with_pool(edit), field));
+    }
     let cases = cases.into_iter().map(|(mutation, field)| Case::of(&daemon, mutation, field)).collect();
     assert_all_refused(&daemon, cases).await;
     daemon.stop().await;

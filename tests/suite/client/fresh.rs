@@ -150,6 +150,9 @@ async fn a_platform_that_is_too_large_for_a_verifier_is_one_of_which_it_cannot_t
         if fits {
             until(async || verifier.is_ready()).await;
             assert_eq!(rule(&verifier, &token).await, None);
+            // Of what does not fit any more it may not hear that it was revoked: nothing counts from then on.
+            stage.daemon.create_client("acme", "more").await;
+            until(async || is_stale(&verify(&verifier, &token).await)).await;
             continue;
         }
         let why = async || match verify(&verifier, &token).await {

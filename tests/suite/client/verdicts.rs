@@ -9,10 +9,11 @@ use serde_json::json;
 
 use super::{clock, patient_stage, until, verifier};
 use crate::harness::forge::{
-    Fields, SigningKey, TEST_KEY, claims, decoded, signing_input, text, with, with_signature, without,
+    Fields, SigningKey, TEST_KEY, claims, decoded, id_claims, persons_access_claims, signing_input, text, with,
+    with_signature, without,
 };
 use crate::harness::ports::Stage;
-use crate::harness::{SCOPES, create_tenant, start_time};
+use crate::harness::{SCOPES, create_interactive, create_tenant, start_time};
 
 /// What of a verdict both must say: whose the token is, or which rule it fails.
 type Said = Result<(String, Vec<String>), String>;
@@ -106,7 +107,9 @@ async fn of_every_kind_of_token_it_says_what_the_daemon_says() {
         ("without a kid", TEST_KEY.sign(&without(&header, "kid"), &good), "UnknownKey"),
         ("a signature of another", strange.sign(&header, &good), "BadSignature"),
         ("a signature that was changed", tampered, "BadSignature"),
-        ("an ID token", sign(&with(&good, "token_use", "id")), "WrongTokenUse"),
+        ("an ID token", sign(&id_claims(&stage.client, start_time())), "WrongTokenUse"),
+        ("an ID token without aud", sign(&with(&good, "token_use", "id")), "Malformed"),
+        ("a person's token", sign(&persons_access_claims(&stage.client, start_time())), "WrongClientKind"),
         ("expired", sign(&with(&good, "exp", now - 5)), "Expired"),
         ("expired within the leeway", sign(&with(&good, "exp", now - 4)), ""),
         ("not yet valid", sign(&with(&good, "nbf", now + 6)), "NotYetValid"),
@@ -215,6 +218,33 @@ async fn whatever_happens_to_whose_it_is_it_says_what_the_daemon_says() {
     let delete = proto::DeleteTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
     stage.daemon.tenants().delete_tenant(delete).await.expect("deleted");
     check(&newest, "TenantDeleted").await;
+    drop(verifier);
+    stage.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn people_are_refused_by_it_whatever_becomes_of_their_client() {
+    let stage = patient_stage().await;
+    stage.keys.publish(TEST_KEY.public());
+    let portal = create_interactive(&stage.daemon.channel, "acme", "portal").await;
+    let verifier = verifier(&stage.daemon.channel, clock(&stage.clock)).await;
+    let sign = |claims: Fields| TEST_KEY.sign(&TEST_KEY.header(), &claims);
+    let access = sign(persons_access_claims(&portal, start_time()));
+    let id = sign(id_claims(&portal, start_time()));
+    let check = async || {
+        for (token, rule) in [(&access, "WrongClientKind"), (&id, "WrongTokenUse")] {
+            let said = both(&stage, &verifier, token, &Demand::default()).await;
+            let failed = said.as_ref().err().map_or("", |said| said.split(' ').next().unwrap_or_default());
+            assert_eq!(failed, rule, "{said:?}");
+        }
+    };
+    check().await;
+    let suspend = proto::SuspendTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
+    stage.daemon.tenants().suspend_tenant(suspend).await.expect("suspended");
+    check().await;
+    let delete = proto::DeleteClientRequest { name: portal.name.clone(), ..Default::default() };
+    stage.daemon.clients().delete_client(delete).await.expect("deleted");
+    check().await;
     drop(verifier);
     stage.daemon.stop().await;
 }

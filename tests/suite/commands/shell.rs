@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use super::run;
 use crate::harness::{Binary, folder};
 
-const COMMANDS: [&str; 8] = ["dev", "serve", "check", "tour", "audit", "migrate", "completions", "man"];
+const COMMANDS: [&str; 9] = ["dev", "serve", "check", "tour", "audit", "migrate", "plan", "completions", "man"];
 
 #[test]
 fn bash_completes_commands_options_and_values() {

@@ -1,10 +1,13 @@
 //! User pools and their resource servers.
 
-use keyward::broker::ports::{Fault, UserPools};
+use std::time::Duration;
+
+use keyward::broker::ports::{DomainProgress, Fault, UserPools};
 use keyward::domain::id::{PoolId, UserPoolId};
-use keyward::domain::tenant::{FeaturePlan, IssuerType, Mfa, PasswordPolicy, UserPoolSettings};
+use keyward::domain::tenant::{FeaturePlan, HostedDomain, IssuerType, Mfa, PasswordPolicy, UserPoolSettings};
 
 use super::{Backend, Ledger, OTHER_REGION, pool_id, server, spec};
+use crate::harness::brokers::custom_domain;
 
 pub async fn play(backend: &Backend, ledger: &mut Ledger) {
     let pools = &backend.pools;
@@ -73,6 +76,52 @@ pub async fn play_in_another_region(backend: &Backend, ledger: &mut Ledger) {
     ledger.holds("it is gone there", pools.describe_pool(&made.user_pool, OTHER_REGION).await, &None::<()>);
 }
 
+/// Of a backend on which time can be moved.
+pub async fn play_domains(backend: &Backend, ledger: &mut Ledger) {
+    let pools = &backend.pools;
+    let id = pool_id("tenant-domains");
+    let with = |domain: Option<HostedDomain>| UserPoolSettings { domain, ..Default::default() };
+    let named = with(Some(HostedDomain::Prefix("contract-domains".to_owned())));
+    let Some(made) = ledger.goes("make a pool with a prefix", pools.ensure_pool(&id, &named).await) else { return };
+    ledger.holds("make it with its prefix again", pools.ensure_pool(&id, &named).await, &made);
+    ledger.holds("its prefix", pools.pool_settings(&made).await, &Some(named.clone()));
+    ledger.holds("nothing is against it", pools.check_settings(&named, Some(&made)).await, &None::<()>);
+
+    let (one, other) = (custom_domain("login.example.com"), custom_domain("auth.example.com"));
+    let mut now = made.clone();
+    for wanted in [Some(one), Some(other), named.domain.clone(), None] {
+        let wanted = with(wanted);
+        ledger.holds("say which domain", pools.update_pool(&now, &wanted).await, &());
+        for _ in 0..30 {
+            let set = pools.set_domain(&id, &now, wanted.domain.as_ref()).await;
+            let Some(set) = ledger.goes("go towards it", set) else { return };
+            if matches!(wanted.domain, Some(HostedDomain::Custom { .. })) {
+                ledger.is("tokens come from where they came", &set.made.token_endpoint, &now.token_endpoint);
+            }
+            now = set.made;
+            match ledger.goes("it is not refused", set.progress) {
+                Some(DomainProgress::OnItsWay) => backend.advance(Duration::from_secs(60)),
+                _ => break,
+            }
+        }
+        let settings = pools.pool_settings(&now).await;
+        ledger.holds("the domain is what it was to be", settings, &Some(wanted.clone()));
+        let again = pools.set_domain(&id, &now, wanted.domain.as_ref()).await.map(|set| set.made);
+        ledger.holds("it is there already", again, &now);
+    }
+    for _ in 0..30 {
+        match pools.delete_pool(&id, "", Some(&now)).await {
+            Err(error) if error.is(Fault::Unavailable) => backend.advance(Duration::from_secs(60)),
+            outcome => {
+                ledger.holds("delete it with its domains", outcome, &());
+                break;
+            }
+        }
+    }
+    let gone = pools.set_domain(&id, &now, None).await.map(drop);
+    ledger.fails("a domain of a pool that is gone", gone, Fault::NotFound);
+}
+
 pub async fn play_resource_servers(backend: &Backend, ledger: &mut Ledger) {
     let pools = &backend.pools;
     let pool = pools.ensure_pool(&pool_id("contract-apis"), &UserPoolSettings::default()).await;
@@ -105,7 +154,8 @@ fn settings(protected: bool) -> UserPoolSettings {
             require_uppercase: false,
             require_numbers: true,
             require_symbols: false,
-            ..PasswordPolicy::default()
+            temporary_validity_days: Some(30),
+            history_size: 5,
         },
         mfa: Mfa::Optional,
         deletion_protection: protected,

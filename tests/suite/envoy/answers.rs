@@ -4,9 +4,9 @@ use keyward::proto;
 use tonic::Code;
 
 use super::{Told, check, denied, question};
-use crate::harness::forge::{Fields, TEST_KEY, claims, with};
+use crate::harness::forge::{Fields, PERSON, TEST_KEY, claims, id_claims, persons_access_claims, with};
 use crate::harness::ports::Stage;
-use crate::harness::{details, start_time};
+use crate::harness::{create_interactive, details, start_time};
 
 /// A route's rule that any good token keeps.
 const ANY: (&str, &str) = ("keyward.scopes", "");
@@ -87,7 +87,7 @@ async fn a_token_that_is_rejected_is_answered_with_the_reason_of_the_contract() 
         (sign(&with(&good, "iss", "https://issuer.example.org/pool")), "UNKNOWN_ISSUER"),
         (TEST_KEY.sign(&with(&TEST_KEY.header(), "kid", "another"), &good), "UNKNOWN_KEY"),
         (format!("{}AAAA", sign(&good)), "BAD_SIGNATURE"),
-        (sign(&with(&good, "token_use", "id")), "WRONG_TOKEN_USE"),
+        (sign(&id_claims(&stage.client, start_time())), "WRONG_TOKEN_USE"),
         (sign(&with(&good, "exp", now - 3_600)), "EXPIRED"),
         (sign(&with(&good, "nbf", now + 3_600)), "NOT_YET_VALID"),
         (sign(&with(&good, "iat", now + 3_600)), "ISSUED_IN_FUTURE"),
@@ -97,6 +97,50 @@ async fn a_token_that_is_rejected_is_answered_with_the_reason_of_the_contract() 
     }
     let rule = [ANY, ("keyward.tenant", "tenants/initech")];
     assert_eq!(show(&stage, &rule, &sign(&good)).await, denied(401, &[INVALID], "WRONG_TENANT"));
+    stage.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_person_goes_on_by_name_where_the_route_says_so_and_nowhere_else() {
+    let stage = court().await;
+    let portal = create_interactive(&stage.daemon.channel, "acme", "portal").await;
+    let access = persons_access_claims(&portal, start_time());
+    let id = id_claims(&portal, start_time());
+    let through = |scopes: &[(&str, &str)]| {
+        let set = [
+            ("x-keyward-tenant", "tenants/acme"),
+            ("x-keyward-client", "tenants/acme/clients/portal"),
+            ("x-keyward-subject", PERSON),
+            ("x-keyward-username", "ada"),
+            ("x-keyward-groups", "readers writers"),
+        ];
+        let set = set.iter().chain(scopes).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let remove = if scopes.is_empty() { vec!["x-keyward-scopes".to_owned()] } else { Vec::new() };
+        Told::GoOn { set: set.collect(), remove }
+    };
+    let (people, ids) = (("keyward.token_use", "access"), ("keyward.token_use", "id"));
+    let told = show(&stage, &[("keyward.scopes", "orders/read"), people], &sign(&access)).await;
+    assert_eq!(told, through(&[("x-keyward-scopes", "openid orders/read")]));
+    assert_eq!(show(&stage, &[ANY, ids], &sign(&id)).await, through(&[]));
+    for (rule, claims, reason) in [
+        (&[ANY][..], &access, "WRONG_CLIENT_KIND"),
+        (&[ANY], &id, "WRONG_TOKEN_USE"),
+        (&[ANY, people], &id, "WRONG_TOKEN_USE"),
+        (&[ANY, ids], &access, "WRONG_TOKEN_USE"),
+    ] {
+        assert_eq!(show(&stage, rule, &sign(claims)).await, denied(401, &[INVALID], reason), "{rule:?}");
+    }
+
+    // What no header can have is left out, and what came under its name with it.
+    let odd =
+        with(&with(&access, "username", "ad\u{e9}"), "cognito:groups", serde_json::json!(["two words", "readers"]));
+    let headers = [("authorization", format!("Bearer {}", sign(&odd))), ("x-keyward-username", "eve".to_owned())];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let Told::GoOn { set, remove } = ask(&stage, &[ANY, people], &headers).await else { panic!("denied") };
+    assert_eq!(
+        (set.get("x-keyward-groups").map(String::as_str), remove.as_slice()),
+        (Some("readers"), &["x-keyward-username".to_owned()][..])
+    );
     stage.daemon.stop().await;
 }
 

@@ -123,8 +123,8 @@ fn cut(text: &str, from: &str, to: &str) -> String {
 }
 
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub status: u16,
     headers: BTreeMap<String, String>,
     body: String,
 }
@@ -145,7 +145,7 @@ impl Answer {
 }
 
 /// Sends this line and these headers as they are.
-async fn ask(envoy: &Peer, line: &str, headers: &[(&str, &str)]) -> Answer {
+pub(super) async fn ask(envoy: &Peer, line: &str, headers: &[(&str, &str)]) -> Answer {
     let address = envoy.endpoint.strip_prefix("http://").expect("an address");
     let mut stream = TcpStream::connect(address).await.expect("connected");
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();

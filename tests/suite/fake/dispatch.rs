@@ -13,11 +13,15 @@ use super::model::Model;
 use super::tokens::{self, Grant};
 use super::world::{ApiError, Ask, OperationResult, World};
 use super::{
-    Call, Outcome, Service, Shared, app_clients, providers, resource_servers, secrets, signing, user_pools, versions,
+    Call, Outcome, Service, Shared, app_clients, domains, providers, resource_servers, secrets, signing, user_pools,
+    versions,
 };
 
 /// What an operation may call an error of the service's own: app clients', secrets of app clients, Secrets Manager's.
 const INTERNAL_ERRORS: [&str; 3] = ["InternalErrorException", "InternalServerException", "InternalServiceError"];
+
+const TOKEN: &str = "/oauth2/token";
+const KEYS: &str = "/.well-known/jwks.json";
 
 type Operation = fn(&mut World, &Ask<'_>) -> OperationResult;
 
@@ -34,9 +38,10 @@ fn operation(service: Service, name: &str) -> Option<Operation> {
         (Service::Cognito, "TagResource") => user_pools::tag,
         (Service::Cognito, "UntagResource") => user_pools::untag,
         (Service::Cognito, "ListTagsForResource") => user_pools::list_tags,
-        (Service::Cognito, "CreateUserPoolDomain") => user_pools::create_domain,
-        (Service::Cognito, "DescribeUserPoolDomain") => user_pools::describe_domain,
-        (Service::Cognito, "DeleteUserPoolDomain") => user_pools::delete_domain,
+        (Service::Cognito, "CreateUserPoolDomain") => domains::create,
+        (Service::Cognito, "DescribeUserPoolDomain") => domains::describe,
+        (Service::Cognito, "UpdateUserPoolDomain") => domains::update,
+        (Service::Cognito, "DeleteUserPoolDomain") => domains::delete,
         (Service::Cognito, "CreateResourceServer") => resource_servers::create,
         (Service::Cognito, "DescribeResourceServer") => resource_servers::describe,
         (Service::Cognito, "UpdateResourceServer") => resource_servers::update,
@@ -99,7 +104,8 @@ impl http::Service for Front {
             let time = self.shared.clock.now();
             let pool = pool_of(&asked, service);
             let outcome = Outcome::Unanswered;
-            state.calls.push(Call { action: action.clone(), region: String::new(), pool, time, outcome });
+            let endpoint = place(&asked.path).0.to_owned();
+            state.calls.push(Call { action: action.clone(), endpoint, region: String::new(), pool, time, outcome });
             state.calls.len() - 1
         };
         let fault = self.shared.faults.meet(&action);
@@ -215,6 +221,7 @@ impl Front {
         let result = {
             let state = &mut *self.shared.state();
             secrets::purge(&mut state.world, now);
+            state.world.settle_domains(now);
             let result = operation(&mut state.world, &ask);
             if let Some(dead) = state.watched.as_ref().and_then(|watched| watched.complaint(&state.world, now)) {
                 state.complaints.push(format!("after {name}: {dead}"));
@@ -236,7 +243,7 @@ impl Front {
     fn admit(&self, asked: &Asked, service: Service, name: &str, call: usize) -> Result<(String, Value), Refusal> {
         let model = Model::of(service);
         let is_protocol = asked.method == "POST"
-            && asked.path == "/"
+            && place(&asked.path).1 == "/"
             && asked.header("content-type") == "application/x-amz-json-1.1"
             && model.knows(name);
         if !is_protocol {
@@ -287,7 +294,7 @@ impl Front {
         let refused = |error: &str| (Outcome::Refused(error.to_owned()), tokens::refusal(error));
         match name {
             "Keys" => {
-                let id = asked.path.trim_start_matches('/').split('/').next().unwrap_or_default();
+                let id = place(&asked.path).1.trim_start_matches('/').split('/').next().unwrap_or_default();
                 let set = self.shared.state().world.pools.get(id).map(tokens::key_set);
                 match set.filter(|_| asked.method == "GET") {
                     Some(set) => (Outcome::Done, tokens::json_answer(200, &set)),
@@ -301,6 +308,14 @@ impl Front {
                 };
                 if !self.admit_token(&grant, call, now) {
                     return (Outcome::Throttled, self.throttled(Service::Oauth, name));
+                }
+                let domain = place(&asked.path).1.strip_suffix(TOKEN).unwrap_or_default().trim_start_matches('/');
+                let state = self.shared.state();
+                let pool = state.world.pool_of_client(&grant.client);
+                let is_there = pool.is_none_or(|pool| domain.is_empty() || state.world.is_served(domain, pool, now));
+                drop(state);
+                if !is_there {
+                    return (Outcome::Refused("404".to_owned()), tokens::json_answer(404, &json!({})));
                 }
                 match tokens::token(&mut self.shared.state().world, &grant, now) {
                     Ok(token) => (Outcome::Done, tokens::json_answer(200, &token)),
@@ -360,10 +375,23 @@ fn target(asked: &Asked) -> (Service, String) {
     match target.split_once('.') {
         Some(("AWSCognitoIdentityProviderService", name)) => (Service::Cognito, name.to_owned()),
         Some(("secretsmanager", name)) => (Service::SecretsManager, name.to_owned()),
-        _ if asked.path == "/oauth2/token" => (Service::Oauth, "Token".to_owned()),
-        _ if asked.path.ends_with("/.well-known/jwks.json") => (Service::Oauth, "Keys".to_owned()),
+        _ if asked.path.ends_with(TOKEN) => (Service::Oauth, "Token".to_owned()),
+        _ if asked.path.ends_with(KEYS) => (Service::Oauth, "Keys".to_owned()),
         _ => (Service::Oauth, asked.path.clone()),
     }
+}
+
+/// The Region whose endpoint was called, where the URL tells it ([`Fake::by_region`](super::Fake)), and the path below
+/// it.
+fn place(path: &str) -> (&str, &str) {
+    for region in [super::REGION, super::OTHER_REGION] {
+        match path.strip_prefix('/').and_then(|rest| rest.strip_prefix(region)) {
+            Some("") => return (region, "/"),
+            Some(rest) if rest.starts_with('/') => return (region, rest),
+            _ => {}
+        }
+    }
+    ("", path)
 }
 
 /// As far as the request itself says it.
@@ -372,6 +400,6 @@ fn pool_of(asked: &Asked, service: Service) -> Option<String> {
     match service {
         Service::Cognito => input["UserPoolId"].as_str().map(str::to_owned),
         Service::SecretsManager => None,
-        Service::Oauth => asked.path.strip_suffix("/.well-known/jwks.json").map(|pool| pool[1..].to_owned()),
+        Service::Oauth => place(&asked.path).1.strip_suffix(KEYS).map(|pool| pool[1..].to_owned()),
     }
 }

@@ -7,6 +7,7 @@
 
 mod app_clients;
 mod dispatch;
+mod domains;
 mod faults;
 pub mod http;
 mod keys;
@@ -38,13 +39,20 @@ use watched::Watched;
 use world::World;
 
 pub use faults::{After, Fault};
+pub use model::Model;
 pub use quotas::least_time;
+pub use tokens::SignedIn;
 pub use world::{Ceilings, Propagation};
 
 /// The Region of [`Fake::options`].
 pub const REGION: &str = "eu-central-1";
 /// A further one.
 pub const OTHER_REGION: &str = "us-east-1";
+
+/// Both, the broker's own first.
+pub fn regions() -> Vec<String> {
+    vec![REGION.to_owned(), OTHER_REGION.to_owned()]
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
@@ -103,7 +111,9 @@ pub struct Image(World);
 pub struct Call {
     /// As IAM names it: `cognito-idp:CreateUserPool`; `oauth2:Token` and `oauth2:Keys` for what IAM does not know.
     pub action: String,
-    /// Empty when the call was refused before it was known.
+    /// The Region whose endpoint was called; empty where all have the same (not [`Fake::by_region`]).
+    pub endpoint: String,
+    /// Of its signature, or of the pool. Empty when the call was refused before it was known.
     pub region: String,
     /// The user pool that it is about, where it is about one.
     pub pool: Option<String>,
@@ -165,6 +175,7 @@ impl Fake {
             name_prefix: "keyward".to_owned(),
             token_source: TokenSource::TokenEndpoint,
             kms_key: String::new(),
+            messages: Default::default(),
             connect_timeout: Duration::from_secs(2),
             call_timeout: Duration::from_secs(10),
             quota_wait: Duration::from_secs(5),
@@ -174,12 +185,55 @@ impl Fake {
                 // It has no such things, and says so.
                 dynamodb: endpoint.clone(),
                 kms: endpoint.clone(),
-                token: format!("{endpoint}/oauth2/token"),
+                // Only a domain that the app client's pool has is served.
+                token: format!("{endpoint}/{{domain}}/oauth2/token"),
                 jwks: format!("{endpoint}/{{user_pool}}/.well-known/jwks.json"),
             },
             quotas: quotas::published(),
             credentials: self.credentials(),
         }
+    }
+
+    /// Gives each Region endpoints of its own, so that a call tells which one was asked.
+    pub fn by_region(options: &mut Options) {
+        let endpoint = format!("{}/{{region}}", options.endpoints.cognito);
+        options.endpoints = Endpoints {
+            cognito: endpoint.clone(),
+            secrets_manager: endpoint.clone(),
+            token: format!("{endpoint}/{{domain}}/oauth2/token"),
+            jwks: format!("{endpoint}/{{user_pool}}/.well-known/jwks.json"),
+            ..options.endpoints.clone()
+        };
+    }
+
+    /// From now on the name above domains has no address, or has one again.
+    pub fn resolve(&self, name: &str, has_address: bool) {
+        let unresolved = &mut self.shared.state().world.unresolved;
+        if has_address {
+            unresolved.remove(name)
+        } else {
+            unresolved.insert(name.to_owned())
+        };
+    }
+
+    /// From now on the making of this domain fails in the end, or does no more.
+    pub fn fail_domain(&self, domain: &str, fails: bool) {
+        let failing = &mut self.shared.state().world.failing;
+        if fails {
+            failing.insert(domain.to_owned())
+        } else {
+            failing.remove(domain)
+        };
+    }
+
+    /// Every domain, with the pool that has it: prefixes, then those of somebody's own that are not being deleted.
+    pub fn domains(&self) -> Vec<(String, String)> {
+        let mut state = self.shared.state();
+        let now = self.shared.clock.now();
+        state.world.settle_domains(now);
+        let prefixes = state.world.domains.iter().map(|((_, prefix), pool)| (prefix.clone(), pool.clone()));
+        let custom = state.world.custom_domains.iter().filter(|(_, custom)| custom.status(now) != "DELETING");
+        prefixes.chain(custom.map(|(name, custom)| (name.clone(), custom.pool.clone()))).collect()
     }
 
     /// The only ones that it knows.
@@ -283,6 +337,12 @@ impl Fake {
         let mut state = self.shared.state();
         let pool = state.world.pools.get_mut(user_pool).expect("the pool is there");
         pool.rotate_key(withdrawn);
+    }
+
+    /// As if somebody had signed in with the app client, by its hosted sign-in.
+    pub fn sign_in(&self, app_client: &str, username: &str, groups: &[&str]) -> SignedIn {
+        let now = self.shared.clock.now();
+        tokens::sign_in(&mut self.shared.state().world, app_client, username, groups, now)
     }
 
     pub fn inventory(&self) -> Inventory {

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::app_clients::{grant, has_client_credentials, has_client_token_auth, validity};
 use super::http::{Answer, Asked};
-use super::world::{ApiError, AppClient, Ask, LOWER, OperationResult, Pool, World};
+use super::keys::PoolKey;
+use super::world::{ApiError, AppClient, Ask, LOWER, OperationResult, Pool, World, texts_of};
 
 /// What a client says at the token endpoint.
 pub struct Grant {
@@ -56,7 +57,7 @@ impl Grant {
 pub fn token(world: &mut World, grant_of: &Grant, now: Timestamp) -> Result<Value, &'static str> {
     let jti = uuid(world);
     let (pool, client) = find(world, &grant_of.client, now).ok_or("invalid_client")?;
-    if pool.domain.is_none() || !client.is_authenticated_by(&grant_of.secret, now) {
+    if (pool.domain.is_none() && pool.custom_domain.is_none()) || !client.is_authenticated_by(&grant_of.secret, now) {
         return Err("invalid_client");
     }
     if !has_client_credentials(client) {
@@ -91,11 +92,51 @@ pub fn get_client_token(world: &mut World, ask: &Ask<'_>) -> OperationResult {
     Ok(json!({ "ClientAuthenticationResult": result }))
 }
 
-/// `/{user_pool}/.well-known/jwks.json`: the keys of access tokens, and the one of ID tokens, which signs nothing here.
+/// `/{user_pool}/.well-known/jwks.json`: the keys of access tokens, and the one of ID tokens.
 pub fn key_set(pool: &Pool) -> Value {
-    let mut keys: Vec<_> = pool.keys.iter().map(super::keys::PoolKey::public).collect();
-    keys.push(super::keys::PoolKey::new(&format!("{} id", pool.id), 3).public());
+    let mut keys: Vec<_> = pool.keys.iter().map(PoolKey::public).collect();
+    keys.push(id_key(pool).public());
     json!({ "keys": keys })
+}
+
+/// ID tokens have a key of their own.
+fn id_key(pool: &Pool) -> PoolKey {
+    PoolKey::new(&format!("{} id", pool.id), 3)
+}
+
+/// What somebody has who has signed in: tokens of one session.
+pub struct SignedIn {
+    pub id_token: String,
+    pub access_token: String,
+}
+
+/// As if somebody of this name and these groups had signed in with the app client, and got its scopes. No client secret is asked for
+/// and no code is given: the hosted sign-in is people's and no program's. The claims are those of Cognito's documentation.
+pub fn sign_in(world: &mut World, client: &str, username: &str, groups: &[&str], now: Timestamp) -> SignedIn {
+    let [sub, origin_jti, event_id, id_jti, access_jti] = std::array::from_fn(|_| uuid(world));
+    let (pool, found) = find(world, client, now).expect("the app client is there");
+    let scopes = texts_of(&found.settings, "AllowedOAuthScopes");
+    let second = now.as_second();
+    let in_both = json!({
+        "sub": sub, "cognito:groups": groups, "iss": pool.issuer(), "origin_jti": origin_jti, "event_id": event_id,
+        "auth_time": second, "iat": second,
+    });
+    let with = |more: Value| {
+        let mut claims = in_both.clone();
+        let (Value::Object(claims_of), Value::Object(more)) = (&mut claims, more) else { panic!("objects") };
+        claims_of.extend(more);
+        claims
+    };
+    let access = with(json!({
+        "token_use": "access", "version": 2, "client_id": client, "username": username, "scope": scopes.join(" "),
+        "exp": second + validity(&found.settings), "jti": access_jti,
+    }));
+    let id = with(json!({
+        "token_use": "id", "aud": client, "cognito:username": username, "email_verified": true,
+        "email": format!("{username}@example.com"), "at_hash": "dGhlIGhhc2ggb2YgYW5vdGhlcg",
+        "exp": second + 3_600, "jti": id_jti,
+    }));
+    SignedIn { id_token: id_key(pool).sign(&id), access_token: pool.keys[0].sign(&access) }
 }
 
 pub fn refusal(error: &str) -> Answer {

@@ -1,4 +1,4 @@
-//! User pools, their MFA, tags and domains.
+//! User pools, their MFA and tags.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,7 @@ const FOR_EVER: &[&str] = &["AliasAttributes", "UsernameAttributes", "UsernameCo
 /// Of the input of `CreateUserPool` and `UpdateUserPool`, what is not a setting of that name.
 const NOT_SETTINGS: &[&str] = &["UserPoolId", "PoolName", "UserPoolTags"];
 const MAX_TAGS: usize = 50;
+const FACTORS: [&str; 3] = ["SmsMfaConfiguration", "SoftwareTokenMfaConfiguration", "EmailMfaConfiguration"];
 
 pub fn create(world: &mut World, ask: &Ask<'_>) -> OperationResult {
     if world.pools.values().filter(|pool| pool.region == ask.region).count() >= world.ceilings.user_pools {
@@ -25,6 +26,7 @@ pub fn create(world: &mut World, ask: &Ask<'_>) -> OperationResult {
             "SMS configuration and Auto verification for phone_number are required when MFA is required/optional";
         return Err(ApiError::invalid(rule));
     }
+    check_passwords(&settings)?;
     let id = format!("{}_{}", ask.region, world.unique(MIXED, 9));
     let pool = Pool {
         region: ask.region.to_owned(),
@@ -32,6 +34,7 @@ pub fn create(world: &mut World, ask: &Ask<'_>) -> OperationResult {
         tags: tags(ask, "UserPoolTags")?,
         mfa: Members::new(),
         domain: None,
+        custom_domain: None,
         resource_servers: BTreeMap::new(),
         providers: BTreeMap::new(),
         clients: BTreeMap::new(),
@@ -59,6 +62,10 @@ pub fn update(world: &mut World, ask: &Ask<'_>) -> OperationResult {
     if settings["MfaConfiguration"] != "OFF" && !settings.contains_key("SmsConfiguration") && !has_factor(&pool.mfa) {
         return Err(ApiError::invalid("Invalid MFA configuration given, no MFA factor is configured."));
     }
+    check_passwords(&settings)?;
+    if pool.mfa.contains_key("EmailMfaConfiguration") {
+        check_tier(&settings, "Email MFA")?;
+    }
     pool.tags = tags(ask, "UserPoolTags")?;
     pool.settings = settings;
     pool.update_time = ask.now;
@@ -72,7 +79,7 @@ pub fn delete(world: &mut World, ask: &Ask<'_>) -> OperationResult {
                     Deletion protection must be inactivated first.";
         return Err(ApiError::invalid(rule));
     }
-    if pool.domain.is_some() {
+    if pool.domain.is_some() || pool.custom_domain.is_some() {
         let rule = "User pool cannot be deleted. It has a domain configured that should be deleted first.";
         return Err(ApiError::invalid(rule));
     }
@@ -100,9 +107,11 @@ pub fn list(world: &mut World, ask: &Ask<'_>) -> OperationResult {
 pub fn set_mfa(world: &mut World, ask: &Ask<'_>) -> OperationResult {
     let pool = world.pool_of(ask)?;
     let wanted = ask.given("MfaConfiguration").unwrap_or("OFF");
-    let factors = ["SmsMfaConfiguration", "SoftwareTokenMfaConfiguration", "EmailMfaConfiguration"];
-    let given: Members =
-        factors.iter().filter_map(|name| Some(((*name).to_owned(), ask.input.get(*name)?.clone()))).collect();
+    let given: Members = FACTORS
+        .iter()
+        .chain(&["WebAuthnConfiguration"])
+        .filter_map(|name| Some(((*name).to_owned(), ask.input.get(*name)?.clone())))
+        .collect();
     if wanted != "OFF" && !has_factor(&given) {
         return Err(ApiError::invalid("Invalid MFA configuration given, can't turn on MFA without an MFA factor."));
     }
@@ -110,9 +119,36 @@ pub fn set_mfa(world: &mut World, ask: &Ask<'_>) -> OperationResult {
         let rule = "Invalid MFA configuration given, can't turn off MFA and configure an MFA together.";
         return Err(ApiError::invalid(rule));
     }
+    if given.contains_key("EmailMfaConfiguration") {
+        check_tier(&pool.settings, "Email MFA")?;
+        if pool.settings["EmailConfiguration"]["EmailSendingAccount"] != "DEVELOPER" {
+            let rule = "Email MFA needs an email configuration with the sending account DEVELOPER";
+            return Err(ApiError::invalid(rule));
+        }
+    }
+    if let Some(sms) = given.get("SmsMfaConfiguration") {
+        match sms.get("SmsConfiguration") {
+            Some(config) => drop(pool.settings.insert("SmsConfiguration".to_owned(), config.clone())),
+            None if pool.settings.contains_key("SmsConfiguration") => {}
+            None => return Err(ApiError::invalid("SMS configuration is required for SMS MFA")),
+        }
+    }
     pool.settings.insert("MfaConfiguration".to_owned(), json!(wanted));
     pool.mfa = given;
     Ok(mfa(pool))
+}
+
+/// The plan Lite has less than the others.
+fn check_tier(settings: &Members, what: &str) -> Result<(), ApiError> {
+    match settings["UserPoolTier"] == "LITE" {
+        true => Err(ApiError::new("FeatureUnavailableInTierException", format!("{what} is not in the plan Lite"))),
+        false => Ok(()),
+    }
+}
+
+fn check_passwords(settings: &Members) -> Result<(), ApiError> {
+    let size = settings["Policies"]["PasswordPolicy"].get("PasswordHistorySize").and_then(Value::as_u64);
+    if size.is_some_and(|size| size > 0) { check_tier(settings, "A history of passwords") } else { Ok(()) }
 }
 
 pub fn get_mfa(world: &mut World, ask: &Ask<'_>) -> OperationResult {
@@ -176,8 +212,10 @@ fn described(pool: &Pool) -> Value {
         "LastModifiedDate": seconds(pool.update_time),
     });
     answer.extend(members(more));
-    if let Some(domain) = &pool.domain {
-        answer.insert("Domain".to_owned(), json!(domain));
+    for (name, domain) in [("Domain", &pool.domain), ("CustomDomain", &pool.custom_domain)] {
+        if let Some(domain) = domain {
+            answer.insert(name.to_owned(), json!(domain));
+        }
     }
     Value::Object(answer)
 }
@@ -219,45 +257,4 @@ pub fn untag(world: &mut World, ask: &Ask<'_>) -> OperationResult {
 
 pub fn list_tags(world: &mut World, ask: &Ask<'_>) -> OperationResult {
     Ok(json!({ "Tags": pool_of_arn(world, ask)?.tags }))
-}
-
-pub fn create_domain(world: &mut World, ask: &Ask<'_>) -> OperationResult {
-    let domain = ask.text("Domain").to_owned();
-    if ["aws", "amazon", "cognito"].iter().any(|reserved| domain.contains(reserved)) {
-        return Err(ApiError::invalid("Domain cannot contain reserved word: cognito, aws, amazon"));
-    }
-    let key = (ask.region.to_owned(), domain.clone());
-    let is_taken = world.domains.contains_key(&key);
-    let pool = world.pool_of(ask)?;
-    if is_taken {
-        return Err(ApiError::invalid("Domain already associated with another user pool."));
-    }
-    if pool.domain.is_some() {
-        return Err(ApiError::invalid("User pool already has a domain configured."));
-    }
-    pool.domain = Some(domain);
-    let id = pool.id.clone();
-    world.domains.insert(key, id);
-    Ok(json!({ "ManagedLoginVersion": ask.input.get("ManagedLoginVersion").cloned().unwrap_or(json!(1)) }))
-}
-
-/// One that is not there is described with nothing.
-pub fn describe_domain(world: &mut World, ask: &Ask<'_>) -> OperationResult {
-    let domain = ask.text("Domain");
-    let pool = world.domains.get(&(ask.region.to_owned(), domain.to_owned()));
-    let description = pool.map_or(json!({}), |pool| {
-        json!({ "UserPoolId": pool, "AWSAccountId": ACCOUNT, "Domain": domain, "Status": "ACTIVE", "Version": "1" })
-    });
-    Ok(json!({ "DomainDescription": description }))
-}
-
-pub fn delete_domain(world: &mut World, ask: &Ask<'_>) -> OperationResult {
-    let domain = ask.text("Domain").to_owned();
-    let pool = world.pool_of(ask)?;
-    if pool.domain.as_ref() != Some(&domain) {
-        return Err(ApiError::invalid("No such domain or user pool exists."));
-    }
-    pool.domain = None;
-    world.domains.remove(&(ask.region.to_owned(), domain));
-    Ok(json!({}))
 }

@@ -68,6 +68,12 @@ pub struct World {
     pub pools: BTreeMap<String, Pool>,
     /// By Region and prefix: whose it is.
     pub domains: BTreeMap<(String, String), String>,
+    /// By name, which are one namespace for all Regions: CloudFront's.
+    pub custom_domains: BTreeMap<String, CustomDomain>,
+    /// Names above which none of them can be made, since they have no address.
+    pub unresolved: BTreeSet<String>,
+    /// Those whose making fails in the end.
+    pub failing: BTreeSet<String>,
     /// By Region and name.
     pub secrets: BTreeMap<(String, String), Secret>,
     /// When which of them may have to go, the earliest first.
@@ -88,9 +94,47 @@ pub struct Propagation {
     pub lingers: Duration,
 }
 
+/// A domain of somebody's own.
+#[derive(Clone)]
+pub struct CustomDomain {
+    pub pool: String,
+    pub region: String,
+    /// `CustomDomainConfigType`.
+    pub config: Value,
+    pub cloud_front: String,
+    pub work: DomainWork,
+}
+
+/// What is done to it, and until when.
+#[derive(Clone, Copy)]
+pub enum DomainWork {
+    Making(Timestamp),
+    Changing(Timestamp),
+    Failed,
+    Deleting(Timestamp),
+}
+
+impl CustomDomain {
+    pub fn status(&self, now: Timestamp) -> &'static str {
+        match self.work {
+            DomainWork::Making(until) if now < until => "CREATING",
+            DomainWork::Changing(until) if now < until => "UPDATING",
+            DomainWork::Making(_) | DomainWork::Changing(_) => "ACTIVE",
+            DomainWork::Failed => "FAILED",
+            DomainWork::Deleting(_) => "DELETING",
+        }
+    }
+
+    pub fn is_served(&self, now: Timestamp) -> bool {
+        matches!(self.status(now), "ACTIVE" | "UPDATING")
+    }
+}
+
 /// The quotas that are numbers of things; AWS's defaults.
 #[derive(Clone, Copy, Debug)]
 pub struct Ceilings {
+    /// Of one Region.
+    pub custom_domains: usize,
     pub user_pools: usize,
     pub app_clients: usize,
     pub resource_servers: usize,
@@ -99,7 +143,8 @@ pub struct Ceilings {
 
 impl Default for Ceilings {
     fn default() -> Self {
-        Ceilings { user_pools: 1_000, app_clients: 1_000, resource_servers: 25, identity_providers: 300 }
+        let (app_clients, resource_servers, identity_providers) = (1_000, 25, 300);
+        Ceilings { custom_domains: 4, user_pools: 1_000, app_clients, resource_servers, identity_providers }
     }
 }
 
@@ -113,6 +158,7 @@ pub struct Pool {
     /// As `GetUserPoolMfaConfig` answers, but `MfaConfiguration`, which is a setting.
     pub mfa: Members,
     pub domain: Option<String>,
+    pub custom_domain: Option<String>,
     /// By identifier, as `ResourceServerType`.
     pub resource_servers: BTreeMap<String, Value>,
     /// By name, as `IdentityProviderType`.
@@ -194,6 +240,31 @@ impl AppClient {
 }
 
 impl World {
+    /// Takes away the domains whose deletion is over, and lets fail those that are to.
+    pub fn settle_domains(&mut self, now: Timestamp) {
+        let World { custom_domains, pools, failing, .. } = self;
+        custom_domains.retain(|name, domain| {
+            match domain.work {
+                DomainWork::Making(until) if until <= now && failing.contains(name) => domain.work = DomainWork::Failed,
+                DomainWork::Deleting(until) if until <= now => {
+                    if let Some(pool) = pools.get_mut(&domain.pool) {
+                        pool.custom_domain = None;
+                    }
+                    return false;
+                }
+                _ => {}
+            }
+            true
+        });
+    }
+
+    /// Whether the pool's endpoints are served under that prefix, or that name of its own.
+    pub fn is_served(&self, domain: &str, pool: &Pool, now: Timestamp) -> bool {
+        let prefix = self.domains.get(&(pool.region.clone(), domain.to_owned()));
+        let custom = self.custom_domains.get(domain).filter(|custom| custom.is_served(now));
+        prefix == Some(&pool.id) || custom.is_some_and(|custom| custom.pool == pool.id)
+    }
+
     /// Pools of another Region are not there.
     pub fn pool(&mut self, id: &str, region: &str) -> Result<&mut Pool, ApiError> {
         let found = self.pools.get_mut(id).filter(|pool| pool.region == region);

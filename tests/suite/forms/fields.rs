@@ -22,6 +22,7 @@ const FILES: &[&str] = &[
     "src/domain/moving.rs",
     "src/domain/pool.rs",
     "src/domain/provider.rs",
+    "src/domain/quota.rs",
     "src/domain/revocation.rs",
     "src/domain/rotation.rs",
     "src/domain/scope.rs",

@@ -85,7 +85,8 @@ impl AwsBench {
 
     /// A new one, which opens the file anew, with its background at work.
     pub async fn broker(&self) -> Working {
-        let broker = Working::open(ports(&self.aws, &self.folder, &self.clock).await).await.expect("a broker");
+        let ports = ports(&self.aws, &self.folder, &self.clock).await;
+        let broker = Working::open_with(ports, |settings| settings.regions = fake::regions()).await.expect("a broker");
         broker.work();
         broker
     }

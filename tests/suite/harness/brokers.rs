@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use keyward::broker::api::{
     ClientView, NewClient, NewMetadata, NewOidc, NewProtocol, NewProvider, NewResourceServer, NewSaml, NewTenant,
+    TenantPatch,
 };
 use keyward::broker::background::Background;
 use keyward::broker::ports::Shelf;
@@ -23,10 +24,11 @@ use keyward::domain::interactive::{
 };
 use keyward::domain::pool::Pool;
 use keyward::domain::provider::{IdentityProvider, ProviderId, ProviderProtocol};
+use keyward::domain::quota::Ceilings;
 use keyward::domain::rotation::Rotation;
 use keyward::domain::scope::{Identifier, ScopeDefinition, ScopeSet};
 use keyward::domain::secret::ClientSecret;
-use keyward::domain::tenant::{Isolation, Tenant, TenantState};
+use keyward::domain::tenant::{HostedDomain, Isolation, Tenant, TenantState, UserPoolSettings};
 use keyward::embedded::{Embedded, MasterKey, Options};
 use keyward::runtime::clock::ManualClock;
 use rusqlite::Connection;
@@ -259,6 +261,25 @@ impl Working {
         self.clients.create(&call(), new, false).await
     }
 
+    /// With a pool of its own that has this domain.
+    pub async fn create_tenant_at(&self, id: &str, domain: HostedDomain) -> Result<()> {
+        let new = NewTenant {
+            id: tenant_id(id),
+            display_name: String::new(),
+            isolation: Isolation::UserPool,
+            labels: Default::default(),
+            user_pool: Some(UserPoolSettings { domain: Some(domain), ..Default::default() }),
+            identity_providers: Vec::new(),
+        };
+        self.tenants.create(&call(), new, false).await.map(drop)
+    }
+
+    pub async fn move_tenant_to(&self, id: &str, domain: Option<HostedDomain>) -> Result<()> {
+        let user_pool = Some(UserPoolSettings { domain, ..Default::default() });
+        let patch = TenantPatch { user_pool, ..Default::default() };
+        self.tenants.update(&call(), &tenant_id(id), patch, None, false).await.map(drop)
+    }
+
     /// With both scopes of the orders API and every default.
     pub async fn create_client(&self, name: &str) -> Result<ClientView> {
         let name = client_name(name);
@@ -317,6 +338,12 @@ pub fn sign_in() -> InteractiveSettings {
     }
 }
 
+/// A domain of somebody's own, with a certificate that the fake of Cognito takes.
+pub fn custom_domain(domain: &str) -> HostedDomain {
+    let certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/0aa0".to_owned();
+    HostedDomain::Custom { domain: domain.to_owned(), certificate_arn }
+}
+
 /// An operator's call without a request id.
 pub fn call() -> Call {
     Call { principal: Principal::Operator("test".into()), method: "test".into(), call_id: "test".into(), request: None }
@@ -336,6 +363,8 @@ fn settings() -> Settings {
     Settings {
         app_clients_per_shared_pool: 1_000,
         shared_pools_with_room: 1,
+        ceilings: Ceilings::default(),
+        regions: vec!["local".to_owned()],
         adopted_pools: Vec::new(),
         reconcile_time: Duration::from_secs(15),
         secret_prefix: "keyward".to_owned(),

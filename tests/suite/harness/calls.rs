@@ -71,6 +71,29 @@ pub async fn create_client(channel: &Channel, tenant: &str, id: &str) -> proto::
     clients.create_client(request).await.expect("the client is created").into_inner()
 }
 
+/// One that people sign in with, which gets tokens only by their doing.
+pub async fn create_interactive(channel: &Channel, tenant: &str, id: &str) -> proto::Client {
+    let interactive = proto::InteractiveSettings {
+        callback_urls: vec!["https://app.example.com/callback".to_owned()],
+        allow_native_accounts: true,
+        ..Default::default()
+    };
+    let client = proto::Client {
+        kind: proto::ClientKind::Interactive.into(),
+        scopes: ["openid", "orders/read"].map(str::to_owned).to_vec(),
+        interactive: Some(interactive),
+        ..Default::default()
+    };
+    let request = proto::CreateClientRequest {
+        parent: format!("tenants/{tenant}"),
+        client_id: id.to_owned(),
+        client: Some(client),
+        ..Default::default()
+    };
+    let mut clients = ClientServiceClient::new(channel.clone());
+    clients.create_client(request).await.expect("the client is created").into_inner()
+}
+
 pub async fn token(channel: &Channel, client: &str) -> Result<proto::AccessToken, tonic::Status> {
     let request = proto::GetTokenRequest { name: client.to_owned(), ..Default::default() };
     Ok(TokenServiceClient::new(channel.clone()).get_token(request).await?.into_inner())

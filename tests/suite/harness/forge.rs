@@ -79,6 +79,51 @@ pub fn claims(client: &proto::Client, now: Timestamp) -> Fields {
     }))
 }
 
+/// The claims of the access token of somebody who has signed in with this client, as its issuer would make them (Amazon Cognito
+/// Developer Guide, "Understanding the access token").
+pub fn persons_access_claims(client: &proto::Client, now: Timestamp) -> Fields {
+    fields(json!({
+        "sub": PERSON,
+        "cognito:groups": ["writers", "readers"],
+        "iss": client.issuer,
+        "version": 2,
+        "client_id": client.app_client_id,
+        "origin_jti": "7c2e8f3a-4b1d-4c6e-8a9f-2d3e4f5a6b7c",
+        "event_id": "1f2e3d4c-5b6a-4798-8a9b-0c1d2e3f4a5b",
+        "token_use": "access",
+        "scope": "openid orders/read",
+        "auth_time": now.as_second(),
+        "exp": now.as_second() + 3600,
+        "iat": now.as_second(),
+        "jti": "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d",
+        "username": "ada",
+    }))
+}
+
+/// The claims of the ID token that came with it ("Understanding the identity (ID) token").
+pub fn id_claims(client: &proto::Client, now: Timestamp) -> Fields {
+    fields(json!({
+        "at_hash": "dGhlIGhhc2ggb2YgYW5vdGhlcg",
+        "sub": PERSON,
+        "cognito:groups": ["writers", "readers"],
+        "email_verified": true,
+        "iss": client.issuer,
+        "cognito:username": "ada",
+        "origin_jti": "7c2e8f3a-4b1d-4c6e-8a9f-2d3e4f5a6b7c",
+        "aud": client.app_client_id,
+        "event_id": "1f2e3d4c-5b6a-4798-8a9b-0c1d2e3f4a5b",
+        "token_use": "id",
+        "auth_time": now.as_second(),
+        "exp": now.as_second() + 3600,
+        "iat": now.as_second(),
+        "jti": "d4c3b2a1-f5e4-4b6a-8d7c-1a0f9e2b3c4d",
+        "email": "ada@example.com",
+    }))
+}
+
+/// The id in the pool of whoever signs in here.
+pub const PERSON: &str = "973db890-092c-49e4-a9d0-912a4c0a20c7";
+
 /// An object's fields.
 pub fn fields(value: Value) -> Fields {
     let Value::Object(fields) = value else { panic!("{value} is not an object") };

@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
-    AppClientSeen, AppClientSpec, ChangeSet, Fault, InteractiveSeen, InteractiveSpec, Label, NewAppClient, Peer,
-    PortError, PortPage, PortResult, ProviderDrift, ProviderSpec, Registry, SecretDocument, Shelf, StoredRecord,
-    TokenEndpoint, UserPools, Vault, Wanted,
+    AppClientSeen, AppClientSpec, ChangeSet, DomainSet, Fault, InteractiveSeen, InteractiveSpec, Label, NewAppClient,
+    Peer, PortError, PortPage, PortResult, ProviderDrift, ProviderSpec, Registry, SecretDocument, Shelf, StoredRecord,
+    TokenEndpoint, Unmet, UserPools, Vault, Wanted,
 };
 use keyward::domain::audit::NumberedEvent;
 use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -18,7 +18,7 @@ use keyward::domain::pool::MadePool;
 use keyward::domain::rotation::Labels;
 use keyward::domain::scope::{Identifier, ResourceServer, ScopeSet};
 use keyward::domain::secret::ClientSecret;
-use keyward::domain::tenant::UserPoolSettings;
+use keyward::domain::tenant::{HostedDomain, UserPoolSettings};
 use keyward::domain::token::AccessToken;
 use zeroize::Zeroizing;
 
@@ -132,6 +132,10 @@ impl UserPools for Gated<dyn UserPools> {
         self.change(POOLS, self.inner.ensure_pool(id, settings)).await
     }
 
+    async fn make_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.change(POOLS, self.inner.make_pool(id, settings)).await
+    }
+
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {
         self.read(POOLS, self.inner.describe_pool(user_pool, region)).await
     }
@@ -144,6 +148,14 @@ impl UserPools for Gated<dyn UserPools> {
         self.read(POOLS, self.inner.list_pools(after)).await
     }
 
+    async fn check_settings(&self, settings: &UserPoolSettings, pool: Option<&MadePool>) -> PortResult<Option<Unmet>> {
+        self.read(POOLS, self.inner.check_settings(settings, pool)).await
+    }
+
+    async fn set_domain(&self, id: &PoolId, pool: &MadePool, wanted: Option<&HostedDomain>) -> PortResult<DomainSet> {
+        self.change(POOLS, self.inner.set_domain(id, pool, wanted)).await
+    }
+
     async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {
         self.change(POOLS, self.inner.update_pool(pool, settings)).await
     }
@@ -154,6 +166,10 @@ impl UserPools for Gated<dyn UserPools> {
 
     async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
         self.change(POOLS, self.inner.put_resource_server(pool, server)).await
+    }
+
+    async fn create_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
+        self.change(POOLS, self.inner.create_resource_server(pool, server)).await
     }
 
     async fn list_resource_servers(&self, pool: &MadePool) -> PortResult<Vec<Identifier>> {

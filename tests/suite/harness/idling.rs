@@ -22,7 +22,7 @@ use keyward::runtime::clock::ManualClock;
 use super::brokers::Working;
 use super::members::{Members, NoFeed};
 use super::start_time;
-use crate::fake::Fake;
+use crate::fake::{self, Fake};
 
 /// No test needs more time than this by the clock.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24);
@@ -82,8 +82,18 @@ pub fn idling<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Idling)
 impl Idling {
     /// A broker at work. From now on the clock moves.
     pub async fn broker(&self, tune: impl FnOnce(&mut Options), edit: impl FnOnce(&mut Settings)) -> Working {
+        self.broker_through(tune, |ports| ports, edit).await
+    }
+
+    /// The same with the ports seen through `through`.
+    pub async fn broker_through(
+        &self,
+        tune: impl FnOnce(&mut Options),
+        through: impl FnOnce(Ports) -> Ports,
+        edit: impl FnOnce(&mut Settings),
+    ) -> Working {
         let ports = self.ports(tune, None).await;
-        self.at_work(ports, edit).await
+        self.at_work(through(ports), edit).await
     }
 
     /// A broker at work that shares the account's quotas with others, in whose eyes it is what it is in `members`.
@@ -117,6 +127,10 @@ impl Idling {
     }
 
     async fn at_work(&self, ports: Ports, edit: impl FnOnce(&mut Settings)) -> Working {
+        let edit = |settings: &mut Settings| {
+            settings.regions = fake::regions();
+            edit(settings);
+        };
         let broker = Working::open_with(ports, edit).await.expect("a broker");
         broker.work();
         self.pump.is_on.store(true, Ordering::SeqCst);

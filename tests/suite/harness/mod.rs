@@ -56,7 +56,9 @@ pub use asks::{
     refusal, rejection, span,
 };
 pub use binary::Binary;
-pub use calls::{SCOPES, connect, create_client, create_tenant, folder, put_orders_api, token, verify};
+pub use calls::{
+    SCOPES, connect, create_client, create_interactive, create_tenant, folder, put_orders_api, token, verify,
+};
 pub use errors::{ErrorDetails, details};
 pub use gate::Gate;
 pub use metrics::{Metrics, metrics};

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
-    AppClientSeen, AppClientSpec, ChangeSet, InteractiveSeen, InteractiveSpec, KeySource, Label, NewAppClient,
-    PortPage, PortResult, ProviderDrift, ProviderSpec, PublicKey, Registry, SecretDocument, Shelf, StoredRecord,
-    TokenEndpoint, UserPools, Vault, Wanted,
+    AppClientSeen, AppClientSpec, ChangeSet, DomainSet, InteractiveSeen, InteractiveSpec, KeySource, Label,
+    NewAppClient, PortPage, PortResult, ProviderDrift, ProviderSpec, PublicKey, Registry, SecretDocument, Shelf,
+    StoredRecord, TokenEndpoint, Unmet, UserPools, Vault, Wanted,
 };
 use keyward::domain::audit::NumberedEvent;
 use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -17,7 +17,7 @@ use keyward::domain::pool::MadePool;
 use keyward::domain::rotation::Labels;
 use keyward::domain::scope::{Identifier, ResourceServer, ScopeSet};
 use keyward::domain::secret::ClientSecret;
-use keyward::domain::tenant::UserPoolSettings;
+use keyward::domain::tenant::{HostedDomain, UserPoolSettings};
 use keyward::domain::token::AccessToken;
 use zeroize::Zeroizing;
 
@@ -29,6 +29,11 @@ pub trait Toll: Send + Sync {
 
     /// An error here is the caller's answer, although the call has been done.
     async fn after(&self, call: &'static str) -> PortResult<()>;
+
+    /// Returns when whoever calls is dead: what it has under way is dropped, and nothing is ever answered.
+    async fn death(&self) {
+        std::future::pending().await
+    }
 }
 
 /// All ports, each behind the toll. The clock is free.
@@ -52,10 +57,21 @@ struct Road {
 
 impl Road {
     async fn pass<T>(&self, call: &'static str, effect: impl Future<Output = PortResult<T>>) -> PortResult<T> {
-        self.toll.before(call).await?;
-        let answer = effect.await;
-        self.toll.after(call).await?;
-        answer
+        let call = async {
+            self.toll.before(call).await?;
+            let answer = effect.await;
+            self.toll.after(call).await?;
+            answer
+        };
+        let answer = tokio::select! {
+            biased;
+            () = self.toll.death() => None,
+            answer = call => Some(answer),
+        };
+        match answer {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -63,6 +79,10 @@ impl Road {
 impl UserPools for Road {
     async fn ensure_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
         self.pass("ensure_pool", self.ports.user_pools.ensure_pool(id, settings)).await
+    }
+
+    async fn make_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
+        self.pass("ensure_pool", self.ports.user_pools.make_pool(id, settings)).await
     }
 
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {
@@ -77,6 +97,14 @@ impl UserPools for Road {
         self.pass("list_pools", self.ports.user_pools.list_pools(after)).await
     }
 
+    async fn check_settings(&self, settings: &UserPoolSettings, pool: Option<&MadePool>) -> PortResult<Option<Unmet>> {
+        self.pass("check_settings", self.ports.user_pools.check_settings(settings, pool)).await
+    }
+
+    async fn set_domain(&self, id: &PoolId, pool: &MadePool, wanted: Option<&HostedDomain>) -> PortResult<DomainSet> {
+        self.pass("set_domain", self.ports.user_pools.set_domain(id, pool, wanted)).await
+    }
+
     async fn update_pool(&self, pool: &MadePool, settings: &UserPoolSettings) -> PortResult<()> {
         self.pass("update_pool", self.ports.user_pools.update_pool(pool, settings)).await
     }
@@ -87,6 +115,10 @@ impl UserPools for Road {
 
     async fn put_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
         self.pass("put_resource_server", self.ports.user_pools.put_resource_server(pool, server)).await
+    }
+
+    async fn create_resource_server(&self, pool: &MadePool, server: &ResourceServer) -> PortResult<()> {
+        self.pass("put_resource_server", self.ports.user_pools.create_resource_server(pool, server)).await
     }
 
     async fn list_resource_servers(&self, pool: &MadePool) -> PortResult<Vec<Identifier>> {

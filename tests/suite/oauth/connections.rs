@@ -144,6 +144,8 @@ async fn a_request_has_an_end() {
     let held = site.stage.fetches.hold_next();
     let answer = site.ask("").await;
     assert_eq!((answer.refusal(), answer.header("retry-after")), ((503, "temporarily_unavailable"), Some("1")));
+    // And not that of the fetch, which comes later and reads the same.
+    assert_eq!(answer.json["error_description"], "the request was not answered in time");
     held.open();
     site.stop().await;
 }

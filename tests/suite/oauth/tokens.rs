@@ -88,6 +88,8 @@ async fn each_bad_request_is_named_as_the_rfc_names_it() {
         (token, Some(&*wrong), GRANT, (401, "invalid_client")),
         (token, Some("Basic ****"), GRANT, (401, "invalid_client")),
         (token, Some("Bearer a.b.c"), GRANT, (401, "invalid_client")),
+        (token, Some(&*login.replace("Basic", "Bearer")), GRANT, (401, "invalid_client")),
+        (token, Some(&*login), &format!("{GRANT}&scope=%22%5C%C3%A4"), (400, "invalid_scope")),
         (token, None, GRANT, (400, "invalid_client")),
         (token, None, &format!("{GRANT}&client_id={}", site.id), (400, "invalid_client")),
         (token, None, &format!("{GRANT}&client_id={}&client_secret=wrong", site.id), (400, "invalid_client")),
@@ -101,6 +103,8 @@ async fn each_bad_request_is_named_as_the_rfc_names_it() {
         assert_eq!(challenge.is_some_and(|it| it.starts_with("Basic ")), expected.0 == 401, "{answer:?}");
         let told = answer.json["error_description"].as_str().expect("a description");
         assert!(!told.contains(&site.secret) && !told.contains(&site.id), "{told}");
+        // RFC 6749, section 5.2.
+        assert!(told.chars().all(|c| matches!(c, ' '..='~') && c != '"' && c != '\\'), "{told}");
     }
     for (name, value) in [("content-type", "application/json"), ("content-type", "text/plain")] {
         let headers = [(name, value), ("authorization", &*login)];

@@ -13,7 +13,7 @@ const UNPACK: &str = r#"
 import glob, gzip, sys, zipfile
 folder = sys.argv[1]
 wheel = zipfile.ZipFile(glob.glob(folder + "/*.whl")[0])
-for service in ("cognito-idp", "secretsmanager"):
+for service in ("cognito-idp", "secretsmanager", "apigatewayv2"):
     name = next(n for n in wheel.namelist()
                 if n.startswith(f"botocore/data/{service}/") and "/service-2.json" in n)
     data = wheel.read(name)
@@ -21,9 +21,9 @@ for service in ("cognito-idp", "secretsmanager"):
     open(f"{folder}/{service}.json", "wb").write(data)
 "#;
 
-/// `cognito-idp` or `secretsmanager`.
+/// `cognito-idp`, `secretsmanager` or `apigatewayv2`.
 pub fn service_model(service: &str) -> Value {
-    let folder = provision("botocore", PACKAGE, |folder| {
+    let folder = provision("botocore", &format!("{PACKAGE}{UNPACK}"), |folder| {
         let download = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest"];
         run(Command::new("python3").args(download).arg(folder).arg(PACKAGE));
         run(Command::new("python3").args(["-c", UNPACK]).arg(folder));

@@ -318,3 +318,22 @@ async fn a_secret_of_a_provider_is_in_no_record() {
     assert_eq!(backend.journals().await, []);
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn a_pools_settings_and_providers_change_in_one_call() {
+    let stage = AwsStage::set().await;
+    let AwsStage { daemon, fake, .. } = &stage;
+    onboard(daemon, "acme", Isolation::UserPool, &[]).await;
+    let tenant = proto::Tenant {
+        name: "tenants/acme".to_owned(),
+        user_pool: Some(proto::UserPoolSettings { deletion_protection: true, ..Default::default() }),
+        identity_providers: vec![oidc("okta")],
+        ..Default::default()
+    };
+    let update_mask = mask(&["user_pool.deletion_protection", "identity_providers"]);
+    let request = proto::UpdateTenantRequest { tenant: Some(tenant), update_mask, ..Default::default() };
+    let changed = daemon.tenants().update_tenant(request).await.expect("changed").into_inner();
+    assert!(changed.user_pool.is_some_and(|settings| settings.deletion_protection));
+    assert_eq!(fake.providers(), [changed.identity_providers[0].provider_name.clone()]);
+    stage.strike().await;
+}

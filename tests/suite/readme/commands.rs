@@ -28,7 +28,7 @@ fn every_block_is_run_or_it_is_said_why_not() {
             || is_of("From a certificate to a token")
             || is_of("Behind Envoy")
             || is_of(OAUTH_WALK)
-            || [serving(), asking(), shell()].contains(&block.text)
+            || [serving(), asking(), shell(), planning()].contains(&block.text)
     };
     let (run, rest): (Vec<_>, Vec<_>) = all.iter().partition(|block| is_run(block));
     assert!(run.len() >= 30, "only {} blocks are run", run.len());
@@ -75,6 +75,15 @@ fn the_shell_is_set_up_as_shown() {
     assert!(share.join("man/man1/keyward-serve.1").exists());
 }
 
+#[test]
+fn the_table_of_the_two_models_is_what_the_command_prints() {
+    let (_folder, path) = folder();
+    let ran = bash(&path, &planning());
+    assert!(ran.status.success(), "{ran:?}");
+    let table = String::from_utf8(ran.stdout).expect("UTF-8");
+    assert!(README.contains(&table), "README has not:\n{table}");
+}
+
 /// Those of a section, in their order.
 fn section(title: &str) -> Vec<Block<'static>> {
     let (_, text) =
@@ -99,6 +108,10 @@ fn asking() -> String {
 
 fn shell() -> String {
     commands("In the shell")
+}
+
+fn planning() -> String {
+    commands("Two models, and what each costs")
 }
 
 /// The least configuration, as shown but for the port, which may be somebody's.

@@ -48,7 +48,8 @@ async fn a_tenants_own_pool_and_a_shared_one_get_their_settings_back() {
     let own_id = backend.made(&own).await.user_pool.to_string();
     let shared_id = backend.made(&shared).await.user_pool.to_string();
     let differing = |pool, id| {
-        ["user_pool.mfa", "user_pool.deletion_protection"].map(|field| (DriftKind::ChangedSetting, pool, id, field))
+        ["user_pool.mfa_mode", "user_pool.deletion_protection"]
+            .map(|field| (DriftKind::ChangedSetting, pool, id, field))
     };
     assert_eq!(told(&platform.mended("tenants/isolated").await), differing(own.as_str(), own_id.as_str()));
     assert_eq!(platform.reconcile("tenants/acme", true).await, [], "a shared pool is no tenant's");

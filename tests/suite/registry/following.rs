@@ -31,6 +31,7 @@ use crate::fake::Fake;
 use crate::harness::brokers::Working;
 use crate::harness::flowing::Flowing;
 use crate::harness::on_aws::over_aws;
+use crate::harness::rotations::get_client;
 use crate::harness::{Daemon, claims, details, mask, metrics, start_time};
 use crate::peers::Peer;
 use crate::permission::until;
@@ -116,8 +117,16 @@ impl Pair {
         let one = on(one.clone(), one).await;
         let other = on(other, line.clone()).await;
         one.put_orders_api().await;
+        // The other one may take up the work first; then the answer does not wait for it.
         one.create_tenant("acme").await;
+        let tenant = || proto::GetTenantRequest { name: "tenants/acme".to_owned() };
+        until(async || {
+            let tenant = one.tenants().get_tenant(tenant()).await.expect("a tenant").into_inner();
+            tenant.state() == proto::TenantState::Active
+        })
+        .await;
         one.create_client("acme", "orders").await;
+        until(async || get_client(&one.channel, ORDERS).await.state() == proto::ClientState::Active).await;
         Pair { one, other, clock, line, between, aws, _fake: fake }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use keyward::aws::Credentials;
+use keyward::config::Listen;
 use keyward::runtime::clock::SystemClock;
 
 use super::told;
@@ -71,6 +72,7 @@ async fn of_embedded() -> String {
         config.audit.file = Some(config.data_dir.join("audit.jsonl"));
         // Nobody is there, and nobody needs to be.
         config.traces.endpoint = Some("http://127.0.0.1:1".to_owned());
+        config.oauth.listen = Some(Listen(vec!["127.0.0.1:0".parse().expect("an address")]));
     })
     .await;
     daemon.put_orders_api().await;
@@ -82,6 +84,8 @@ async fn of_embedded() -> String {
     let nobody = keyward::proto::GetTenantRequest { name: "tenants/nobody".into() };
     daemon.tenants().get_tenant(nobody).await.expect_err("nobody");
     daemon.tenants().match_tenant(keyward::proto::MatchTenantRequest::default()).await.expect_err("not offered");
+    let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+    http.get(format!("http://{}/", daemon.oauth_address())).send().await.expect("answered");
     let text = metrics(daemon.status_address().expect("it tells its status")).await.0;
     daemon.stop().await;
     text
@@ -141,7 +145,7 @@ async fn until_counted(address: std::net::SocketAddr) {
     .await;
 }
 
-fn sdk(endpoint: &str) -> aws_sdk_dynamodb::Client {
+pub fn sdk(endpoint: &str) -> aws_sdk_dynamodb::Client {
     use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())

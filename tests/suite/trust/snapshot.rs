@@ -1,5 +1,7 @@
 //! Everything, in pieces, and then each change.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward::broker::ports::{Action, ChangeSet, Shelf, Write};
@@ -12,7 +14,7 @@ use keyward::proto::{self, ClientState, TenantState, WatchTrustRequest};
 use super::mirror::Mirror;
 use crate::harness::forge::TEST_KEY;
 use crate::harness::ports::{Stage, in_time};
-use crate::harness::{create_tenant, start_time};
+use crate::harness::{create_interactive, create_tenant, start_time};
 
 #[tokio::test]
 async fn everything_that_verification_looks_at_is_there_and_nothing_is_told_before_it_is() {
@@ -50,6 +52,29 @@ async fn everything_that_verification_looks_at_is_there_and_nothing_is_told_befo
 }
 
 #[tokio::test]
+async fn of_clients_that_people_sign_in_with_it_is_not_told_that_they_are_there() {
+    let stage = Stage::set().await;
+    let before = create_interactive(&stage.daemon.channel, "acme", "portal").await;
+    for tenants in [vec![], vec!["tenants/acme".to_owned()]] {
+        let request = WatchTrustRequest { tenants, ..Default::default() };
+        let mut mirror = Mirror::asking(&stage.daemon, request).await.expect("a stream");
+        mirror.until(|mirror| mirror.synced.is_some()).await;
+        let id = format!("later-{}", mirror.app_clients.len());
+        let after = create_interactive(&stage.daemon.channel, "acme", &id).await;
+        for portal in [&before, &after] {
+            // By this their tokens are told from those of a stranger.
+            let key = (portal.issuer.clone(), portal.app_client_id.clone());
+            mirror.until(|mirror| mirror.app_clients.contains_key(&key)).await;
+            assert!(!mirror.clients.contains_key(&portal.name));
+        }
+        assert!(mirror.clients.contains_key(&stage.client.name));
+        let delete = proto::DeleteClientRequest { name: after.name, ..Default::default() };
+        stage.daemon.clients().delete_client(delete).await.expect("deleted");
+    }
+    stage.daemon.stop().await;
+}
+
+#[tokio::test]
 async fn each_change_is_told_once_its_answer_is() {
     let stage = Stage::set().await;
     let mut mirror = Mirror::whole(&stage.daemon).await;
@@ -81,6 +106,9 @@ async fn each_change_is_told_once_its_answer_is() {
     mirror.until(|mirror| !mirror.clients.contains_key(&own.name)).await;
     // Its tokens are told apart from a stranger's until the last of them has expired.
     assert!(mirror.app_clients.contains_key(&key));
+    // A day is the longest life of a token, and an hour is added to it.
+    stage.clock.advance(Duration::from_secs(26 * 3_600));
+    mirror.until(|mirror| !mirror.app_clients.contains_key(&key)).await;
     assert_eq!(mirror.resets, 1);
     drop(mirror);
     stage.daemon.stop().await;

@@ -21,19 +21,20 @@ struct Case {
 type Fault = (RejectionReason, fn(&mut Case));
 
 /// What one question can get wrong by itself, in the order of the contract.
-const FAULTS: [Fault; 13] = [
+const FAULTS: [Fault; 14] = [
     (RejectionReason::Malformed, |case| claim(case, "jti", json!(7))),
     (RejectionReason::UnsupportedAlgorithm, |case| parameter(case, "alg", json!("none"))),
     (RejectionReason::UnsupportedHeader, |case| parameter(case, "crit", json!(["exp"]))),
     (RejectionReason::UnknownIssuer, |case| claim(case, "iss", json!("https://elsewhere.example"))),
     (RejectionReason::UnknownKey, |case| drop(case.header.remove("kid"))),
     (RejectionReason::BadSignature, |case| case.spoil_signature = true),
-    (RejectionReason::WrongTokenUse, |case| claim(case, "token_use", json!("id"))),
+    (RejectionReason::WrongTokenUse, |case| claim(case, "token_use", json!("refresh"))),
     (RejectionReason::Expired, |case| claim(case, "exp", json!(start_time().as_second() - 100))),
     (RejectionReason::NotYetValid, |case| claim(case, "nbf", json!(start_time().as_second() + 100))),
     (RejectionReason::IssuedInFuture, |case| claim(case, "iat", json!(start_time().as_second() + 100))),
     (RejectionReason::UnknownClient, |case| claim(case, "client_id", json!("nobody"))),
     (RejectionReason::WrongTenant, |case| case.request.tenant = "tenants/initech".to_owned()),
+    (RejectionReason::WrongClientKind, persons),
     (RejectionReason::InsufficientScope, |case| case.request.required_scopes = vec!["orders/delete".to_owned()]),
 ];
 
@@ -88,6 +89,11 @@ fn case(client: &proto::Client) -> Case {
 
 fn claim(case: &mut Case, name: &str, value: Value) {
     case.claims.insert(name.to_owned(), value);
+}
+
+/// As if somebody had signed in.
+fn persons(case: &mut Case) {
+    claim(case, "username", json!("ada"));
 }
 
 fn parameter(case: &mut Case, name: &str, value: Value) {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{ask, court, reason, reason_of, sign, verified};
 use crate::harness::forge::{
-    Fields, SigningKey, TEST_KEY, claims, decoded, signing_input, text, with, with_signature, without,
+    Fields, SigningKey, TEST_KEY, claims, decoded, id_claims, signing_input, text, with, with_signature, without,
 };
 use crate::harness::{SCOPES, create_tenant, start_time};
 
@@ -153,10 +153,12 @@ async fn a_signature_that_is_not_the_keys_is_bad() {
 async fn only_access_tokens_are_accepted() {
     let stage = court().await;
     let good = claims(&stage.client, start_time());
-    for token_use in ["id", "refresh", "", "Access"] {
+    for token_use in ["refresh", "", "Access", "ID"] {
         let token = sign(&with(&good, "token_use", token_use));
         assert_eq!(reason(&stage, &token).await, RejectionReason::WrongTokenUse, "{token_use:?}");
     }
+    let token = sign(&id_claims(&stage.client, start_time()));
+    assert_eq!(reason(&stage, &token).await, RejectionReason::WrongTokenUse);
     stage.daemon.stop().await;
 }
 

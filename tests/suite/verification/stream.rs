@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 
 use super::{court, sign};
-use crate::harness::forge::{claims, with};
+use crate::harness::forge::{claims, id_claims, with};
 use crate::harness::ports::{Stage, in_time};
 use crate::harness::{create_tenant, details, start_time};
 
@@ -24,7 +24,7 @@ async fn a_thousand_interleaved_requests_each_get_their_own_answer() {
     let kinds = [
         (stage.daemon.token(&stage.client.name).await.access_token, "verified tenants/acme".to_owned()),
         (stage.daemon.token(&other.name).await.access_token, "verified tenants/umbrella".to_owned()),
-        (sign(&with(&good, "token_use", "id")), format!("{:?}", RejectionReason::WrongTokenUse)),
+        (sign(&id_claims(&stage.client, start_time())), format!("{:?}", RejectionReason::WrongTokenUse)),
         ("no token".to_owned(), format!("{:?}", RejectionReason::Malformed)),
         (String::new(), "error FIELD_INVALID".to_owned()),
         (sign(&with(&good, "client_id", "nobody")), format!("{:?}", RejectionReason::UnknownClient)),
@@ -70,8 +70,8 @@ async fn a_bad_request_gets_an_error_of_its_own_and_does_not_end_the_stream() {
     let token = stage.daemon.token(&stage.client.name).await.access_token;
     let (ask, mut answers) = open(&stage).await;
     let long = "i".repeat(129);
-    let mut id_token = item("id token", &token);
-    id_token.request.get_or_insert_default().token_use = proto::TokenUse::Id.into();
+    let mut no_use = item("no use", &token);
+    no_use.request.get_or_insert_default().token_use = 3;
     let mut bad_scope = item("bad scope", &token);
     bad_scope.request.get_or_insert_default().required_scopes = vec!["no scope".to_owned()];
     let bad = [
@@ -80,7 +80,7 @@ async fn a_bad_request_gets_an_error_of_its_own_and_does_not_end_the_stream() {
         item(&long, &token),
         item("empty", ""),
         item("too long", &"a".repeat(16_385)),
-        id_token,
+        no_use,
         bad_scope,
     ];
     for request in bad {

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_cognitoidentityprovider::types::{
-    DeletionProtectionType, IssuerConfigurationType, IssuerType, PasswordPolicyType, SoftwareTokenMfaConfigType,
-    UserPoolMfaType, UserPoolPolicyType, UserPoolTierType,
+    CustomDomainConfigType, DeletionProtectionType, EmailConfigurationType, EmailMfaConfigType,
+    EmailSendingAccountType, IssuerConfigurationType, IssuerType, PasswordPolicyType, SmsConfigurationType,
+    SmsMfaConfigType, SoftwareTokenMfaConfigType, UserPoolMfaType, UserPoolPolicyType, UserPoolTierType,
 };
 
-use super::{Stage, pool, put_api, scope, sdk_in};
+use super::{DAY, Stage, pool, put_api, scope, sdk_in};
 use crate::fake::{Ceilings, OTHER_REGION};
 use crate::peers::refusal;
 
@@ -183,4 +184,82 @@ async fn resource_servers_are_made_once_replaced_whole_and_limited() {
     let delete = || cognito.delete_resource_server().user_pool_id(&id).identifier("orders").send();
     delete().await.expect("deleted");
     assert_eq!(refusal(delete().await), "ResourceNotFoundException");
+}
+
+#[tokio::test]
+async fn a_domain_of_ones_own_takes_its_time_to_come_and_to_go() {
+    let stage = Stage::set().await;
+    let cognito = &stage.sdk.cognito;
+    let (mine, other) = (stage.pool().await, pool(&stage.sdk, "other").await);
+    let config = |arn: &str| CustomDomainConfigType::builder().certificate_arn(arn).build().expect("a certificate");
+    let good = || config("arn:aws:acm:us-east-1:123456789012:certificate/0aa0");
+    let create = |pool: &str, domain: &str, config: CustomDomainConfigType| {
+        let request = cognito.create_user_pool_domain().user_pool_id(pool).domain(domain);
+        request.custom_domain_config(config).send()
+    };
+    let status = async |domain: &str| {
+        let seen = cognito.describe_user_pool_domain().domain(domain).send().await.expect("described");
+        seen.domain_description().and_then(|seen| seen.status()).map(|status| status.as_str().to_owned())
+    };
+    let delete = |pool: &str| cognito.delete_user_pool_domain().user_pool_id(pool).domain("login.example.com").send();
+
+    let elsewhere = config("arn:aws:acm:eu-central-1:123456789012:certificate/0aa0");
+    assert_eq!(refusal(create(&mine, "login.example.com", elsewhere).await), "InvalidParameterException");
+    assert_eq!(refusal(create(&mine, "example.com", good()).await), "InvalidParameterException", "a top-level domain");
+    stage.fake.resolve("example.com", false);
+    assert_eq!(refusal(create(&mine, "login.example.com", good()).await), "InvalidParameterException", "no address");
+    stage.fake.resolve("example.com", true);
+    let made = create(&mine, "login.example.com", good()).await.expect("made");
+    assert!(made.cloud_front_domain().is_some_and(|name| name.ends_with(".cloudfront.net")));
+    assert_eq!(refusal(create(&other, "login.example.com", good()).await), "InvalidParameterException", "taken");
+    assert_eq!(refusal(create(&mine, "auth.example.com", good()).await), "InvalidParameterException", "it has one");
+    assert_eq!(status("login.example.com").await.as_deref(), Some("CREATING"));
+    assert_eq!(refusal(delete(&mine).await), "InvalidParameterException", "not while it is made");
+    stage.clock.advance(DAY);
+    assert_eq!(status("login.example.com").await.as_deref(), Some("ACTIVE"));
+
+    let update = cognito.update_user_pool_domain().user_pool_id(&mine).domain("login.example.com");
+    update.custom_domain_config(good()).send().await.expect("updated");
+    assert_eq!(status("login.example.com").await.as_deref(), Some("UPDATING"));
+    stage.clock.advance(DAY);
+    delete(&mine).await.expect("deleted");
+    assert_eq!(status("login.example.com").await.as_deref(), Some("DELETING"));
+    assert_eq!(refusal(cognito.delete_user_pool().user_pool_id(&mine).send().await), "InvalidParameterException");
+    stage.clock.advance(DAY);
+    assert_eq!(status("login.example.com").await, None);
+
+    stage.fake.set_ceilings(Ceilings { custom_domains: 1, ..Ceilings::default() });
+    stage.fake.fail_domain("login.example.com", true);
+    create(&mine, "login.example.com", good()).await.expect("made again");
+    assert_eq!(refusal(create(&other, "auth.example.com", good()).await), "LimitExceededException");
+    stage.clock.advance(DAY);
+    assert_eq!(status("login.example.com").await.as_deref(), Some("FAILED"));
+}
+
+#[tokio::test]
+async fn codes_by_text_and_by_email_need_whom_they_come_from_and_email_a_plan() {
+    let stage = Stage::set().await;
+    let cognito = &stage.sdk.cognito;
+    let id = stage.pool().await;
+    let on = || cognito.set_user_pool_mfa_config().user_pool_id(&id).mfa_configuration(UserPoolMfaType::On);
+    let sms = SmsMfaConfigType::builder();
+    assert_eq!(refusal(on().sms_mfa_configuration(sms.clone().build()).send().await), "InvalidParameterException");
+    let sending = SmsConfigurationType::builder().sns_caller_arn("arn:aws:iam::123456789012:role/sms").build();
+    on().sms_mfa_configuration(sms.sms_configuration(sending).build()).send().await.expect("set");
+
+    let email = || on().email_mfa_configuration(EmailMfaConfigType::builder().build()).send();
+    assert_eq!(refusal(email().await), "InvalidParameterException");
+    let from = EmailConfigurationType::builder().email_sending_account(EmailSendingAccountType::Developer);
+    let from = from.source_arn("arn:aws:ses:eu-central-1:123456789012:identity/login@example.com").build();
+    let update = |plan| cognito.update_user_pool().user_pool_id(&id).user_pool_tier(plan);
+    update(UserPoolTierType::Lite).email_configuration(from.clone()).send().await.expect("updated");
+    assert_eq!(refusal(email().await), "FeatureUnavailableInTierException");
+    update(UserPoolTierType::Plus).email_configuration(from.clone()).send().await.expect("updated");
+    email().await.expect("set");
+    let lite = update(UserPoolTierType::Lite).email_configuration(from).send().await;
+    assert_eq!(refusal(lite), "FeatureUnavailableInTierException", "a factor that it does not have is in force");
+    let history = PasswordPolicyType::builder().password_history_size(1).build();
+    let create = cognito.create_user_pool().pool_name("lite").user_pool_tier(UserPoolTierType::Lite);
+    let create = create.policies(UserPoolPolicyType::builder().password_policy(history).build());
+    assert_eq!(refusal(create.send().await), "FeatureUnavailableInTierException");
 }
