@@ -11,7 +11,7 @@ use super::regions::Regions;
 use super::{Messages, TokenSource};
 use crate::broker::ports::{
     AppClientSeen, AppClientSpec, DomainSet, InteractiveSeen, InteractiveSpec, NewAppClient, Peer, PortPage,
-    PortResult, Unmet, UserPools,
+    PortResult, ProviderDrift, ProviderSpec, Unmet, UserPools,
 };
 use crate::domain::id::{AppClientId, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
@@ -153,6 +153,26 @@ impl UserPools for Cognito {
 
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {
         self.delete_client(asking("delete an app client"), pool, client).await
+    }
+
+    async fn put_identity_provider(&self, pool: &MadePool, spec: &ProviderSpec) -> PortResult<()> {
+        self.put_provider(pool, spec).await
+    }
+
+    async fn compare_identity_provider(
+        &self,
+        pool: &MadePool,
+        spec: &ProviderSpec,
+    ) -> PortResult<Option<ProviderDrift>> {
+        self.compare_provider(pool, spec).await
+    }
+
+    async fn list_identity_providers(&self, pool: &MadePool, after: Option<&str>) -> PortResult<PortPage<String>> {
+        self.list_providers(pool, after).await
+    }
+
+    async fn delete_identity_provider(&self, pool: &MadePool, name: &str) -> PortResult<()> {
+        self.delete_provider(pool, name).await
     }
 
     async fn add_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<SecretId> {

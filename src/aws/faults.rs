@@ -127,14 +127,16 @@ pub(super) fn fault_of(operation: &Operation, code: &str, status: u16) -> Fault 
         // The second is KMS's.
         "ResourceNotFoundException" | "NotFoundException" => Fault::NotFound,
         // Something of that name or version is there; or somebody else changes the same thing right now.
-        "ResourceExistsException" | "ConcurrentModificationException" | "ConditionalCheckFailedException" => {
-            Fault::Conflict
-        }
+        "ResourceExistsException"
+        | "DuplicateProviderException"
+        | "ConcurrentModificationException"
+        | "ConditionalCheckFailedException" => Fault::Conflict,
         // What was asked breaks a rule, now and the next time.
         "InvalidParameterException"
         | "InvalidRequestException"
         | "InvalidOAuthFlowException"
         | "ScopeDoesNotExistException"
+        | "UnsupportedIdentityProviderException"
         | "FeatureUnavailableInTierException"
         | "TierChangeNotAllowedException"
         | "OperationNotEnabledException"

@@ -29,6 +29,7 @@ mod policy;
 mod pool_settings;
 mod pools;
 mod probes;
+mod providers;
 mod regions;
 mod resource_servers;
 mod second_factors;

@@ -100,6 +100,20 @@ operations! {
     "DeleteUserPoolClientSecret" cognito::delete_user_pool_client_secret::DeleteUserPoolClientSecretError,
         ClientSecrets, PLAIN,
         ["cognito-idp:DeleteUserPoolClientSecret"], "retires the old secret of a rotation";
+    "ListIdentityProviders" cognito::list_identity_providers::ListIdentityProvidersError, ResourceServerReads, PLAIN,
+        ["cognito-idp:ListIdentityProviders"], "finds a tenant's identity providers in its pool, and how many there are";
+    "DescribeIdentityProvider" cognito::describe_identity_provider::DescribeIdentityProviderError,
+        ResourceServerReads, PLAIN,
+        ["cognito-idp:DescribeIdentityProvider"], "compares an identity provider with the tenant's record";
+    "CreateIdentityProvider" cognito::create_identity_provider::CreateIdentityProviderError,
+        ResourceServerUpdates, SECRET,
+        ["cognito-idp:CreateIdentityProvider"], "makes a tenant's identity provider in its pool";
+    "UpdateIdentityProvider" cognito::update_identity_provider::UpdateIdentityProviderError,
+        ResourceServerUpdates, SECRET,
+        ["cognito-idp:UpdateIdentityProvider"], "brings an identity provider up to the tenant's";
+    "DeleteIdentityProvider" cognito::delete_identity_provider::DeleteIdentityProviderError,
+        ResourceServerUpdates, PLAIN,
+        ["cognito-idp:DeleteIdentityProvider"], "takes away an identity provider that a tenant has given up";
     "GetClientToken" cognito::get_client_token::GetClientTokenError, ClientAuthentication, SECRET,
         [], "fetches tokens where token_source says so; authenticated by the app client's secret, not by IAM";
     "DescribeSecret" secrets::describe_secret::DescribeSecretError, SecretReads, PLAIN,

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use aws_sdk_cognitoidentityprovider::config::http::HttpResponse;
 use aws_sdk_cognitoidentityprovider::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_cognitoidentityprovider::types::UserPoolMfaType;
+use aws_sdk_cognitoidentityprovider::types::{IdentityProviderTypeType, UserPoolMfaType};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 
 use super::calls::Calls;
@@ -67,6 +67,8 @@ impl<'a> Prober<'a> {
         }
         self.attempt(cognito.get_user_pool_mfa_config().user_pool_id(pool).send()).await;
         self.attempt(cognito.list_resource_servers().user_pool_id(pool).max_results(1).send()).await;
+        self.attempt(cognito.list_identity_providers().user_pool_id(pool).max_results(1).send()).await;
+        self.attempt(cognito.describe_identity_provider().user_pool_id(pool).provider_name(&name).send()).await;
         self.attempt(cognito.list_user_pool_clients().user_pool_id(pool).max_results(1).send()).await;
         self.attempt(cognito.describe_user_pool_client().user_pool_id(pool).client_id(&name).send()).await;
         self.attempt(cognito.list_user_pool_client_secrets().user_pool_id(pool).client_id(&name).send()).await;
@@ -86,6 +88,12 @@ impl<'a> Prober<'a> {
         let update = cognito.update_resource_server().user_pool_id(pool).identifier(&name).name(&name);
         self.attempt(update.send()).await;
         self.attempt(cognito.delete_resource_server().user_pool_id(pool).identifier(&name).send()).await;
+
+        let create = cognito.create_identity_provider().user_pool_id(pool).provider_name(&name);
+        let create = create.provider_type(IdentityProviderTypeType::Saml);
+        self.attempt(create.provider_details("MetadataURL", "https://idp.example.com/metadata").send()).await;
+        self.attempt(cognito.update_identity_provider().user_pool_id(pool).provider_name(&name).send()).await;
+        self.attempt(cognito.delete_identity_provider().user_pool_id(pool).provider_name(&name).send()).await;
 
         self.attempt(cognito.create_user_pool_client().user_pool_id(pool).client_name(&name).send()).await;
         self.attempt(cognito.update_user_pool_client().user_pool_id(pool).client_id(&name).send()).await;

@@ -2,7 +2,7 @@
 
 mod sign_in;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::domain::id::{AppClientId, ClientId, ClientName, Issuer, PoolId, Tenan
 use crate::domain::interactive::{InteractiveSettings, StandardScope};
 use crate::domain::person::Accepted;
 use crate::domain::pool::{MadePool, Pool};
+use crate::domain::provider::ProviderId;
 use crate::domain::quota::QuotaUsage;
 use crate::domain::revocation::TokenId;
 use crate::domain::rotation::{Milestone, Rotation};
@@ -52,6 +53,49 @@ pub struct NewTenant {
     /// Only with [`Isolation::UserPool`].
     pub user_pool: Option<UserPoolSettings>,
     pub sign_in_domains: Vec<SignInDomain>,
+    pub identity_providers: Vec<NewProvider>,
+}
+
+/// An identity provider that a tenant shall have.
+#[derive(Clone, Debug)]
+pub struct NewProvider {
+    pub id: ProviderId,
+    pub protocol: NewProtocol,
+    pub attribute_mapping: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum NewProtocol {
+    Oidc(NewOidc),
+    Saml(NewSaml),
+}
+
+#[derive(Clone, Debug)]
+pub struct NewOidc {
+    pub issuer: String,
+    pub client_id: String,
+    /// `None` leaves the one that it has.
+    pub client_secret: Option<ClientSecret>,
+    pub scopes: Vec<String>,
+    pub authorize_url: String,
+    pub token_url: String,
+    pub user_info_url: String,
+    pub jwks_uri: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewSaml {
+    pub metadata: NewMetadata,
+    pub sign_out: bool,
+    pub encrypted_responses: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum NewMetadata {
+    Url(String),
+    Document(String),
+    /// The document that it has.
+    Kept,
 }
 
 /// What to change; `None` leaves a field as it is.
@@ -61,6 +105,8 @@ pub struct TenantPatch {
     pub labels: Option<Labels>,
     pub user_pool: Option<UserPoolSettings>,
     pub sign_in_domains: Option<Vec<SignInDomain>>,
+    /// All that it shall have.
+    pub identity_providers: Option<Vec<NewProvider>>,
 }
 
 /// Where a tenant is to go.

@@ -99,6 +99,8 @@ impl Clients {
         client: &Client,
         settings: &InteractiveSettings,
     ) -> Result<()> {
+        // People stay in the pool where they are, and so would what is made for them now.
+        tenant.check_not_moving()?;
         settings.check_validities(client.access_token_validity).map_err(|error| error.within("client.interactive"))?;
         let is_known = |id: &ProviderId| tenant.identity_providers.iter().any(|provider| provider.id == *id);
         if let Some(id) = settings.identity_providers.iter().find(|id| !is_known(id)) {
@@ -128,7 +130,7 @@ impl Clients {
                 || !interactive_clients(&self.world, &tenant.id).await?.is_empty())
         {
             let message =
-                format!("{} takes no more app clients, and people of one tenant sign in in one pool", tenant.pool);
+                format!("{} takes no more app clients, and a tenant's people sign in to one pool", tenant.pool.name());
             let limit = self.world.settings.app_clients_per_shared_pool;
             let error = Error::new(Reason::QuotaExceeded, message).about(tenant.pool.name());
             return Err(error.with("quota", "app clients in a shared pool").with("limit", limit));

@@ -21,7 +21,7 @@ use super::shelves::client_key;
 use super::world::{World, new_secret};
 use crate::domain::client::{Client, ClientState, Owner};
 use crate::domain::error::{Error, Reason, Result};
-use crate::domain::id::{AppClientId, ClientName, VersionId};
+use crate::domain::id::{AppClientId, ClientName, SecretName, VersionId};
 use crate::domain::journal::{Journal, Progress};
 use crate::domain::pool::MadePool;
 use crate::domain::rotation::{AppClient, Candidate, Credential, HeldSecret};
@@ -164,7 +164,7 @@ impl Issuing {
         };
         let content = document(client, pool, Some(app_client.clone()), secret.clone());
         self.world.vault.put(&client.secret_name, &whole, &content).await?;
-        self.leave_current(client, &whole).await?;
+        leave_current(&self.world, &client.secret_name, &whole).await?;
 
         set_readers(&self.world, client).await?;
         if client.imported {
@@ -212,24 +212,6 @@ impl Issuing {
             .delete(journal);
         self.world.records.commit(change).await?;
         Ok(Progress::Done)
-    }
-
-    /// Leaves `AWSCURRENT` on `version` and no other label: not the draft's, nor what a deleted client of this name left.
-    async fn leave_current(&self, client: &Client, version: &VersionId) -> Result<()> {
-        let name = &client.secret_name;
-        let mut labels = self.world.vault.labels(name).await?.unwrap_or_default();
-        if let Some(current) = labels.current.filter(|current| current != version) {
-            self.world.vault.promote(name, &current, version).await?;
-            labels.previous = Some(current);
-        }
-        // Also the label that a run which stopped after the promotion has left: what is issued now has no past.
-        if let Some(previous) = labels.previous {
-            self.world.vault.clear(name, Label::Previous, &previous).await?;
-        }
-        if let Some(pending) = labels.pending {
-            self.world.vault.clear(name, Label::Pending, &pending).await?;
-        }
-        Ok(())
     }
 
     /// Applies what was asked for beside the import to the app client.
@@ -290,6 +272,23 @@ impl Issuing {
         self.world.records.commit(Change::housekeeping().delete(journal)).await?;
         Ok(Progress::Done)
     }
+}
+
+/// Leaves `AWSCURRENT` on `version` and no other label: not a draft's, nor what a deleted one of this name left.
+pub async fn leave_current(world: &World, name: &SecretName, version: &VersionId) -> Result<()> {
+    let mut labels = world.vault.labels(name).await?.unwrap_or_default();
+    if let Some(current) = labels.current.filter(|current| current != version) {
+        world.vault.promote(name, &current, version).await?;
+        labels.previous = Some(current);
+    }
+    // Also the label that a run which stopped after the promotion has left: what is issued now has no past.
+    if let Some(previous) = labels.previous {
+        world.vault.clear(name, Label::Previous, &previous).await?;
+    }
+    if let Some(pending) = labels.pending {
+        world.vault.clear(name, Label::Pending, &pending).await?;
+    }
+    Ok(())
 }
 
 /// Lets exactly the client's readers read its secret; also with none, since a secret of this name may have had some.

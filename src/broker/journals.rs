@@ -20,12 +20,13 @@ use super::flights::{Flight, Flights};
 use super::issuing::Issuing;
 use super::moving::Moving;
 use super::onboarding::Onboarding;
+use super::providers::Providers;
 use super::records::{Change, Versioned};
 use super::rotator::Rotator;
 use super::sweeping::Sweeping;
 use super::world::World;
 use crate::domain::audit::Call;
-use crate::domain::error::{Error, Reason, Result};
+use crate::domain::error::{Reason, Result};
 use crate::domain::journal::{Journal, Progress, Task};
 use crate::domain::lease::Lease;
 
@@ -34,29 +35,27 @@ const MAX_OVERTAKEN: u32 = 32;
 
 pub struct Journals {
     pub(super) world: Arc<World>,
-    onboarding: Arc<Onboarding>,
-    issuing: Arc<Issuing>,
-    rotator: Arc<Rotator>,
-    sweeping: Arc<Sweeping>,
-    moving: Moving,
+    parts: Parts,
     flights: Flights<Task, ()>,
     slots: Arc<Semaphore>,
     background: Background,
 }
 
+/// Who does what the journals are of.
+pub struct Parts {
+    pub onboarding: Arc<Onboarding>,
+    pub issuing: Arc<Issuing>,
+    pub rotator: Arc<Rotator>,
+    pub sweeping: Arc<Sweeping>,
+    pub providers: Arc<Providers>,
+    pub moving: Moving,
+}
+
 impl Journals {
-    pub fn new(
-        world: Arc<World>,
-        onboarding: Arc<Onboarding>,
-        issuing: Arc<Issuing>,
-        rotator: Arc<Rotator>,
-        sweeping: Arc<Sweeping>,
-        moving: Moving,
-        background: Background,
-    ) -> Self {
+    pub fn new(world: Arc<World>, parts: Parts, background: Background) -> Self {
         let slots = Arc::new(Semaphore::new(world.settings.journal.concurrency));
         let flights = Flights::new(background.clone());
-        Journals { world, onboarding, issuing, rotator, sweeping, moving, flights, slots, background }
+        Journals { world, parts, flights, slots, background }
     }
 
     /// Carries a task on until it is done, has to wait, or fails. Nobody's going away stops it.
@@ -127,19 +126,16 @@ impl Journals {
 
     async fn advance(self: &Arc<Self>, journal: &Versioned<Journal>) -> Result<Progress> {
         match &journal.task {
-            Task::OnboardTenant(tenant) => self.onboarding.onboard(journal, tenant).await,
-            Task::ApplyUserPool(tenant) => self.onboarding.apply_user_pool(journal, tenant).await,
-            Task::OffboardTenant(tenant) => self.onboarding.offboard(journal, tenant).await,
-            Task::IssueClient(client) => self.issuing.issue(journal, client).await,
-            Task::ApplyClient(client) => self.issuing.apply(journal, client).await,
-            Task::RetireClient(client) => self.issuing.retire(journal, client).await,
-            Task::RotateSecret(client) => self.rotator.advance(journal, client).await,
-            Task::ApplyCatalog => self.sweeping.apply_catalog(journal).await,
-            Task::MoveTenant(tenant) => self.moving.advance(self, journal, tenant).await,
-            Task::ApplyProviders(tenant) => {
-                let what = format!("{} has work that this release does not do", tenant.name());
-                Err(Error::new(Reason::NotOffered, what))
-            }
+            Task::OnboardTenant(tenant) => self.parts.onboarding.onboard(journal, tenant).await,
+            Task::ApplyUserPool(tenant) => self.parts.onboarding.apply_user_pool(journal, tenant).await,
+            Task::OffboardTenant(tenant) => self.parts.onboarding.offboard(journal, tenant).await,
+            Task::IssueClient(client) => self.parts.issuing.issue(journal, client).await,
+            Task::ApplyClient(client) => self.parts.issuing.apply(journal, client).await,
+            Task::RetireClient(client) => self.parts.issuing.retire(journal, client).await,
+            Task::RotateSecret(client) => self.parts.rotator.advance(journal, client).await,
+            Task::ApplyCatalog => self.parts.sweeping.apply_catalog(journal).await,
+            Task::ApplyProviders(tenant) => self.parts.providers.apply(journal, tenant).await,
+            Task::MoveTenant(tenant) => self.parts.moving.advance(self, journal, tenant).await,
         }
     }
 
@@ -208,9 +204,9 @@ impl Journals {
 
     /// Starts what is due, as far as there are slots, and says when the next thing is.
     async fn take_up(self: &Arc<Self>, now: Timestamp) -> Result<Timestamp> {
-        let mut next = self.sweeping.sweep(now).await?;
+        let mut next = self.parts.sweeping.sweep(now).await?;
         let mut sooner = |time: Timestamp| next = next.min(time);
-        if let Some(time) = self.rotator.start_due(now).await? {
+        if let Some(time) = self.parts.rotator.start_due(now).await? {
             sooner(time);
         }
         let due = self.world.records.due::<Journal>(now, self.batch()).await?;

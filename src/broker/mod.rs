@@ -24,6 +24,7 @@ mod domains;
 mod due;
 mod examining;
 mod examining_interactive;
+mod examining_providers;
 mod exporting;
 mod fair_places;
 mod faults;
@@ -45,6 +46,7 @@ mod onboarding;
 mod orphans;
 mod outcomes;
 mod pools;
+mod providers;
 mod reconciling;
 mod records;
 mod replacing;
@@ -72,6 +74,7 @@ mod trust;
 mod trust_log;
 mod verifier;
 mod views;
+mod wanted_providers;
 mod watching;
 mod world;
 
@@ -105,11 +108,12 @@ use crate::domain::share::ShareTerms;
 use background::Background;
 use claiming::Claiming;
 use issuing::Issuing;
-use journals::Journals;
+use journals::{Journals, Parts};
 use members::Rounds;
 use moving::Moving;
 use onboarding::Onboarding;
 use pools::Pools;
+use providers::Providers;
 use rotator::Rotator;
 use settings::Settings;
 use survey::Survey;
@@ -146,17 +150,25 @@ impl Broker {
         let pools = Arc::new(Pools::new(world.clone(), background.clone()));
         let issuing = Arc::new(Issuing::new(world.clone(), pools.clone()));
         let claiming = Arc::new(Claiming::new(world.clone()));
-        let onboarding = Onboarding::new(world.clone(), pools.clone(), issuing.clone(), claiming.clone());
+        let providers = Arc::new(Providers::new(world.clone(), pools.clone()));
+        let onboarding =
+            Onboarding::new(world.clone(), pools.clone(), issuing.clone(), claiming.clone(), providers.clone());
         let onboarding = Arc::new(onboarding);
         let rotator = Arc::new(Rotator::new(world.clone(), pools.clone()));
         let sweeping = Arc::new(Sweeping::new(world.clone(), pools.clone()));
         let moving = Moving::new(world.clone(), pools.clone(), rotator.clone());
-        let journals =
-            Journals::new(world.clone(), onboarding, issuing, rotator.clone(), sweeping, moving, background.clone());
-        let journals = Arc::new(journals);
+        let (rotating, providing) = (rotator.clone(), providers.clone());
+        let parts = Parts { onboarding, issuing, rotator: rotating, sweeping, providers: providing, moving };
+        let journals = Arc::new(Journals::new(world.clone(), parts, background.clone()));
         let verifier = Arc::new(Verifier::new(world.clone(), background.clone()));
         Ok(Broker {
-            tenants: Arc::new(Tenants::new(world.clone(), pools.clone(), journals.clone(), claiming.clone())),
+            tenants: Arc::new(Tenants::new(
+                world.clone(),
+                pools.clone(),
+                journals.clone(),
+                claiming.clone(),
+                providers.clone(),
+            )),
             clients: Arc::new(Clients::new(world.clone(), pools.clone(), journals.clone())),
             reconciling: Arc::new(Reconciling::new(
                 world.clone(),
@@ -164,6 +176,7 @@ impl Broker {
                 rotator.clone(),
                 journals.clone(),
                 claiming.clone(),
+                providers,
             )),
             matching: Arc::new(Matching::new(world.clone())?),
             claiming,

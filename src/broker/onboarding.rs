@@ -10,6 +10,7 @@ use super::domains::NEXT_LOOK;
 use super::issuing::Issuing;
 use super::pools::Pools;
 use super::ports::DomainProgress;
+use super::providers::Providers;
 use super::records::{Change, Versioned};
 use super::shelves::tenant_prefix;
 use super::world::World;
@@ -18,21 +19,28 @@ use crate::domain::client::Client;
 use crate::domain::error::Result;
 use crate::domain::id::TenantId;
 use crate::domain::journal::{Journal, Progress, Task};
-use crate::domain::tenant::{HostedDomain, Tenant, TenantState};
+use crate::domain::tenant::{HostedDomain, Isolation, Tenant, TenantState};
 
 pub struct Onboarding {
     world: Arc<World>,
     pools: Arc<Pools>,
     issuing: Arc<Issuing>,
     claiming: Arc<Claiming>,
+    providers: Arc<Providers>,
 }
 
 impl Onboarding {
-    pub fn new(world: Arc<World>, pools: Arc<Pools>, issuing: Arc<Issuing>, claiming: Arc<Claiming>) -> Self {
-        Onboarding { world, pools, issuing, claiming }
+    pub fn new(
+        world: Arc<World>,
+        pools: Arc<Pools>,
+        issuing: Arc<Issuing>,
+        claiming: Arc<Claiming>,
+        providers: Arc<Providers>,
+    ) -> Self {
+        Onboarding { world, pools, issuing, claiming, providers }
     }
 
-    /// Makes the tenant's pool ready, then the tenant active.
+    /// Makes the tenant's pool ready, its identity providers there, then the tenant active.
     pub async fn onboard(&self, journal: &Versioned<Journal>, id: &TenantId) -> Result<Progress> {
         let Some(tenant) = self.tenant(id).await?.filter(|tenant| tenant.state == TenantState::Creating) else {
             return self.strike(journal).await;
@@ -41,7 +49,8 @@ impl Onboarding {
         if journal.lease.as_ref().is_some_and(|lease| !lease.is_first()) {
             self.pools.take_unasked(&tenant.pool);
         }
-        self.pools.ready(&tenant.pool, &journal.cause).await?;
+        let pool = self.pools.ready(&tenant.pool, &journal.cause).await?;
+        self.providers.bring_up(&tenant, &pool).await?;
         // Its tokens come from a prefix that the pool has by now. A domain of its own is asked for before the tenant is
         // told to be there, so that a refusal is told too; until it is served takes longer than anybody waits.
         let domain = tenant.user_pool.as_ref().and_then(|settings| settings.domain.as_ref());
@@ -83,8 +92,8 @@ impl Onboarding {
         Ok(Progress::Done)
     }
 
-    /// Retires the tenant's clients one after the other, then deletes its own pool and the tenant. The tenant is
-    /// `Deleting` from the first moment, so no client can be added meanwhile.
+    /// Retires the tenant's clients one after the other, then deletes its own pool, or what it has in a shared one, and the
+    /// tenant. The tenant is `Deleting` from the first moment, so no client can be added meanwhile.
     pub async fn offboard(&self, journal: &Versioned<Journal>, id: &TenantId) -> Result<Progress> {
         let Some(tenant) = self.tenant(id).await? else {
             return self.strike(journal).await;
@@ -100,6 +109,18 @@ impl Onboarding {
         let event = journal.cause.doing("keyward.offboarding/finish").event(self.world.now(), id.name());
         let change = Change::because(event).delete(&tenant).delete(journal);
         let mut change = self.claiming.exchange(change, id, &tenant.sign_in_domains, &[]).await?;
+        let applying: Option<Versioned<Journal>> =
+            self.world.records.get(&Task::ApplyProviders(id.clone()).to_string()).await?;
+        if applying.is_some() || !tenant.identity_providers.is_empty() {
+            // Those in a pool of its own go with it.
+            let shared = match tenant.isolation {
+                Isolation::AppClient => self.pools.made(&tenant.pool).await?,
+                Isolation::UserPool => None,
+            };
+            self.providers.take_away(&tenant, shared.as_ref(), &[]).await?;
+            change = self.providers.forget_documents(id, change).await?;
+            change = applying.iter().fold(change, |change, journal| change.delete(journal));
+        }
         // Of a tenant that is being moved there may be two.
         let homes = tenant.homes();
         let mut turn = None;

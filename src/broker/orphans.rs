@@ -72,7 +72,9 @@ impl Reconciling {
     /// for a while.
     pub(super) async fn orphaned_secret(&self, pass: &Pass, secret: &SecretName) -> Result<Vec<Drift>> {
         let inner = secret.as_str().strip_prefix(&format!("{}/", self.world.settings.secret_prefix));
-        let Some(name) = inner.and_then(|name| ClientName::parse("name", name).ok()) else { return Ok(Vec::new()) };
+        let Some(name) = inner.and_then(|name| ClientName::parse("name", name).ok()) else {
+            return Ok(self.orphaned_provider_secret(pass, secret).await?.into_iter().collect());
+        };
         if self.world.records.get::<Client>(&client_key(&name)).await?.is_some() {
             return Ok(Vec::new());
         }

@@ -135,6 +135,12 @@ impl Pools {
         Ok(Place::There(with_room.swap_remove(choice)))
     }
 
+    /// A shared pool that is not there yet. Fails with `QUOTA_EXCEEDED` where the Region is full.
+    pub(super) async fn new_shared(&self) -> Result<Place> {
+        let counted = self.room_for(&UserPoolSettings::default()).await?;
+        Ok(Place::New(self.unmade("shared", None, String::new())?, counted))
+    }
+
     /// A pool of the tenant's own. Fails with `QUOTA_EXCEEDED` where its Region is full. The caller holds its turn until it
     /// is written down.
     pub async fn place_dedicated(&self, tenant: &TenantId, settings: &UserPoolSettings) -> Result<Place> {

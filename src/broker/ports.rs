@@ -14,7 +14,9 @@ pub use super::data_keys::{DataKeys, KeptKey};
 pub use super::faults::{ENDS, Fault, GIVEN_UP, Peer, PortError, PortResult, end_of};
 pub use super::feed::{ChangeFeed, Followed, KEPT as FEED_KEPT, LoggedChange};
 pub use super::members::{Members, ShareInForce};
-pub use super::sign_in::{InteractiveSeen, InteractiveSpec};
+pub use super::sign_in::{
+    InteractiveSeen, InteractiveSpec, OidcSpec, ProtocolSpec, ProviderDrift, ProviderSpec, SamlSource, SamlSpec,
+};
 pub use super::token_shelf::{SealedToken, SeenItem, ShelfItem, TokenPlace, TokenShelf};
 use crate::domain::audit::NumberedEvent;
 use crate::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -138,6 +140,23 @@ pub trait UserPools: Send + Sync {
 
     /// Deleting one that is gone succeeds.
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()>;
+
+    /// Creates the identity provider, or brings the one of its name up to `spec`; its protocol cannot change.
+    /// [`Fault::LimitExceeded`] when the pool has as many as it may.
+    async fn put_identity_provider(&self, pool: &MadePool, spec: &ProviderSpec) -> PortResult<()>;
+
+    /// What is not as `spec` says, as far as the backend tells; `None` when there is no such provider.
+    async fn compare_identity_provider(
+        &self,
+        pool: &MadePool,
+        spec: &ProviderSpec,
+    ) -> PortResult<Option<ProviderDrift>>;
+
+    /// A page of the names of the pool's identity providers.
+    async fn list_identity_providers(&self, pool: &MadePool, after: Option<&str>) -> PortResult<PortPage<String>>;
+
+    /// Deleting one that is gone succeeds. While an app client names it, that may be [`Fault::Refused`].
+    async fn delete_identity_provider(&self, pool: &MadePool, name: &str) -> PortResult<()>;
 
     /// Adds a second secret. [`Fault::LimitExceeded`] when there are two. A backend without second secrets says
     /// [`Fault::Unsupported`].

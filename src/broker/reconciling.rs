@@ -4,7 +4,7 @@
 //! so whatever was made under a record is found to have one; what then seems to be nobody's is looked at once more under
 //! its owner's lock. An app client is Keyward's by the form of its name, a secret by its prefix, a pool by the backend's
 //! word; all else is left alone. [`orphans`](super::orphans) has those, [`examining`](super::examining) what concerns one
-//! client.
+//! client, [`examining_providers`](super::examining_providers) identity providers.
 //!
 //! A call ends when it has found enough or its time is up, and says so. What was not looked at comes first in the next
 //! call of the same kind, so that calling again comes to the end of a platform of any size.
@@ -19,6 +19,7 @@ use super::journals::Journals;
 use super::onboarding::next_look;
 use super::pools::Pools;
 use super::ports::{DomainProgress, Fault, PortResult};
+use super::providers::Providers;
 use super::records::{Change, Versioned};
 use super::rotator::Rotator;
 use super::shelves::{CatalogState, tenant_prefix};
@@ -48,6 +49,7 @@ pub struct Reconciling {
     pub(super) rotator: Arc<Rotator>,
     pub(super) journals: Arc<Journals>,
     claiming: Arc<Claiming>,
+    pub(super) providers: Arc<Providers>,
     /// Where the last call for this tenant, or for all, ended before its end.
     unfinished: moka::sync::Cache<(Option<TenantId>, bool), Place>,
 }
@@ -66,6 +68,8 @@ enum Place {
     /// The pool after this one.
     Pool(Option<String>),
     AppClients(PoolId, Option<String>),
+    Providers(PoolId, Option<String>),
+    Tenants(Option<String>),
     Clients(Option<String>),
     Secrets(Option<String>),
     UserPools(Option<String>),
@@ -78,9 +82,10 @@ impl Reconciling {
         rotator: Arc<Rotator>,
         journals: Arc<Journals>,
         claiming: Arc<Claiming>,
+        providers: Arc<Providers>,
     ) -> Self {
         let unfinished = moka::sync::Cache::new(MAX_UNFINISHED);
-        Reconciling { world, pools, rotator, journals, claiming, unfinished }
+        Reconciling { world, pools, rotator, journals, claiming, providers, unfinished }
     }
 
     /// Of one tenant, or of all. A request that was made before mends nothing again: it is answered with what there is
@@ -144,7 +149,7 @@ impl Reconciling {
                     self.pools.recount().await?;
                 }
                 let Some(pool) = self.next_pool(pass, after).await? else {
-                    return Ok((Vec::new(), Some(Place::Clients(None))));
+                    return Ok((Vec::new(), Some(Place::Tenants(None))));
                 };
                 let id = pool.id.clone();
                 match self.pool_drifts(pass, &pool).await? {
@@ -163,9 +168,23 @@ impl Reconciling {
                 let Some(made) = self.pools.made(&id).await? else { return Ok((Vec::new(), Some(next_pool))) };
                 let page = self.world.user_pools.list_app_clients(&made, after.as_deref()).await.map(Some);
                 let Some(page) = or_none(page)? else { return Ok((Vec::new(), Some(next_pool))) };
-                let next = page.next.map_or(next_pool, |next| Place::AppClients(id, Some(next)));
+                let next = match page.next {
+                    Some(next) => Place::AppClients(id, Some(next)),
+                    None => Place::Providers(id, None),
+                };
                 let orphans = page.items.iter().map(|(app_client, name)| self.orphan(pass, &made, app_client, name));
                 Ok((at_a_time(orphans).await?, Some(next)))
+            }
+            Place::Providers(id, after) => {
+                let (drifts, next) = self.providers_of(pass, &id, after).await?;
+                let next_pool = Place::Pool(Some(id.to_string()));
+                Ok((drifts, Some(next.map_or(next_pool, |next| Place::Providers(id, Some(next))))))
+            }
+            Place::Tenants(after) => {
+                let (tenants, next) = self.with_providers(pass, after).await?;
+                let drifts = tenants.iter().map(|tenant| self.provider_drifts(pass, tenant));
+                let next = next.map_or(Place::Clients(None), |next| Place::Tenants(Some(next)));
+                Ok((at_a_time(drifts).await?, Some(next)))
             }
             Place::Clients(after) => {
                 let prefix = pass.tenant.as_ref().map(tenant_prefix).unwrap_or_default();

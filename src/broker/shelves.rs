@@ -14,6 +14,7 @@ use crate::domain::form::Form;
 use crate::domain::id::{AppClientId, ClientName, Issuer, RotationName, TenantId};
 use crate::domain::journal::{Journal, Renewal};
 use crate::domain::pool::Pool;
+use crate::domain::provider::ProviderId;
 use crate::domain::quota::RegionUse;
 use crate::domain::revocation::{Revocation, RevokedToken};
 use crate::domain::rotation::{Credential, Rotation};
@@ -191,6 +192,23 @@ impl Record for ScopeUse {
     }
 }
 
+/// The metadata of a tenant's SAML provider, which the tenant's record tells by its digest. Both change together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderDocument {
+    pub tenant: TenantId,
+    pub provider: ProviderId,
+    pub digest: String,
+    pub document: String,
+}
+
+impl Record for ProviderDocument {
+    const SHELF: Shelf = Shelf::ProviderDocument;
+
+    fn key(&self) -> String {
+        document_key(&self.tenant, &self.provider)
+    }
+}
+
 /// How long a repeated request is known (AIP-155 leaves it to the service).
 pub const REQUEST_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -252,9 +270,13 @@ pub fn client_key(name: &ClientName) -> String {
     format!("{}/{}", name.tenant, name.client)
 }
 
-/// The start of the keys of all of a tenant's clients.
+/// The start of the keys of all of a tenant's clients, and of its documents.
 pub fn tenant_prefix(tenant: &TenantId) -> String {
     format!("{tenant}/")
+}
+
+pub fn document_key(tenant: &TenantId, provider: &ProviderId) -> String {
+    format!("{}{provider}", tenant_prefix(tenant))
 }
 
 pub fn rotation_key(name: &RotationName) -> String {

@@ -1,13 +1,14 @@
 //! What people sign in with, as a backend is told of it: app clients of the authorization-code grant (RFC 6749, section
 //! 4.1), and the identity providers that these name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::interactive::StandardScope;
 use crate::domain::scope::ScopeSet;
+use crate::domain::secret::ClientSecret;
 
 /// An app client for people, as it should be: without a secret, with the authorization-code grant as its only flow.
 /// Lists that Cognito keeps no order of are sets.
@@ -39,3 +40,50 @@ pub struct InteractiveSeen {
     /// accounts that this does not offer.
     pub is_interactive: bool,
 }
+
+/// An identity provider of a pool, as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderSpec {
+    /// What it is called in the pool, unique there.
+    pub name: String,
+    pub protocol: ProtocolSpec,
+    /// From an attribute of the pool to the provider's claim or attribute.
+    pub attribute_mapping: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProtocolSpec {
+    Oidc(OidcSpec),
+    Saml(SamlSpec),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OidcSpec {
+    pub issuer: String,
+    pub client_id: String,
+    pub client_secret: ClientSecret,
+    pub scopes: Vec<String>,
+    /// Each is empty where it is discovered from the issuer.
+    pub authorize_url: String,
+    pub token_url: String,
+    pub user_info_url: String,
+    pub jwks_uri: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SamlSpec {
+    pub metadata: SamlSource,
+    pub sign_out: bool,
+    pub encrypted_responses: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SamlSource {
+    Url(String),
+    /// XML.
+    Document(String),
+}
+
+/// Which settings of an identity provider are not as they should be, each by its path in the contract's
+/// `IdentityProvider`. What a backend does not tell of one is not among them.
+pub type ProviderDrift = BTreeSet<&'static str>;

@@ -6,6 +6,7 @@ use super::api::{Listing, NewTenant, Page, TenantPatch, TenantView};
 use super::claiming::Claiming;
 use super::journals::Journals;
 use super::pools::Pools;
+use super::providers::Providers;
 use super::records::{Change, Versioned};
 use super::world::{Asked, World, check_version, unique_id};
 use crate::domain::audit::Call;
@@ -19,11 +20,18 @@ pub struct Tenants {
     pub(super) pools: Arc<Pools>,
     pub(super) journals: Arc<Journals>,
     claiming: Arc<Claiming>,
+    providers: Arc<Providers>,
 }
 
 impl Tenants {
-    pub fn new(world: Arc<World>, pools: Arc<Pools>, journals: Arc<Journals>, claiming: Arc<Claiming>) -> Self {
-        Tenants { world, pools, journals, claiming }
+    pub fn new(
+        world: Arc<World>,
+        pools: Arc<Pools>,
+        journals: Arc<Journals>,
+        claiming: Arc<Claiming>,
+        providers: Arc<Providers>,
+    ) -> Self {
+        Tenants { world, pools, journals, claiming, providers }
     }
 
     /// Writes the tenant down and carries its onboarding on. An onboarding that fails goes on in the background: the
@@ -34,7 +42,17 @@ impl Tenants {
             return Err(Error::invalid("tenant.user_pool", rule));
         }
         let id = new.id.clone();
-        if let Some(view) = self.world.settle(call, || self.try_create(call, &new, validate_only)).await? {
+        // One uid for every attempt: the names of its providers hang on it, and so do those of their secrets' versions.
+        let uid = unique_id()?;
+        let created = {
+            // Nobody takes its secrets for leftovers before it is written down.
+            let _tenant = match new.identity_providers.is_empty() {
+                false => Some(self.world.targets.lock(id.name()).await),
+                true => None,
+            };
+            self.world.settle(call, || self.try_create(call, &new, &uid, validate_only)).await?
+        };
+        if let Some(view) = created {
             return Ok(view);
         }
         let _ = self.journals.run(Task::OnboardTenant(id.clone())).await;
@@ -42,7 +60,13 @@ impl Tenants {
     }
 
     /// `None` once it is written down.
-    async fn try_create(&self, call: &Call, new: &NewTenant, validate_only: bool) -> Result<Option<TenantView>> {
+    async fn try_create(
+        &self,
+        call: &Call,
+        new: &NewTenant,
+        uid: &str,
+        validate_only: bool,
+    ) -> Result<Option<TenantView>> {
         let receipt = match self.world.asked(call).await? {
             Asked::Afresh(receipt) => receipt,
             Asked::Again { resource } => {
@@ -57,15 +81,18 @@ impl Tenants {
         }
         let _turn = self.pools.place_in_turn().await;
         let place = match new.isolation {
+            Isolation::AppClient if !new.identity_providers.is_empty() => {
+                self.providers.place_shared(None, new.identity_providers.len()).await?
+            }
             Isolation::AppClient => self.pools.place_shared(None).await?,
             Isolation::UserPool => {
                 self.pools.place_dedicated(&new.id, &new.user_pool.clone().unwrap_or_default()).await?
             }
         };
         let now = self.world.now();
-        let tenant = Tenant {
+        let mut tenant = Tenant {
             id: new.id.clone(),
-            uid: unique_id()?,
+            uid: uid.to_owned(),
             display_name: new.display_name.clone(),
             isolation: new.isolation,
             state: TenantState::Creating,
@@ -83,6 +110,9 @@ impl Tenants {
             create_time: now,
             update_time: now,
         };
+        let region = &place.pool().region;
+        let wanted = self.providers.wanted(&tenant, &new.identity_providers, region, uid).await?;
+        tenant.identity_providers.clone_from(&wanted.providers);
         let change = Change::because(call.event(now, new.id.name())).create(&tenant).create(&Journal::new(
             Task::OnboardTenant(new.id.clone()),
             call,
@@ -93,8 +123,13 @@ impl Tenants {
             let (issuer, cname_target) = (None, String::new());
             return Ok(Some(TenantView { tenant, version: 0, issuer, cname_target, claims: Vec::new() }));
         }
+        self.providers.stage(&wanted.secrets).await?;
+        change = wanted.documents.iter().fold(change, |change, document| change.create(document));
         change = place.begin(change);
-        self.world.records.commit(receipt.file(change, new.id.name())).await?;
+        if let Err(error) = self.world.records.commit(receipt.file(change, new.id.name())).await {
+            self.providers.take_back(&error, &new.id, &wanted.secrets).await;
+            return Err(error);
+        }
         self.pools.note_unasked(&place);
         Ok(None)
     }
@@ -122,12 +157,22 @@ impl Tenants {
         version: Option<u64>,
         validate_only: bool,
     ) -> Result<TenantView> {
-        let before = self.world.settle(call, || self.try_update(call, id, &patch, version, validate_only)).await?;
+        let nonce = unique_id()?;
+        let before = {
+            // Nobody takes secrets for leftovers before they are written down.
+            let _tenant = match patch.identity_providers {
+                Some(_) => Some(self.world.targets.lock(id.name()).await),
+                None => None,
+            };
+            let attempt = || self.try_update(call, id, &patch, version, &nonce, validate_only);
+            self.world.settle(call, attempt).await?
+        };
         if validate_only {
             return self.seen(before).await;
         }
         // Waits for nothing where no pool has to change: there is no journal then.
         self.journals.run(Task::ApplyUserPool(id.clone())).await?;
+        self.journals.run(Task::ApplyProviders(id.clone())).await?;
         // Not for what was claimed just now: nobody has seen yet what its record must hold.
         let names = &self.stored(id).await?.sign_in_domains;
         let known = before.sign_in_domains.iter().filter(|name| names.contains(name));
@@ -141,6 +186,7 @@ impl Tenants {
         id: &TenantId,
         patch: &TenantPatch,
         version: Option<u64>,
+        nonce: &str,
         validate_only: bool,
     ) -> Result<Versioned<Tenant>> {
         let tenant = self.stored(id).await?;
@@ -175,14 +221,26 @@ impl Tenants {
             let made = self.pools.made(&record.pool).await?;
             self.pools.check_settings(settings, made.as_ref()).await?;
         }
+        let (mut turn, mut moved, mut wanted) = (None, None, None);
+        if let Some(new) = &patch.identity_providers {
+            tenant.check_not_moving()?;
+            turn = Some(self.pools.place_in_turn().await);
+            moved = self.providers.place_for(&tenant, new.len()).await?;
+            moved.iter().for_each(|place| record.pool.clone_from(&place.pool().id));
+            let change = self.providers.change_of(&tenant, new, moved.as_ref(), nonce).await?;
+            record.identity_providers.clone_from(&change.providers);
+            wanted = Some(change);
+        }
         record.update_time = now;
         let change = Change::because(call.event(now, id.name())).update(tenant.version, &record);
         let mut change = self.claiming.exchange(change, id, &tenant.sign_in_domains, &record.sign_in_domains).await?;
         if validate_only {
             return Ok(Versioned { value: record, version: tenant.version });
         }
-        let _turn = if pool_changes { Some(self.pools.place_in_turn().await) } else { None };
         if pool_changes {
+            if turn.is_none() {
+                turn = Some(self.pools.place_in_turn().await);
+            }
             if let (Some(old), Some(new)) = (&tenant.user_pool, &record.user_pool) {
                 let counted = self.pools.resettled(old, new).await?;
                 change = counted.iter().fold(change, |change, counted| counted.keep(change));
@@ -192,7 +250,17 @@ impl Tenants {
             let journal = Journal::new(task, call, now).in_place_of(under_way.as_deref());
             change = change.put(&journal, under_way.map(|journal| journal.version));
         }
+        if let Some(wanted) = wanted.filter(|wanted| wanted.differ_from(&tenant)) {
+            self.providers.stage(&wanted.secrets).await?;
+            change = moved.iter().fold(change, |change, place| place.begin(change));
+            change = self.providers.change_documents(change, &tenant, &wanted).await?;
+            let task = Task::ApplyProviders(id.clone());
+            let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
+            let journal = Journal::new(task, call, now).in_place_of(under_way.as_deref());
+            change = change.put(&journal, under_way.map(|journal| journal.version));
+        }
         self.world.records.commit(receipt.file(change, id.name())).await?;
+        drop(turn);
         Ok(tenant)
     }
 

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::app_clients::{MAX_APP_CLIENTS, check_name, check_scopes, require};
+use super::resource_servers::require_pool;
 use super::store::{Asking, Failure};
 use crate::broker::ports::{Fault, InteractiveSeen, InteractiveSpec, PortResult};
 use crate::domain::client::check_token_validity;
@@ -50,10 +51,11 @@ pub(super) fn check(asking: Asking, spec: &InteractiveSpec) -> PortResult<()> {
 pub(super) fn create(
     tx: &Transaction<'_>,
     user_pool: &UserPoolId,
-    id: &AppClientId,
+    id: AppClientId,
     spec: &InteractiveSpec,
     now: Timestamp,
-) -> Result<(), Failure> {
+) -> Result<AppClientId, Failure> {
+    require_pool(tx, user_pool)?;
     check_place(tx, user_pool, spec)?;
     let sql = "SELECT count(*) FROM app_clients WHERE user_pool = ?1";
     let count: u32 = tx.prepare_cached(sql)?.query_row([user_pool.as_str()], |row| row.get(0))?;
@@ -64,9 +66,9 @@ pub(super) fn create(
     let sql = "INSERT INTO app_clients (id, user_pool, name, scopes, validity_seconds, last_secret_second, sign_in)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let (scopes, validity, sign_in) = (spec.scopes.to_string(), spec.access_token_validity.as_secs(), text_of(spec)?);
-    let (id, user_pool, second) = (id.as_str(), user_pool.as_str(), now.as_second());
-    tx.prepare_cached(sql)?.execute(params![id, user_pool, spec.marker, scopes, validity, second, sign_in])?;
-    Ok(())
+    let (user_pool, second) = (user_pool.as_str(), now.as_second());
+    tx.prepare_cached(sql)?.execute(params![id.as_str(), user_pool, spec.marker, scopes, validity, second, sign_in])?;
+    Ok(id)
 }
 
 pub(super) fn describe(

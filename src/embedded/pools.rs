@@ -13,16 +13,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
+use super::made_pools::{find, find_by};
 use super::resource_servers::require_pool;
 use super::sealing::Sealing;
 use super::signing_keys::{KeyRing, NewKey};
 use super::store::{Asking, Failure, Store, text_of};
-use super::{Distance, Options, app_clients, interactive, random, resource_servers};
+use super::{Distance, Options, app_clients, interactive, providers, random, resource_servers};
 use crate::broker::ports::{
     AppClientSeen, AppClientSpec, DomainProgress, DomainSet, Fault, InteractiveSeen, InteractiveSpec, NewAppClient,
-    Peer, PortPage, PortResult, Unmet, UserPools,
+    Peer, PortPage, PortResult, ProviderDrift, ProviderSpec, Unmet, UserPools,
 };
-use crate::domain::id::{AppClientId, Issuer, PoolId, SecretId, UserPoolId};
+use crate::domain::id::{AppClientId, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
 use crate::domain::scope::{Identifier, ResourceServer};
 use crate::domain::secret::ClientSecret;
@@ -289,12 +290,7 @@ impl UserPools for SqlitePools {
         let id = random::app_client_id().map_err(|_| asking.error(Fault::Unavailable, "no random bytes"))?;
         let id = AppClientId::parse("app_client", &id).map_err(|error| asking.error(Fault::Broken, error.message()))?;
         let (user_pool, spec, now) = (pool.user_pool.clone(), spec.clone(), self.distance.now());
-        let change = move |tx: &Transaction<'_>| {
-            require_pool(tx, &user_pool)?;
-            interactive::create(tx, &user_pool, &id, &spec, now)?;
-            Ok(id)
-        };
-        self.store.write(asking, change).await
+        self.store.write(asking, move |tx| interactive::create(tx, &user_pool, id, &spec, now)).await
     }
 
     async fn describe_interactive_client(
@@ -332,6 +328,38 @@ impl UserPools for SqlitePools {
         self.store.write(asking("delete an app client"), change).await
     }
 
+    async fn put_identity_provider(&self, pool: &MadePool, spec: &ProviderSpec) -> PortResult<()> {
+        self.distance.travel().await;
+        let (user_pool, spec) = (pool.user_pool.clone(), spec.clone());
+        let change = move |tx: &Transaction<'_>| providers::put(tx, &user_pool, &spec);
+        self.store.write(asking("put an identity provider"), change).await
+    }
+
+    async fn compare_identity_provider(
+        &self,
+        pool: &MadePool,
+        spec: &ProviderSpec,
+    ) -> PortResult<Option<ProviderDrift>> {
+        self.distance.travel().await;
+        let (user_pool, spec) = (pool.user_pool.clone(), spec.clone());
+        let query = move |tx: &Transaction<'_>| providers::compare(tx, &user_pool, &spec);
+        self.store.read(asking("describe an identity provider"), query).await
+    }
+
+    async fn list_identity_providers(&self, pool: &MadePool, after: Option<&str>) -> PortResult<PortPage<String>> {
+        self.distance.travel().await;
+        let (user_pool, after) = (pool.user_pool.clone(), after.unwrap_or_default().to_owned());
+        let query = move |tx: &Transaction<'_>| providers::list(tx, &user_pool, &after, PAGE);
+        self.store.read(asking("list identity providers"), query).await
+    }
+
+    async fn delete_identity_provider(&self, pool: &MadePool, name: &str) -> PortResult<()> {
+        self.distance.travel().await;
+        let (user_pool, name) = (pool.user_pool.clone(), name.to_owned());
+        let change = move |tx: &Transaction<'_>| providers::delete(tx, &user_pool, &name);
+        self.store.write(asking("delete an identity provider"), change).await
+    }
+
     async fn add_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<SecretId> {
         self.distance.travel().await;
         let asking = asking("add a client secret");
@@ -362,27 +390,4 @@ impl UserPools for SqlitePools {
 fn settings_text(asking: Asking, settings: &UserPoolSettings) -> PortResult<String> {
     settings.check().map_err(|error| asking.error(Fault::Refused, error.message()))?;
     serde_json::to_string(settings).map_err(|_| asking.error(Fault::Broken, "settings cannot be written as JSON"))
-}
-
-fn find(tx: &Transaction<'_>, id: &PoolId) -> Result<Option<MadePool>, Failure> {
-    find_by(tx, "keyward_id", id.as_str())
-}
-
-/// `column` is one of the two that are unique, and never comes from outside.
-fn find_by(tx: &Transaction<'_>, column: &'static str, id: &str) -> Result<Option<MadePool>, Failure> {
-    let sql = format!("SELECT id, issuer, region FROM user_pools WHERE {column} = ?1");
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?));
-    let Some((user_pool, issuer, region)) = tx.prepare_cached(&sql)?.query_row([id], row).optional()? else {
-        return Ok(None);
-    };
-    let broken = |_| Failure::broken("user pool");
-    Ok(Some(MadePool {
-        user_pool: UserPoolId::parse("user_pool", &user_pool).map_err(broken)?,
-        region,
-        domain: String::new(),
-        cname_target: String::new(),
-        token_endpoint: format!("{issuer}/oauth2/token"),
-        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
-        issuer: Issuer::parse("issuer", &issuer).map_err(broken)?,
-    }))
 }

@@ -125,8 +125,8 @@ const VERSION_6: &str = "
     ALTER TABLE app_clients ADD COLUMN sign_in TEXT;
     CREATE TABLE identity_providers (
         user_pool TEXT NOT NULL REFERENCES user_pools ON DELETE CASCADE,
-        -- JSON; what is secret in it is sealed.
-        name TEXT NOT NULL, settings TEXT NOT NULL, sealed BLOB,
+        -- JSON, without what is secret.
+        name TEXT NOT NULL, settings TEXT NOT NULL,
         PRIMARY KEY (user_pool, name)
     ) STRICT, WITHOUT ROWID;
 ";

@@ -115,6 +115,7 @@ async fn play_all(backend: &Backend, ledger: &mut Ledger) {
     app_clients::play(backend, ledger).await;
     app_clients::play_pages(backend, ledger).await;
     interactive::play(backend, ledger).await;
+    interactive::play_providers(backend, ledger).await;
     secrets::play(backend, ledger).await;
     tokens::play(backend, ledger).await;
     tokens::play_two_secrets(backend, ledger).await;

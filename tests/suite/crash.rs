@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keyward::broker::api::{ClientPatch, NewMove, RotationRequest};
+use keyward::broker::api::{ClientPatch, NewMove, RotationRequest, TenantPatch};
 use keyward::broker::ports::{Fault, Peer, PortError, PortResult, Shelf};
 use keyward::domain::client::Client;
 use keyward::domain::interactive::InteractiveSettings;
@@ -15,7 +15,9 @@ use keyward::domain::rotation::{Rotation, RotationState};
 use keyward::domain::tenant::{HostedDomain, Isolation, Tenant};
 
 use crate::harness::backend::key;
-use crate::harness::brokers::{Bench, Working, call, client_name, custom_domain, sign_in, tenant_id};
+use crate::harness::brokers::{
+    Bench, Working, call, client_name, custom_domain, oidc_provider, saml_provider, sign_in, tenant_id,
+};
 use crate::harness::tolls::{Toll, tolled};
 
 const OVERLAP: Duration = Duration::from_secs(60);
@@ -173,6 +175,61 @@ async fn deleting_a_client_for_people_survives_a_crash_at_any_call() {
 
 async fn with_people(_: &Bench, broker: &Working, id: &str) {
     broker.create_tenant(id, Isolation::AppClient).await.expect("a tenant");
+    broker.create_interactive_client(&people_of(id)).await.expect("a client");
+}
+
+#[tokio::test]
+async fn onboarding_with_identity_providers_survives_a_crash_at_any_call() {
+    let prepare = async |_: &Bench, _: &Working, _: &str| {};
+    let act = async |_: &Bench, broker: &Working, id: &str| {
+        let providers = vec![oidc_provider("okta"), saml_provider("entra")];
+        broker.create_tenant_with(id, Isolation::AppClient, providers).await.is_ok()
+    };
+    let check = async |bench: &Bench, id: &str, answered: bool| {
+        let there = bench.backend.record::<Tenant>(Shelf::Tenant, id).await;
+        assert!(!answered || there.is_some_and(|tenant| tenant.identity_providers.len() == 2), "{id} was answered");
+    };
+    crash_everywhere(30, prepare, act, check).await;
+}
+
+#[tokio::test]
+async fn a_change_of_identity_providers_survives_a_crash_at_any_call() {
+    let act = async |_: &Bench, broker: &Working, id: &str| {
+        let wanted = vec![oidc_provider("adfs"), saml_provider("entra")];
+        let patch = TenantPatch { identity_providers: Some(wanted), ..Default::default() };
+        broker.tenants.update(&call(), &tenant_id(id), patch, None, false).await.is_ok()
+    };
+    let check = async |bench: &Bench, id: &str, answered: bool| {
+        let tenant: Tenant = bench.backend.record(Shelf::Tenant, id).await.expect("there");
+        let ids: Vec<_> = tenant.identity_providers.iter().map(|provider| provider.id.as_str()).collect();
+        assert!(!answered || ids == ["adfs", "entra"], "{id} was answered");
+        let client: Client = bench.backend.record(Shelf::Client, &key(&people_of(id))).await.expect("there");
+        let pool: Pool = bench.backend.record(Shelf::Pool, client.pool.as_str()).await.expect("there");
+        let (pool, app_client) = (pool.made.expect("made"), client.app_client.expect("made"));
+        let seen = bench.backend.0.user_pools.describe_interactive_client(&pool, &app_client).await;
+        let offered = seen.expect("asked").expect("there").spec.providers;
+        let has = tenant.identity_providers.iter().map(|provider| provider.name.clone());
+        assert_eq!(offered, has.collect(), "{id} is offered what it has");
+    };
+    crash_everywhere(30, with_providers, act, check).await;
+}
+
+#[tokio::test]
+async fn deleting_a_tenant_with_identity_providers_survives_a_crash_at_any_call() {
+    let act = async |_: &Bench, broker: &Working, id: &str| {
+        broker.tenants.delete(&call(), &tenant_id(id), None, false).await.is_ok()
+    };
+    let check = async |bench: &Bench, id: &str, answered: bool| {
+        let gone = bench.backend.record::<Tenant>(Shelf::Tenant, id).await.is_none();
+        assert!(!answered || gone, "{id} was answered");
+    };
+    crash_everywhere(30, with_providers, act, check).await;
+}
+
+/// Two, and a client for people that has all.
+async fn with_providers(_: &Bench, broker: &Working, id: &str) {
+    let providers = vec![oidc_provider("okta"), saml_provider("adfs-old")];
+    broker.create_tenant_with(id, Isolation::AppClient, providers).await.expect("a tenant");
     broker.create_interactive_client(&people_of(id)).await.expect("a client");
 }
 

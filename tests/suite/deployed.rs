@@ -243,6 +243,21 @@ async fn live_through_everything(fake: &Fake) {
     let request =
         proto::UpdateTenantRequest { tenant: Some(changed), update_mask: mask(&["user_pool"]), ..Default::default() };
     daemon.tenants().update_tenant(request).await.expect("changed");
+    let oidc = proto::OidcProvider {
+        issuer: "https://login.example.com".to_owned(),
+        client_id: "keyward".to_owned(),
+        client_secret: "of-the-provider".to_owned(),
+        ..Default::default()
+    };
+    let provider = proto::IdentityProvider {
+        provider_id: "okta".to_owned(),
+        protocol: Some(proto::identity_provider::Protocol::Oidc(oidc)),
+        ..Default::default()
+    };
+    let changed =
+        proto::Tenant { name: "tenants/acme".to_owned(), identity_providers: vec![provider], ..Default::default() };
+    let request = proto::UpdateTenantRequest { tenant: Some(changed), ..Default::default() };
+    daemon.tenants().update_tenant(request).await.expect("given a provider");
     let request = new_resource_server("orders", &["read", "write", "refund"]);
     daemon.catalog().put_resource_server(request).await.expect("changed");
     let request = proto::ReconcileTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };

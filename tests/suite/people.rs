@@ -4,6 +4,8 @@
 mod at_cognito;
 mod drift;
 mod kinds;
+mod provider_drift;
+mod providers;
 
 use std::time::Duration;
 

@@ -9,13 +9,11 @@ use crate::domain::error::{Error, Reason, Result};
 use crate::domain::interactive::{
     ClientKind, DEFAULT_ID_TOKEN_VALIDITY, DEFAULT_REFRESH_TOKEN_VALIDITY, InteractiveSettings, StandardScope,
 };
-use crate::domain::provider::ProviderId;
+use crate::domain::provider::{MAX_PROVIDERS_PER_TENANT, ProviderId};
 use crate::domain::scope::{MAX_SCOPES_PER_CLIENT, Scope};
 use crate::proto;
 
 const PATH: &str = "client.interactive";
-/// Identity providers of a tenant at the most.
-pub const MAX_PROVIDERS: usize = 20;
 
 pub fn kind(client: &proto::Client) -> Result<ClientKind> {
     Ok(match enumeration("client.kind", client.kind)? {
@@ -56,8 +54,8 @@ pub fn settings(given: proto::InteractiveSettings) -> Result<InteractiveSettings
         return Err(Error::invalid(at("callback_urls"), "must hold at least one URL"));
     }
     let field = at("identity_provider_ids");
-    if given.identity_provider_ids.len() > MAX_PROVIDERS {
-        return Err(Error::invalid(field, format!("at most {MAX_PROVIDERS} providers")));
+    if given.identity_provider_ids.len() > MAX_PROVIDERS_PER_TENANT {
+        return Err(Error::invalid(field, format!("at most {MAX_PROVIDERS_PER_TENANT} providers")));
     }
     let id = |(i, id): (usize, &String)| ProviderId::parse(&format!("{field}[{i}]"), id);
     let identity_providers = given.identity_provider_ids.iter().enumerate().map(id).collect::<Result<_>>()?;

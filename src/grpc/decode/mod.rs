@@ -12,6 +12,7 @@ pub mod import;
 mod interactive;
 mod mask;
 pub mod page;
+mod provider;
 pub mod sign_in;
 pub mod tenant;
 pub mod token;

@@ -9,6 +9,7 @@ use crate::grpc::encode;
 use crate::proto;
 
 use super::mask::{Fields, Mask};
+use super::provider::providers;
 use super::{duration, enumeration, etag, not_offered, required, sign_in, user_pool, words};
 
 pub const MAX_DISPLAY_NAME: usize = 128;
@@ -37,6 +38,7 @@ const FIELDS: Fields = Fields {
         "user_pool.domain.custom.certificate_arn",
         "user_pool.tags",
         "sign_in_domains",
+        "identity_providers",
     ],
     fixed: &[
         "name",
@@ -60,7 +62,6 @@ const FIELDS: Fields = Fields {
 pub fn new(request: proto::CreateTenantRequest) -> Result<NewTenant> {
     let id = TenantId::parse("tenant_id", &request.tenant_id)?;
     let tenant = required("tenant", request.tenant)?;
-    offered(&tenant)?;
     let isolation = match enumeration("tenant.isolation", tenant.isolation)? {
         proto::Isolation::AppClient => Isolation::AppClient,
         proto::Isolation::UserPool => Isolation::UserPool,
@@ -74,7 +75,9 @@ pub fn new(request: proto::CreateTenantRequest) -> Result<NewTenant> {
     words("tenant.display_name", &tenant.display_name, MAX_DISPLAY_NAME)?;
     let labels = labels(tenant.labels, "tenant")?;
     let sign_in_domains = sign_in::domains(tenant.sign_in_domains)?;
-    Ok(NewTenant { id, display_name: tenant.display_name, isolation, labels, user_pool, sign_in_domains })
+    let identity_providers = providers(tenant.identity_providers)?;
+    let display_name = tenant.display_name;
+    Ok(NewTenant { id, display_name, isolation, labels, user_pool, sign_in_domains, identity_providers })
 }
 
 /// A tenant, where it is to go, and the version that the caller's etag stands for.
@@ -129,13 +132,13 @@ impl Update {
     pub fn read(request: proto::UpdateTenantRequest) -> Result<Self> {
         let given = required("tenant", request.tenant)?;
         let id = TenantId::from_name("tenant.name", &given.name)?;
-        offered(&given)?;
         let populated = [
             ("display_name", !given.display_name.is_empty()),
             ("labels", !given.labels.is_empty()),
             ("user_pool", given.user_pool.is_some()),
             ("isolation", given.isolation != 0),
             ("sign_in_domains", !given.sign_in_domains.is_empty()),
+            ("identity_providers", !given.identity_providers.is_empty()),
         ];
         let mask = Mask::read(request.update_mask, &FIELDS, populated)?;
         enumeration::<proto::Isolation>("tenant.isolation", given.isolation)?;
@@ -181,6 +184,9 @@ impl Update {
         if self.mask.covers("sign_in_domains") {
             patch.sign_in_domains = Some(sign_in::domains(self.given.sign_in_domains.clone())?);
         }
+        if self.mask.covers("identity_providers") {
+            patch.identity_providers = Some(providers(self.given.identity_providers.clone())?);
+        }
         Ok(patch)
     }
 
@@ -204,8 +210,4 @@ fn no_own_pool() -> Error {
 pub fn labels(labels: Labels, message: &str) -> Result<Labels> {
     check_labels(&labels).map_err(|error| error.within(message))?;
     Ok(labels)
-}
-
-fn offered(tenant: &proto::Tenant) -> Result<()> {
-    not_offered("tenant.identity_providers", !tenant.identity_providers.is_empty())
 }

@@ -32,6 +32,17 @@ pub fn redirects(field: &str, urls: Vec<String>) -> Result<Vec<String>> {
     Ok(urls)
 }
 
+/// A place at somebody else's: an HTTPS URL of at most 1,024 characters.
+pub fn https(field: &str, url: String) -> Result<String> {
+    match read(&url, MAX_REDIRECT_URL).filter(|url| url.scheme() == "https") {
+        Some(_) => Ok(url),
+        None => {
+            let rule = "must be an absolute HTTPS URL of at most 1,024 characters without a fragment and credentials";
+            Err(Error::invalid(field, rule))
+        }
+    }
+}
+
 /// An absolute URL without spaces, control characters, fragment and credentials.
 fn read(text: &str, most: usize) -> Option<Url> {
     let is_plain = !text.chars().any(|c| c.is_control() || c.is_whitespace());

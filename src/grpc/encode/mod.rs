@@ -6,6 +6,7 @@ mod catalog;
 pub mod check;
 mod client;
 mod drift;
+mod provider;
 mod sign_in;
 mod tenant;
 mod token;

@@ -1,5 +1,6 @@
 //! Tenants.
 
+use super::provider::provider;
 use super::{count, display_name, etag, issuer, sign_in, timestamp};
 use crate::broker::api::TenantView;
 use crate::domain::moving::{MoveState, TenantMove};
@@ -28,7 +29,7 @@ pub fn tenant(view: TenantView) -> proto::Tenant {
         create_time: Some(timestamp(tenant.create_time)),
         update_time: Some(timestamp(tenant.update_time)),
         etag: etag(version),
-        identity_providers: Vec::new(),
+        identity_providers: tenant.identity_providers.into_iter().map(provider).collect(),
         sign_in_domains: tenant.sign_in_domains.into_iter().map(|name| sign_in::domain(name, &claims)).collect(),
         r#move: tenant.moved.map(tenant_move),
     };

@@ -54,7 +54,8 @@ async fn a_tenant_that_breaks_a_rule_is_not_created() {
         cases.push((create(|tenant| tenant.labels = labels.into_iter().collect()), "tenant.labels"));
     }
     cases.push((create(|tenant| tenant.user_pool = Some(Default::default())), "tenant.user_pool"));
-    cases.push((create(|tenant| tenant.identity_providers = vec![Default::default()]), "tenant.identity_providers"));
+    let provider = |tenant: &mut proto::Tenant| tenant.identity_providers = vec![Default::default()];
+    cases.push((create(provider), "tenant.identity_providers[0].provider_id"));
     cases.push((create(|tenant| tenant.sign_in_domains = vec![Default::default()]), "tenant.sign_in_domains[0].kind"));
     let cases = cases.into_iter().map(|(mutation, field)| Case::of(&daemon, mutation, field)).collect();
     assert_all_refused(&daemon, cases).await;

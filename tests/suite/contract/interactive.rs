@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use keyward::broker::ports::{Fault, InteractiveSeen, InteractiveSpec};
+use keyward::broker::ports::{
+    Fault, InteractiveSeen, InteractiveSpec, OidcSpec, ProtocolSpec, ProviderSpec, SamlSource, SamlSpec,
+};
 use keyward::domain::id::AppClientId;
 use keyward::domain::interactive::StandardScope;
 
@@ -91,4 +93,61 @@ pub async fn play(backend: &Backend, ledger: &mut Ledger) {
     }
     ledger.holds("people: delete it", pools.delete_app_client(&pool, &client).await, &());
     ledger.holds("people: it is gone", pools.describe_interactive_client(&pool, &client).await, &None::<()>);
+}
+
+/// Identity providers, which a program of others need not have.
+pub async fn play_providers(backend: &Backend, ledger: &mut Ledger) {
+    let pools = &backend.pools;
+    let pool = backend.pool("contract-providers").await;
+    let mapping = || [("email".to_owned(), "mail".to_owned())].into_iter().collect();
+    let (okta, adfs) = ("acme.0123456789-01234567".to_owned(), "acme.0123456789-12345678".to_owned());
+    let oidc = OidcSpec {
+        issuer: "https://login.example.com".to_owned(),
+        client_id: "keyward".to_owned(),
+        client_secret: secret(1),
+        scopes: vec!["openid".to_owned(), "email".to_owned()],
+        authorize_url: String::new(),
+        token_url: "https://login.example.com/token".to_owned(),
+        user_info_url: String::new(),
+        jwks_uri: String::new(),
+    };
+    let saml = |metadata| SamlSpec { metadata, sign_out: true, encrypted_responses: true };
+    let of = |name: &str, protocol| ProviderSpec { name: name.to_owned(), protocol, attribute_mapping: mapping() };
+    let first = of(&okta, ProtocolSpec::Oidc(oidc.clone()));
+    let second = of(&adfs, ProtocolSpec::Saml(saml(SamlSource::Document("<EntityDescriptor/>".to_owned()))));
+    let none = BTreeSet::<&str>::new();
+    ledger.holds("providers: none", pools.compare_identity_provider(&pool, &first).await, &None::<()>);
+    for provider in [&first, &second, &first] {
+        ledger.holds("providers: put one", pools.put_identity_provider(&pool, provider).await, &());
+        let seen = pools.compare_identity_provider(&pool, provider).await;
+        ledger.holds("providers: it is as it was put", seen, &Some(none.clone()));
+    }
+    let listed = pools.list_identity_providers(&pool, None).await.map(|page| page.items);
+    ledger.holds("providers: list them", listed, &vec![okta.clone(), adfs.clone()]);
+    let changed = OidcSpec { client_id: "another".to_owned(), ..oidc };
+    let changed = of(&okta, ProtocolSpec::Oidc(changed));
+    let differing = Some(BTreeSet::from(["identity_providers.oidc.client_id"]));
+    ledger.holds("providers: differ", pools.compare_identity_provider(&pool, &changed).await, &differing);
+    ledger.holds("providers: change one", pools.put_identity_provider(&pool, &changed).await, &());
+    let seen = pools.compare_identity_provider(&pool, &changed).await;
+    ledger.holds("providers: it is changed", seen, &Some(none.clone()));
+    let url = of(&adfs, ProtocolSpec::Saml(saml(SamlSource::Url("https://idp.example.com".to_owned()))));
+    ledger.holds("providers: a document gives way to a URL", pools.put_identity_provider(&pool, &url).await, &());
+    let seen = pools.compare_identity_provider(&pool, &url).await;
+    ledger.holds("providers: it has", seen, &Some(none));
+
+    let spec = InteractiveSpec { providers: urls(&[&okta]), native_accounts: false, ..interactive("acme.provided-1") };
+    let made = pools.create_interactive_client(&pool, &spec).await;
+    let Some(client) = ledger.goes("providers: an app client names one", made) else { return };
+    let seen = pools.describe_interactive_client(&pool, &client).await;
+    let expected = Some(InteractiveSeen { spec: spec.clone(), is_interactive: true });
+    ledger.holds("providers: it has that one", seen, &expected);
+    let refused = pools.delete_identity_provider(&pool, &okta).await;
+    ledger.fails("providers: one that is named", refused, Fault::Refused);
+    ledger.holds("providers: delete the app client", pools.delete_app_client(&pool, &client).await, &());
+    for _ in 0..2 {
+        ledger.holds("providers: delete one", pools.delete_identity_provider(&pool, &okta).await, &());
+    }
+    let listed = pools.list_identity_providers(&pool, None).await.map(|page| page.items);
+    ledger.holds("providers: the other is left", listed, &vec![adfs]);
 }

@@ -13,7 +13,8 @@ use super::model::Model;
 use super::tokens::{self, Grant};
 use super::world::{ApiError, Ask, OperationResult, World};
 use super::{
-    Call, Outcome, Service, Shared, app_clients, domains, resource_servers, secrets, signing, user_pools, versions,
+    Call, Outcome, Service, Shared, app_clients, domains, providers, resource_servers, secrets, signing, user_pools,
+    versions,
 };
 
 /// What an operation may call an error of the service's own: app clients', secrets of app clients, Secrets Manager's.
@@ -54,6 +55,11 @@ fn operation(service: Service, name: &str) -> Option<Operation> {
         (Service::Cognito, "AddUserPoolClientSecret") => app_clients::add_secret,
         (Service::Cognito, "ListUserPoolClientSecrets") => app_clients::list_secrets,
         (Service::Cognito, "DeleteUserPoolClientSecret") => app_clients::delete_secret,
+        (Service::Cognito, "CreateIdentityProvider") => providers::create,
+        (Service::Cognito, "DescribeIdentityProvider") => providers::describe,
+        (Service::Cognito, "UpdateIdentityProvider") => providers::update,
+        (Service::Cognito, "DeleteIdentityProvider") => providers::delete,
+        (Service::Cognito, "ListIdentityProviders") => providers::list,
         (Service::Cognito, "GetClientToken") => tokens::get_client_token,
         (Service::SecretsManager, "CreateSecret") => secrets::create,
         (Service::SecretsManager, "UpdateSecret") => secrets::update,

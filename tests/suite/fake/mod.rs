@@ -12,6 +12,7 @@ mod faults;
 pub mod http;
 mod keys;
 mod model;
+mod providers;
 mod quotas;
 mod resource_servers;
 mod secrets;
@@ -384,6 +385,61 @@ impl Fake {
         let mut clients = state.world.pools.values_mut();
         let client = clients.find_map(|pool| pool.clients.get_mut(id)).expect("the app client is there");
         client.settings.insert(setting.to_owned(), value);
+    }
+
+    /// An identity provider, as `IdentityProviderType` has it, its document included.
+    pub fn provider(&self, name: &str) -> Value {
+        let state = self.shared.state();
+        let found = state.world.pools.values().find_map(|pool| pool.providers.get(name));
+        found.unwrap_or_else(|| panic!("{name} is not there")).clone()
+    }
+
+    /// The names of all identity providers.
+    pub fn providers(&self) -> Vec<String> {
+        let state = self.shared.state();
+        state.world.pools.values().flat_map(|pool| pool.providers.keys().cloned()).collect()
+    }
+
+    /// Changes an identity provider by hand, past every rule.
+    pub fn edit_provider(&self, name: &str, edit: impl FnOnce(&mut Value)) {
+        let mut state = self.shared.state();
+        edit(state.world.pools.values_mut().find_map(|pool| pool.providers.get_mut(name)).expect("it is there"));
+    }
+
+    pub fn delete_provider(&self, name: &str) {
+        let mut state = self.shared.state();
+        assert!(state.world.pools.values_mut().any(|pool| pool.providers.remove(name).is_some()), "it is there");
+    }
+
+    /// Puts one like it beside it.
+    pub fn copy_provider(&self, name: &str, copy: &str) {
+        let mut provider = self.provider(name);
+        provider["ProviderName"] = Value::String(copy.to_owned());
+        let mut state = self.shared.state();
+        let mut pools = state.world.pools.values_mut();
+        let pool = pools.find(|pool| pool.providers.contains_key(name)).expect("it is there");
+        pool.providers.insert(copy.to_owned(), provider);
+    }
+
+    /// Puts identity providers of others into every pool, until it has so many.
+    pub fn fill_with_providers(&self, count: usize) {
+        let mut state = self.shared.state();
+        for pool in state.world.pools.values_mut() {
+            for number in pool.providers.len()..count {
+                let name = format!("Other{number}");
+                let provider = serde_json::json!({
+                    "ProviderName": name, "ProviderType": "SAML", "CreationDate": 0, "LastModifiedDate": 0,
+                });
+                pool.providers.insert(name, provider);
+            }
+        }
+    }
+
+    /// How many versions a secret has.
+    pub fn secret_versions(&self, name: &str) -> usize {
+        let state = self.shared.state();
+        let found = state.world.secrets.values().find(|secret| secret.name == name);
+        found.map_or(0, |secret| secret.versions.len())
     }
 
     /// What broke a service model, so far. A fake that is dropped with complaints fails the test.

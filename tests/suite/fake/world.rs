@@ -138,11 +138,13 @@ pub struct Ceilings {
     pub user_pools: usize,
     pub app_clients: usize,
     pub resource_servers: usize,
+    pub identity_providers: usize,
 }
 
 impl Default for Ceilings {
     fn default() -> Self {
-        Ceilings { custom_domains: 4, user_pools: 1_000, app_clients: 1_000, resource_servers: 25 }
+        let (app_clients, resource_servers, identity_providers) = (1_000, 25, 300);
+        Ceilings { custom_domains: 4, user_pools: 1_000, app_clients, resource_servers, identity_providers }
     }
 }
 

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
     AppClientSeen, AppClientSpec, ChangeSet, DomainSet, Fault, InteractiveSeen, InteractiveSpec, Label, NewAppClient,
-    Peer, PortError, PortPage, PortResult, Registry, SecretDocument, Shelf, StoredRecord, TokenEndpoint, Unmet,
-    UserPools, Vault, Wanted,
+    Peer, PortError, PortPage, PortResult, ProviderDrift, ProviderSpec, Registry, SecretDocument, Shelf, StoredRecord,
+    TokenEndpoint, Unmet, UserPools, Vault, Wanted,
 };
 use keyward::domain::audit::NumberedEvent;
 use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -236,6 +236,26 @@ impl UserPools for Gated<dyn UserPools> {
 
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {
         self.change(POOLS, self.inner.delete_app_client(pool, client)).await
+    }
+
+    async fn put_identity_provider(&self, pool: &MadePool, spec: &ProviderSpec) -> PortResult<()> {
+        self.change(POOLS, self.inner.put_identity_provider(pool, spec)).await
+    }
+
+    async fn compare_identity_provider(
+        &self,
+        pool: &MadePool,
+        spec: &ProviderSpec,
+    ) -> PortResult<Option<ProviderDrift>> {
+        self.read(POOLS, self.inner.compare_identity_provider(pool, spec)).await
+    }
+
+    async fn list_identity_providers(&self, pool: &MadePool, after: Option<&str>) -> PortResult<PortPage<String>> {
+        self.read(POOLS, self.inner.list_identity_providers(pool, after)).await
+    }
+
+    async fn delete_identity_provider(&self, pool: &MadePool, name: &str) -> PortResult<()> {
+        self.change(POOLS, self.inner.delete_identity_provider(pool, name)).await
     }
 
     async fn add_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<SecretId> {

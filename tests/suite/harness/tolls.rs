@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
     AppClientSeen, AppClientSpec, ChangeSet, DomainSet, InteractiveSeen, InteractiveSpec, KeySource, Label,
-    NewAppClient, PortPage, PortResult, PublicKey, Registry, SecretDocument, Shelf, StoredRecord, TokenEndpoint, Unmet,
-    UserPools, Vault, Wanted,
+    NewAppClient, PortPage, PortResult, ProviderDrift, ProviderSpec, PublicKey, Registry, SecretDocument, Shelf,
+    StoredRecord, TokenEndpoint, Unmet, UserPools, Vault, Wanted,
 };
 use keyward::domain::audit::NumberedEvent;
 use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -187,6 +187,26 @@ impl UserPools for Road {
 
     async fn delete_app_client(&self, pool: &MadePool, client: &AppClientId) -> PortResult<()> {
         self.pass("delete_app_client", self.ports.user_pools.delete_app_client(pool, client)).await
+    }
+
+    async fn put_identity_provider(&self, pool: &MadePool, spec: &ProviderSpec) -> PortResult<()> {
+        self.pass("put_identity_provider", self.ports.user_pools.put_identity_provider(pool, spec)).await
+    }
+
+    async fn compare_identity_provider(
+        &self,
+        pool: &MadePool,
+        spec: &ProviderSpec,
+    ) -> PortResult<Option<ProviderDrift>> {
+        self.pass("compare_identity_provider", self.ports.user_pools.compare_identity_provider(pool, spec)).await
+    }
+
+    async fn list_identity_providers(&self, pool: &MadePool, after: Option<&str>) -> PortResult<PortPage<String>> {
+        self.pass("list_identity_providers", self.ports.user_pools.list_identity_providers(pool, after)).await
+    }
+
+    async fn delete_identity_provider(&self, pool: &MadePool, name: &str) -> PortResult<()> {
+        self.pass("delete_identity_provider", self.ports.user_pools.delete_identity_provider(pool, name)).await
     }
 
     async fn add_secret(&self, pool: &MadePool, client: &AppClientId, secret: &ClientSecret) -> PortResult<SecretId> {

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use jiff::Timestamp;
 use keyward::aws::Credentials;
-use keyward::broker::api::{NewImport, SecretSource};
-use keyward::broker::ports::SecretDocument;
+use keyward::broker::api::{NewImport, NewOidc, SecretSource};
+use keyward::broker::ports::{OidcSpec, SecretDocument};
 use keyward::domain::id::{AppClientId, ClientId, PoolId, TenantId};
 use keyward::domain::scope::ScopeSet;
 use keyward::domain::secret::ClientSecret;
@@ -42,6 +42,26 @@ fn nothing_that_holds_a_secret_prints_it() {
         rotation: None,
         secret_readers: Vec::new(),
     };
+    let oidc = NewOidc {
+        issuer: String::new(),
+        client_id: String::new(),
+        client_secret: Some(secret()),
+        scopes: Vec::new(),
+        authorize_url: String::new(),
+        token_url: String::new(),
+        user_info_url: String::new(),
+        jwks_uri: String::new(),
+    };
+    let spec = OidcSpec {
+        issuer: String::new(),
+        client_id: String::new(),
+        client_secret: secret(),
+        scopes: Vec::new(),
+        authorize_url: String::new(),
+        token_url: String::new(),
+        user_info_url: String::new(),
+        jwks_uri: String::new(),
+    };
     let text = || SECRET.to_owned();
     let target = Some(proto::revoke_tokens_request::Target::Token(text()));
     let source = Some(proto::import_client_request::SecretSource::ClientSecret(text()));
@@ -52,6 +72,8 @@ fn nothing_that_holds_a_secret_prints_it() {
         format!("{:?}", MasterKey::from_base64(&key).expect("a key")),
         format!("{:?}", Some(document)),
         format!("{import:?}"),
+        format!("{oidc:?}"),
+        format!("{spec:?}"),
         format!("{:?}", Credentials::Fixed { access_key_id: "AKIA".to_owned(), secret_access_key: text() }),
         format!("{:?}", proto::AccessToken { access_token: text(), ..Default::default() }),
         format!("{:?}", proto::RevealClientSecretResponse { client_secret: text(), ..Default::default() }),

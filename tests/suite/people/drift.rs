@@ -9,12 +9,16 @@ use crate::harness::on_aws::AwsStage;
 
 const PORTAL: &str = "tenants/acme/clients/portal";
 
-async fn reconcile(daemon: &Daemon, mend: bool) -> Vec<proto::Drift> {
-    let request = proto::ReconcileTenantRequest { name: "tenants/acme".to_owned(), mend, ..Default::default() };
+pub async fn reconcile_all(daemon: &Daemon, name: &str, mend: bool) -> Vec<proto::Drift> {
+    let request = proto::ReconcileTenantRequest { name: name.to_owned(), mend, ..Default::default() };
     daemon.tenants().reconcile_tenant(request).await.expect("reconciled").into_inner().drifts
 }
 
-fn told(drifts: &[proto::Drift]) -> Vec<(DriftKind, &str, &str, bool)> {
+async fn reconcile(daemon: &Daemon, mend: bool) -> Vec<proto::Drift> {
+    reconcile_all(daemon, "tenants/acme", mend).await
+}
+
+pub fn told(drifts: &[proto::Drift]) -> Vec<(DriftKind, &str, &str, bool)> {
     drifts.iter().map(|drift| (drift.kind(), drift.resource.as_str(), drift.field.as_str(), drift.mended)).collect()
 }
 
