@@ -32,7 +32,7 @@ use crate::proto::tenant_service_client::TenantServiceClient;
 use crate::proto::verification_service_client::VerificationServiceClient;
 use crate::runtime::clock::SystemClock;
 
-const NOT_OFFERED: &[&str] = &["keyward.v1.ClientService/RotateClientSecrets", "keyward.v1.TenantService/MatchTenant"];
+const NOT_OFFERED: &[&str] = &["keyward.v1.ClientService/RotateClientSecrets"];
 
 /// A front over an empty broker, and the folder that the broker needs for as long as it is asked.
 pub async fn front() -> (tempfile::TempDir, Front) {

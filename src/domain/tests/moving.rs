@@ -83,7 +83,7 @@ fn credential(current: &AppClient) -> Credential {
 
 fn candidate() -> Candidate {
     Candidate {
-        rotation: RotationId::parse("rotation", "r1").expect("valid"),
+        rotation: RotationId::parse("rotation", "r20260101t000000-0a1b").expect("valid"),
         version: version('b'),
         secret: None,
         proved: false,
@@ -94,7 +94,7 @@ fn candidate() -> Candidate {
 }
 
 fn previous(app_client: &AppClient, retire_time: Timestamp) -> PreviousSecret {
-    let rotation = RotationId::parse("rotation", "r1").expect("valid");
+    let rotation = RotationId::parse("rotation", "r20260101t000000-0a1b").expect("valid");
     PreviousSecret { rotation, held: held(app_client, 'd'), retire_time, removed: false }
 }
 

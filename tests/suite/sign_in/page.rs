@@ -1,5 +1,6 @@
 //! The page at `/login`, by hand.
 
+use futures::future::BoxFuture;
 use keyward::config::{Config, Listen};
 use keyward::proto::SignInDomainKind;
 use tonic::codegen::http::HeaderMap;
@@ -107,9 +108,9 @@ impl Site {
         self.send(self.http.post(&self.url).header("content-type", FORM).body(body)).await
     }
 
-    async fn stop(self) {
+    fn stop(self) -> BoxFuture<'static, ()> {
         drop(self.http);
-        self.stage.stop().await;
+        Box::pin(self.stage.stop())
     }
 }
 
