@@ -25,6 +25,14 @@ fn every_operation_needs_its_own_action_and_is_there_once() {
 #[test]
 fn whatever_takes_a_secret_is_marked_so() {
     let marked: Vec<_> = OPERATIONS.iter().filter(|operation| operation.holds_secret).map(|it| it.name).collect();
-    let takes = ["CreateUserPoolClient", "AddUserPoolClientSecret", "GetClientToken", "CreateSecret", "PutSecretValue"];
+    let takes = [
+        "CreateUserPoolClient",
+        "AddUserPoolClientSecret",
+        "CreateIdentityProvider",
+        "UpdateIdentityProvider",
+        "GetClientToken",
+        "CreateSecret",
+        "PutSecretValue",
+    ];
     assert_eq!(marked, takes);
 }

@@ -134,7 +134,10 @@ fn a_bad_tenant_names_its_field() {
             "tenant.labels",
             tenant_request(|_, t| t.labels = (0..33).map(|i| (format!("k{i}"), String::new())).collect()),
         ),
-        ("tenant.identity_providers", tenant_request(|_, t| t.identity_providers = vec![Default::default()])),
+        (
+            "tenant.identity_providers[0].provider_id",
+            tenant_request(|_, t| t.identity_providers = vec![Default::default()]),
+        ),
         ("tenant.sign_in_domains[0].kind", tenant_request(|_, t| t.sign_in_domains = vec![Default::default()])),
         (
             "tenant.user_pool",
@@ -354,7 +357,6 @@ fn a_bad_update_of_a_tenant_names_its_field() {
     assert_eq!(field(update(&["uid"], |_| {})), "update_mask");
     assert_eq!(field(update(&["user_pool.region"], |_| {})), "update_mask");
     assert_eq!(field(update(&["user_pool.domain.custom.cname_target"], |_| {})), "update_mask");
-    assert_eq!(field(update(&["identity_providers"], |_| {})), "update_mask");
     assert_eq!(field(update(&[], |t| t.name = "acme".into())), "tenant.name");
     assert_eq!(field(update(&[], |t| t.labels = [(String::new(), String::new())].into())), "tenant.labels");
     assert_eq!(field(update(&[], |t| t.isolation = 9)), "tenant.isolation");
