@@ -1,6 +1,6 @@
 //! OAuth 2.0 over plain HTTP, at an address of its own, for libraries that know nothing of Keyward: the client-credentials
 //! grant as at a user pool's own token endpoint (RFC 6749), introspection for whoever verifies tokens (RFC 7662), the
-//! metadata that says where both are (RFC 8414), and the pools' keys. And a page for people, which [sends](login) them to where
+//! metadata that says where both are (RFC 8414), and the pools' keys. And a page for people, which sends them to where
 //! they sign in.
 //!
 //! | request | who asks | answered from |
