@@ -176,7 +176,9 @@ async fn a_client_that_is_created_meanwhile_goes_to_the_new_place() {
     assert_eq!(new.pool, tenant(&daemon, "acme").await.pool);
     propagation.resume();
     let over = until_over_in_steps(&daemon, &clock).await;
-    assert_eq!((move_of(&over).client_count, move_of(&over).moved_client_count), (3, 3));
+    // The pass that was under way when it came may be the last, and has not seen it: it was never to be moved.
+    let counted = (move_of(&over).client_count, move_of(&over).moved_client_count);
+    assert!([(2, 2), (3, 3)].contains(&counted), "{counted:?}");
     let late = get_client(&daemon.channel, &new.name).await;
     assert_eq!(
         (late.state(), late.replaced_app_clients.len()),
