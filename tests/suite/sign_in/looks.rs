@@ -19,7 +19,11 @@ struct Watched {
 }
 
 impl Watched {
+    /// A daemon that has just started looks at its own settings besides, whenever it comes to it.
     fn note(&self, how: &'static str, shelf: Shelf) {
+        if shelf == Shelf::Setting {
+            return;
+        }
         self.read.lock().unwrap_or_else(PoisonError::into_inner).push((how, shelf));
     }
 }
