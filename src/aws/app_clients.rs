@@ -153,11 +153,22 @@ impl Cognito {
         client: &AppClientId,
     ) -> PortResult<Option<AppClientSeen>> {
         let asking = asking("describe an app client");
+        let seen = self.see_whole(asking, pool, client).await?;
+        Ok(seen.map(|(seen, has_secret)| seen_of(&seen, has_secret)))
+    }
+
+    /// The app client without the secret that may be told of it, and whether it has one; `None` when there is none.
+    pub(super) async fn see_whole(
+        &self,
+        asking: Asking,
+        pool: &MadePool,
+        client: &AppClientId,
+    ) -> PortResult<Option<(UserPoolClientType, bool)>> {
         let Some(mut seen) = if_there(self.see_client(asking, pool, client).await)? else { return Ok(None) };
         let returned = seen.client_secret.take().map(Zeroizing::new);
         // Which of two secrets is returned is not documented, and whether one is.
         let has_secret = returned.is_some() || self.has_listed_secret(asking, pool, client).await?;
-        Ok(Some(seen_of(&seen, has_secret)))
+        Ok(Some((seen, has_secret)))
     }
 
     pub(super) async fn list_clients(

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::app_clients::app_client_id;
 use super::cognito::{Cognito, asking};
-use super::faults::{Asking, if_there};
+use super::faults::Asking;
 use crate::broker::ports::{Fault, InteractiveSeen, InteractiveSpec, PortResult};
 use crate::domain::client::{DEFAULT_TOKEN_VALIDITY, check_token_validity};
 use crate::domain::id::AppClientId;
@@ -66,11 +66,8 @@ impl Cognito {
         client: &AppClientId,
     ) -> PortResult<Option<InteractiveSeen>> {
         let asking = asking("describe an app client");
-        let Some(mut seen) = if_there(self.see_client(asking, pool, client).await)? else { return Ok(None) };
-        let returned = seen.client_secret.take().map(Zeroizing::new);
-        // Which of two secrets is returned is not documented, and whether one is.
-        let has_secret = returned.is_some() || self.has_listed_secret(asking, pool, client).await?;
-        Ok(Some(seen_of(&seen, has_secret)))
+        let seen = self.see_whole(asking, pool, client).await?;
+        Ok(seen.map(|(seen, has_secret)| seen_of(&seen, has_secret)))
     }
 
     pub(super) async fn update_interactive(
