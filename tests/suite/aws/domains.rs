@@ -48,13 +48,13 @@ fn prefix(prefix: &str) -> proto::HostedDomain {
 
 pub struct Platform {
     pub stage: AwsStage,
-    backend: Backend,
+    pub backend: Backend,
     /// Past the broker.
     sdk: Sdk,
 }
 
 impl Platform {
-    async fn set() -> Self {
+    pub async fn set() -> Self {
         Platform::set_with(|_| {}).await
     }
 
@@ -143,7 +143,7 @@ impl Platform {
         self.stage.fake.calls().iter().filter(|call| call.action.ends_with(&format!(":{operation}"))).count()
     }
 
-    async fn reconcile(&self, id: &str, mend: bool) -> Vec<proto::Drift> {
+    pub async fn reconcile(&self, id: &str, mend: bool) -> Vec<proto::Drift> {
         let request = proto::ReconcileTenantRequest { name: format!("tenants/{id}"), mend, ..Default::default() };
         self.stage.daemon.tenants().reconcile_tenant(request).await.expect("reconciled").into_inner().drifts
     }
