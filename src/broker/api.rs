@@ -1,6 +1,7 @@
 //! What goes into and comes out of the broker: requests with every field checked for form, and views of resources.
 
 mod sign_in;
+mod sign_in_names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-pub use super::sign_in_names::{ascii_name, email_domain};
 use crate::broker::ports::{PublicKey, SecretDocument};
 use crate::domain::audit::Outcome;
 use crate::domain::claims::{Claims, Rejection};
@@ -29,6 +29,7 @@ use crate::domain::sign_in::{Claim, SignInDomain};
 use crate::domain::tenant::{Isolation, Labels, Tenant, UserPoolSettings};
 use crate::domain::trust::TrustChange;
 pub use sign_in::{Hint, Matched, PassedOn, SignIn, SignInQuestion};
+pub use sign_in_names::{ascii_name, email_domain};
 
 /// A page of a list: what comes after a key, at most `size`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! The record of what was done and refused. Changes bring their events with them; here they are read, followed, and
 //! refusals are added.
 
+mod denials;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +12,10 @@ use futures::{StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::api::{EventFilter, Listing, Page};
-use super::denials::Denials;
 use super::world::World;
 use crate::domain::audit::{Call, Event, NumberedEvent, Outcome};
 use crate::domain::error::{Error, Reason, Result};
+use denials::Denials;
 
 /// Events read at a time.
 const BATCH: usize = 500;

@@ -16,8 +16,8 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::records::shelves::claim_key;
 use super::records::{Change, Versioned};
-use super::shelves::claim_key;
 use super::world::{World, entropy, unique_id};
 use crate::domain::audit::{Call, Principal};
 use crate::domain::error::{Error, Reason, Result};

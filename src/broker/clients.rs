@@ -1,16 +1,19 @@
 //! App clients of tenants: what operators do with them.
 
+mod adoption;
+pub(super) mod interactive;
+pub(super) mod issuing;
+mod retiring;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::api::{ClientPatch, ClientView, Listing, NewClient, Page, Revealed, WantedScopes};
-use super::interactive::{check_kind, shares_accounts};
-use super::issuing::next_rotation;
 use super::journals::Journals;
 use super::pools::Pools;
 use super::ports::Wanted;
+use super::records::shelves::{ScopeUse, client_key, tenant_prefix, use_key};
 use super::records::{Change, Versioned};
-use super::shelves::{ScopeUse, client_key, tenant_prefix, use_key};
 use super::world::{Asked, World, check_version, unique_id};
 use crate::domain::audit::Call;
 use crate::domain::client::{Client, ClientState, DEFAULT_TOKEN_VALIDITY, RotationPolicy};
@@ -20,11 +23,13 @@ use crate::domain::interactive::InteractiveSettings;
 use crate::domain::journal::{Journal, Task};
 use crate::domain::scope::{ResourceServer, ScopeSet};
 use crate::domain::tenant::{Isolation, Tenant};
+use interactive::{check_kind, shares_accounts};
+use issuing::next_rotation;
 
 pub struct Clients {
     pub(super) world: Arc<World>,
-    pub(super) pools: Arc<Pools>,
-    pub(super) journals: Arc<Journals>,
+    pools: Arc<Pools>,
+    journals: Arc<Journals>,
 }
 
 impl Clients {
@@ -278,7 +283,7 @@ impl Clients {
     }
 
     /// Fails unless every scope is in the catalogue.
-    pub(super) async fn check_scopes(&self, scopes: &ScopeSet) -> Result<()> {
+    async fn check_scopes(&self, scopes: &ScopeSet) -> Result<()> {
         if scopes.is_empty() {
             return Err(Error::invalid("client.scopes", "must hold at least one scope"));
         }
@@ -298,7 +303,7 @@ impl Clients {
 
     /// Notes which scopes the client uses, so that none is taken away from under it. Requires the resource servers to
     /// be as they were checked.
-    pub(super) async fn use_scopes(
+    async fn use_scopes(
         &self,
         mut change: Change,
         name: &ClientName,
@@ -387,7 +392,7 @@ fn check_scope_changes(old: &ScopeSet, new: &ScopeSet) -> Result<()> {
 
 /// A secret stays where its pool is, and its name says where that is: `…/orders@eu-west-1`, nothing for the broker's own
 /// Region.
-pub(super) fn secret_name(prefix: &str, name: &ClientName, region: &str) -> Result<SecretName> {
+fn secret_name(prefix: &str, name: &ClientName, region: &str) -> Result<SecretName> {
     let at = if region.is_empty() { "" } else { "@" };
     SecretName::parse("secret_name", &format!("{prefix}/{name}{at}{region}"))
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::api::Page;
 use super::records::Versioned;
-use super::shelves::{owner_key, tenant_prefix};
+use super::records::shelves::{owner_key, tenant_prefix};
 use super::world::World;
 use crate::domain::authorizer::{Format, Route, TrustedPool};
 use crate::domain::client::{Client, ClientState, Owner};

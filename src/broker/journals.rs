@@ -4,9 +4,13 @@
 //! A task is run by one flight, and tasks of one target never run side by side. A failed task is taken up again after
 //! a wait that doubles; no step is retried in between. Whoever waits for a task learns how this run of it ended.
 //!
-//! Where the registry is shared, a run holds the journal's lease ([`leases`](super::leases)). One that finds it held by
+//! Where the registry is shared, a run holds the journal's lease ([`leases`](leases)). One that finds it held by
 //! another broker ends at once and well: whoever waits is told what is there so far, `CREATING` with that as the reason,
 //! and does not wait for the other broker, which may take as long as it likes.
+
+mod due;
+mod leases;
+pub(super) mod sweeping;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,19 +20,19 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::background::Background;
+use super::clients::issuing::Issuing;
 use super::flights::{Flight, Flights};
-use super::issuing::Issuing;
-use super::moving::Moving;
-use super::onboarding::Onboarding;
-use super::providers::Providers;
 use super::records::{Change, Versioned};
-use super::rotator::Rotator;
-use super::sweeping::Sweeping;
+use super::rotations::rotator::Rotator;
+use super::tenants::moving::Moving;
+use super::tenants::onboarding::Onboarding;
+use super::tenants::providers::Providers;
 use super::world::World;
 use crate::domain::audit::Call;
 use crate::domain::error::{Reason, Result};
 use crate::domain::journal::{Journal, Progress, Task};
 use crate::domain::lease::Lease;
+use sweeping::Sweeping;
 
 /// How often a run looks again because somebody else was faster, before it counts as failed.
 const MAX_OVERTAKEN: u32 = 32;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::records::shelves::client_key;
 use super::records::{Versioned, Viewed};
-use super::shelves::client_key;
 use super::{Basis, Broker};
 use crate::domain::caller::{Caller, Known, Labelled, Named, Target};
 use crate::domain::client::Client;

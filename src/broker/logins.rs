@@ -20,7 +20,7 @@ use super::background::Background;
 use super::flights::Flights;
 use super::ports::Wanted;
 use super::records::Versioned;
-use super::shelves::{client_key, owner_prefix};
+use super::records::shelves::{client_key, owner_prefix};
 use super::world::World;
 use crate::domain::client::{Client, Owner};
 use crate::domain::error::{Error, Result};

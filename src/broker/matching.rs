@@ -13,15 +13,16 @@
 //! It fails with UNAVAILABLE where the registry cannot be read, or changes to it have not been heard of for too long: a name
 //! may be another tenant's by then.
 
+mod authorize;
+
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use tokio::sync::watch;
 
 use super::api::{Hint, Matched, Page, SignIn, SignInQuestion};
-use super::authorize::{Authorizing, authorize_url, fallback_url};
+use super::records::shelves::{claim_key, client_key, owner_prefix, tenant_prefix};
 use super::records::{IssuerPool, Versioned};
-use super::shelves::{claim_key, client_key, owner_prefix, tenant_prefix};
 use super::world::{World, entropy};
 use crate::domain::client::{Client, ClientState, Owner};
 use crate::domain::error::Result;
@@ -30,6 +31,7 @@ use crate::domain::interactive::InteractiveSettings;
 use crate::domain::pool::Pool;
 use crate::domain::sign_in::{Claim, SignInDomain, SignInDomainKind};
 use crate::domain::tenant::{Tenant, TenantState};
+use authorize::{Authorizing, authorize_url, fallback_url};
 
 /// Clients of one page, when a tenant's client for people is looked for.
 const CLIENTS: usize = 200;

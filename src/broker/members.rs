@@ -16,8 +16,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::faults::PortResult;
 use super::ports::Clock;
+use super::ports::faults::PortResult;
 use crate::domain::id::BrokerId;
 use crate::domain::share::{Member, Membership, Share, ShareTerms};
 

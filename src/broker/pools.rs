@@ -3,6 +3,9 @@
 //! A pool is written down before the backend is asked for it, under an id of Keyward's own, so that a crash cannot
 //! leave one that nobody knows. It is ready once it is made and has the resource servers of the catalogue.
 
+mod capacity;
+pub(super) mod domains;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -11,11 +14,10 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::api::Page;
 use super::background::Background;
-use super::capacity::Counted;
 use super::flights::Flights;
 use super::ports::{Fault, PortError, PortResult};
+use super::records::shelves::CatalogState;
 use super::records::{Change, IssuerPool, Versioned, settle};
-use super::shelves::CatalogState;
 use super::world::{World, unique_id};
 use crate::domain::audit::Call;
 use crate::domain::error::{Error, Reason, Result};
@@ -24,6 +26,7 @@ use crate::domain::pool::{Adopted, MadePool, Pool};
 use crate::domain::quota::Quota;
 use crate::domain::scope::{Identifier, MAX_RESOURCE_SERVERS, ResourceServer};
 use crate::domain::tenant::{Tenant, UserPoolSettings};
+use capacity::Counted;
 
 /// Shared pools with room after which no more are looked for: at five creations a second in each, far more than an
 /// account's quota lets through.

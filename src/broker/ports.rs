@@ -3,21 +3,20 @@
 //! Backends implement these traits; the composition root alone knows which. Every method is safe to repeat, because
 //! after a crash or a lost reply the broker does repeat it. No method retries inside itself: the journals do that.
 
+mod change_sets;
+mod data_keys;
+pub(super) mod faults;
+mod feed;
+mod sign_in;
+pub(super) mod token_shelf;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-pub use super::change_sets::{Action, ChangeSet, Shelf, StoredRecord, Write};
-pub use super::data_keys::{DataKeys, KeptKey};
-pub use super::faults::{ENDS, Fault, GIVEN_UP, Peer, PortError, PortResult, end_of};
-pub use super::feed::{ChangeFeed, Followed, KEPT as FEED_KEPT, LoggedChange};
 pub use super::members::{Members, ShareInForce};
-pub use super::sign_in::{
-    InteractiveSeen, InteractiveSpec, OidcSpec, ProtocolSpec, ProviderDrift, ProviderSpec, SamlSource, SamlSpec,
-};
-pub use super::token_shelf::{SealedToken, SeenItem, ShelfItem, TokenPlace, TokenShelf};
 use crate::domain::audit::NumberedEvent;
 use crate::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
 use crate::domain::pool::MadePool;
@@ -26,6 +25,14 @@ use crate::domain::scope::{Identifier, ResourceServer, ScopeSet};
 use crate::domain::secret::ClientSecret;
 use crate::domain::tenant::{HostedDomain, UserPoolSettings};
 use crate::domain::token::AccessToken;
+pub use change_sets::{Action, ChangeSet, Shelf, StoredRecord, Write};
+pub use data_keys::{DataKeys, KeptKey};
+pub use faults::{ENDS, Fault, GIVEN_UP, Peer, PortError, PortResult, end_of};
+pub use feed::{ChangeFeed, Followed, KEPT as FEED_KEPT, LoggedChange};
+pub use sign_in::{
+    InteractiveSeen, InteractiveSpec, OidcSpec, ProtocolSpec, ProviderDrift, ProviderSpec, SamlSource, SamlSpec,
+};
+pub use token_shelf::{SealedToken, SeenItem, ShelfItem, TokenPlace, TokenShelf};
 
 /// User pools, their resource servers, app clients and secrets: Cognito's API for administrators.
 #[async_trait]

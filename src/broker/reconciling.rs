@@ -3,11 +3,16 @@
 //! Nothing that is in use or on its way is taken for a leftover: the backend is asked first and the registry after it,
 //! so whatever was made under a record is found to have one; what then seems to be nobody's is looked at once more under
 //! its owner's lock. An app client is Keyward's by the form of its name, a secret by its prefix, a pool by the backend's
-//! word; all else is left alone. [`orphans`](super::orphans) has those, [`examining`](super::examining) what concerns one
-//! client, [`examining_providers`](super::examining_providers) identity providers.
+//! word; all else is left alone. [`orphans`](orphans) has those, [`examining`](examining) what concerns one
+//! client, [`examining_providers`](examining_providers) identity providers.
 //!
 //! A call ends when it has found enough or its time is up, and says so. What was not looked at comes first in the next
 //! call of the same kind, so that calling again comes to the end of a platform of any size.
+
+mod examining;
+mod examining_interactive;
+mod examining_providers;
+mod orphans;
 
 use std::sync::Arc;
 
@@ -16,13 +21,13 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use super::api::{Page, Reconciled};
 use super::claiming::Claiming;
 use super::journals::Journals;
-use super::onboarding::next_look;
 use super::pools::Pools;
 use super::ports::{DomainProgress, Fault, PortResult};
-use super::providers::Providers;
+use super::records::shelves::{CatalogState, tenant_prefix};
 use super::records::{Change, Versioned};
-use super::rotator::Rotator;
-use super::shelves::{CatalogState, tenant_prefix};
+use super::rotations::rotator::Rotator;
+use super::tenants::onboarding::next_look;
+use super::tenants::providers::Providers;
 use super::world::{Asked, World};
 use crate::domain::audit::Call;
 use crate::domain::client::{Client, ClientState};
@@ -45,17 +50,17 @@ const MAX_UNFINISHED: u64 = 1_000;
 
 pub struct Reconciling {
     pub(super) world: Arc<World>,
-    pub(super) pools: Arc<Pools>,
-    pub(super) rotator: Arc<Rotator>,
-    pub(super) journals: Arc<Journals>,
+    pools: Arc<Pools>,
+    rotator: Arc<Rotator>,
+    journals: Arc<Journals>,
     claiming: Arc<Claiming>,
-    pub(super) providers: Arc<Providers>,
+    providers: Arc<Providers>,
     /// Where the last call for this tenant, or for all, ended before its end.
     unfinished: moka::sync::Cache<(Option<TenantId>, bool), Place>,
 }
 
 /// One call.
-pub(super) struct Pass {
+struct Pass {
     pub call: Call,
     /// `None`: all tenants, and what is nobody's.
     pub tenant: Option<TenantId>,
@@ -352,7 +357,7 @@ impl Reconciling {
     }
 
     /// Puts on record what is about to be mended.
-    pub(super) async fn note(
+    async fn note(
         &self,
         pass: &Pass,
         doing: &'static str,
@@ -364,18 +369,18 @@ impl Reconciling {
     }
 
     /// Whether it could be mended. If not, the log has why, and the call goes on.
-    pub(super) fn tried<E: std::error::Error>(&self, what: &'static str, outcome: Result<(), E>) -> bool {
+    fn tried<E: std::error::Error>(&self, what: &'static str, outcome: Result<(), E>) -> bool {
         outcome.inspect_err(|error| tracing::warn!(what, %error, "a difference could not be mended")).is_ok()
     }
 }
 
 /// Whether a tenant's things are neither on their way in nor on their way out.
-pub(super) fn is_settled(tenant: &Tenant) -> bool {
+fn is_settled(tenant: &Tenant) -> bool {
     matches!(tenant.state, TenantState::Active | TenantState::Suspended)
 }
 
 /// What there is; `None` where it is not found, however the backend says so.
-pub(super) fn or_none<T>(outcome: PortResult<Option<T>>) -> Result<Option<T>> {
+fn or_none<T>(outcome: PortResult<Option<T>>) -> Result<Option<T>> {
     match outcome {
         Err(error) if error.is(Fault::NotFound) => Ok(None),
         outcome => Ok(outcome?),

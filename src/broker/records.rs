@@ -5,8 +5,12 @@
 //! - Tenants, clients, credentials, owners, issuers, pools, claims and revoked tokens are read through bounded views in memory. A commit
 //!   drops what it touches, before it is answered: a caller who has been told of a change sees it.
 
+pub(super) mod lapsing;
 mod settling;
+pub(super) mod shelves;
+pub(super) mod trust_log;
 mod viewed;
+mod views;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,10 +21,7 @@ use tokio::sync::{Notify, watch};
 
 use super::api::{Listing, Page};
 use super::basis::{Basis, Changes, Subject};
-use super::lapsing::Lapsing;
 use super::ports::{Action, ChangeSet, Fault, Peer, PortError, Registry, Shelf, StoredRecord, Write};
-use super::trust_log::TrustLog;
-use super::views::View;
 use crate::domain::audit::{Event, NumberedEvent};
 use crate::domain::client::{Client, Owner};
 use crate::domain::error::{Error, Result};
@@ -31,8 +32,11 @@ use crate::domain::revocation::RevokedToken;
 use crate::domain::rotation::Credential;
 use crate::domain::sign_in::Claim;
 use crate::domain::tenant::Tenant;
+use lapsing::Lapsing;
 pub use settling::settle;
+use trust_log::TrustLog;
 pub use viewed::Viewed;
+use views::View;
 
 /// What is kept on a shelf of its own.
 pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {

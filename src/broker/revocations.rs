@@ -1,12 +1,14 @@
 //! Revocation, which Cognito does not offer for client-credentials tokens and so is decided here.
 
+pub(super) mod revoked_tokens;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::api::{NewRevocation, NewRevocationTarget};
+use super::records::shelves::client_key;
 use super::records::{Change, Versioned};
-use super::shelves::client_key;
 use super::verifier::Verifier;
 use super::world::{Asked, World, timed_id};
 use crate::domain::audit::Call;

@@ -1,16 +1,19 @@
 //! Rotations as operators see them: started on request or by schedule, looked at, listed.
 
+mod outcomes;
+mod replacing;
+pub(super) mod rotator;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::api::{Listing, Page, RotationRequest, RotationView};
-use super::issuing::{ALL_ROTATIONS, MAX_ROTATIONS_KEPT, version_of};
+use super::clients::issuing::{ALL_ROTATIONS, MAX_ROTATIONS_KEPT, version_of};
 use super::journals::Journals;
+use super::records::shelves::{client_key, owner_key, rotation_key, rotation_prefix};
 use super::records::{Change, Record as _, Versioned};
-use super::rotator::{Rotator, Scene};
-use super::shelves::{client_key, owner_key, rotation_key, rotation_prefix};
 use super::world::{Asked, World, timed_id};
 use crate::domain::audit::{Call, Principal};
 use crate::domain::client::{Client, Owner};
@@ -22,6 +25,7 @@ use crate::domain::rotation::{
     Candidate, Credential, Method, Milestone, Replacement, Rotation, RotationState, Start, Step, Trigger, plan,
 };
 use crate::domain::tenant::Tenant;
+use rotator::{Rotator, Scene};
 
 pub struct Rotations {
     world: Arc<World>,

@@ -1,5 +1,7 @@
 //! What the broker tells of itself: each metric with its meaning, as README has it.
 
+pub(super) mod survey;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -7,9 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::Broker;
 use super::counting::{Counting, TASKS};
 use super::ports::ENDS;
-use super::survey::{Seen, quantile};
 use crate::counts::{Sheet, Told};
 use crate::domain::claims::Rule;
+use survey::{Seen, quantile};
 
 /// Issuers whose keys are looked at.
 const LOOKED_AT: usize = 1_000;

@@ -1,12 +1,17 @@
 //! Tenants: what operators do with them.
 
+mod moves;
+pub(super) mod moving;
+pub(super) mod onboarding;
+pub(super) mod providers;
+mod wanted_providers;
+
 use std::sync::Arc;
 
 use super::api::{Listing, NewTenant, Page, TenantPatch, TenantView};
 use super::claiming::Claiming;
 use super::journals::Journals;
 use super::pools::Pools;
-use super::providers::Providers;
 use super::records::{Change, Versioned};
 use super::world::{Asked, World, check_version, unique_id};
 use crate::domain::audit::Call;
@@ -14,11 +19,12 @@ use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::TenantId;
 use crate::domain::journal::{Journal, Task};
 use crate::domain::tenant::{Isolation, Tenant, TenantState};
+use providers::Providers;
 
 pub struct Tenants {
     pub(super) world: Arc<World>,
-    pub(super) pools: Arc<Pools>,
-    pub(super) journals: Arc<Journals>,
+    pools: Arc<Pools>,
+    journals: Arc<Journals>,
     claiming: Arc<Claiming>,
     providers: Arc<Providers>,
 }
@@ -335,11 +341,11 @@ impl Tenants {
         self.get(id).await
     }
 
-    pub(super) async fn stored(&self, id: &TenantId) -> Result<Versioned<Tenant>> {
+    async fn stored(&self, id: &TenantId) -> Result<Versioned<Tenant>> {
         self.world.records.get(id.as_str()).await?.ok_or_else(|| Error::not_found(id.name()))
     }
 
-    pub(super) async fn seen(&self, tenant: Versioned<Tenant>) -> Result<TenantView> {
+    async fn seen(&self, tenant: Versioned<Tenant>) -> Result<TenantView> {
         let (issuer, cname_target) = match self.pools.made(&tenant.pool).await? {
             Some(made) => (Some(made.issuer), made.cname_target),
             None => (None, String::new()),

@@ -13,7 +13,15 @@
 //! to a [`Stamp`]: other scopes, or tokens that were revoked, make another stamp and an empty shelf. An app client that is
 //! replaced does not: its tokens stay good, and what is fetched next is the new one's.
 //!
-//! Where brokers share their tokens, a fetch looks first at what the others have: [`sharing`](super::sharing).
+//! Where brokers share their tokens, a fetch looks first at what the others have: [`sharing`](sharing).
+
+mod fair_places;
+mod held;
+mod sharing;
+mod shelf_rest;
+pub(super) mod token_key;
+pub(super) mod token_keys;
+mod watching;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +30,10 @@ use jiff::Timestamp;
 
 use super::background::Background;
 use super::basis::Basis;
-use super::fair_places::FairPlaces;
 use super::flights::{Flight, Flights};
-use super::held::{Held, Stamp};
 use super::ports::{Fault, PortError, SecretDocument, Wanted};
+use super::records::shelves::client_key;
 use super::records::{IssuerPool, Versioned};
-use super::sharing::Unshared;
-use super::shelf_rest::ShelfRest;
-use super::shelves::client_key;
 use super::world::World;
 use crate::domain::client::Client;
 use crate::domain::error::{Error, Reason, Result};
@@ -39,21 +43,25 @@ use crate::domain::revocation::RevokedToken;
 use crate::domain::scope::ScopeSet;
 use crate::domain::tenant::Tenant;
 use crate::domain::token::{AccessToken, Freshness};
+use fair_places::FairPlaces;
+use held::{Held, Stamp};
+use sharing::Unshared;
+use shelf_rest::ShelfRest;
 
 pub struct Tokens {
     pub(super) world: Arc<World>,
     held: moka::sync::Cache<ClientName, Arc<Held>>,
     fetching: FairPlaces,
-    pub(super) unshared: Unshared,
-    pub(super) shelf_rest: ShelfRest,
-    pub(super) background: Background,
+    unshared: Unshared,
+    shelf_rest: ShelfRest,
+    background: Background,
 }
 
 /// How often a caller's wait for a fetch may be overtaken by a change of what it may have.
 const MAX_OVERTAKEN: usize = 4;
 
 /// Who may have a token now, and for which scopes.
-pub(super) struct Admission {
+struct Admission {
     client: Arc<Versioned<Client>>,
     pub scopes: ScopeSet,
     stamp: Stamp,
@@ -192,7 +200,7 @@ impl Tokens {
     }
 
     /// Joins or starts the one fetch for these scopes, for whoever found no fresh token that lasts `min_remaining`.
-    pub(super) fn fetch(
+    fn fetch(
         self: &Arc<Self>,
         held: &Arc<Held>,
         admission: &Admission,
@@ -232,7 +240,7 @@ impl Tokens {
     }
 
     /// Fetches, whatever other brokers do. No longer than `fetch_timeout`, and a second after a revocation.
-    pub(super) async fn fetch_once(
+    async fn fetch_once(
         &self,
         client: &Client,
         scopes: &ScopeSet,
@@ -308,7 +316,7 @@ impl Tokens {
     }
 
     /// Whether the client may have a token with these scopes now.
-    pub(super) async fn admit(&self, name: &ClientName, scopes: &ScopeSet, basis: &mut Basis) -> Result<Admission> {
+    async fn admit(&self, name: &ClientName, scopes: &ScopeSet, basis: &mut Basis) -> Result<Admission> {
         self.world.may_hand_out()?;
         let tenant = self.world.records.view_for::<Tenant>(name.tenant.as_str(), basis).await?;
         let client = self.world.records.view_for::<Client>(&client_key(name), basis).await?;
@@ -334,7 +342,7 @@ impl Tokens {
     }
 
     /// The client's shelf, a new one if what the old one holds may not be served any more.
-    pub(super) fn held(&self, admission: &Admission) -> Arc<Held> {
+    fn held(&self, admission: &Admission) -> Arc<Held> {
         let name = &admission.client.name;
         let make = || {
             let flights = Flights::new(self.background.clone());
@@ -351,7 +359,7 @@ impl Tokens {
     }
 
     /// When the successor of a token should be there.
-    pub(super) fn renewal_time(admission: &Admission, token: &AccessToken, min_remaining: Duration) -> Timestamp {
+    fn renewal_time(admission: &Admission, token: &AccessToken, min_remaining: Duration) -> Timestamp {
         let ages = token.ages_at(&admission.client.uid);
         token.expire_time.checked_sub(min_remaining).map_or(ages, |latest| ages.min(latest))
     }

@@ -6,6 +6,9 @@
 //! deletion, revocation, and which tokens the question accepts. Those are lookups in memory, and so no change has to find the
 //! verdicts that it makes false.
 
+pub(super) mod keys;
+mod standings;
+
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -14,10 +17,8 @@ use jiff::Timestamp;
 use super::api::{PublishedKeys, Question, Verdict, Verified};
 use super::background::Background;
 use super::basis::Basis;
-use super::keys::{IssuerKeys, Keys};
 use super::records::Versioned;
-use super::shelves::{client_key, owner_key};
-use super::standings::{Named, Standing, Standings};
+use super::records::shelves::{client_key, owner_key};
 use super::world::World;
 use crate::domain::claims::{Claims, Rejection, Unverified};
 use crate::domain::client::{Client, Owner};
@@ -27,6 +28,8 @@ use crate::domain::pool::{MadePool, Pool};
 use crate::domain::revocation::{RevokedToken, TokenId};
 use crate::domain::tenant::Tenant;
 use crate::domain::trust::{self, Ownership, Party};
+use keys::{IssuerKeys, Keys};
+use standings::{Named, Standing, Standings};
 
 pub struct Verifier {
     world: Arc<World>,

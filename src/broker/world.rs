@@ -1,5 +1,8 @@
 //! What every part of the broker works with: the ports, the records, the clock, the settings.
 
+pub(super) mod following;
+mod targets;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,17 +13,15 @@ use super::api::Page;
 use super::background::Background;
 use super::basis::Basis;
 use super::counting::{CountedEndpoint, Counting};
-use super::following::Following;
 use super::ports::{
     ChangeFeed, Clock, DomainProofs, KeySource, Members, Registry, ShareInForce, TokenEndpoint, TokenShelf, UserPools,
     Vault,
 };
+use super::records::shelves::{REQUEST_MEMORY, SeenRequest, request_key, tenant_prefix};
 use super::records::{Change, IssuerPool, Records, Versioned, settle};
-use super::revoked_tokens::RevokedTokens;
+use super::revocations::revoked_tokens::RevokedTokens;
 use super::settings::Settings;
-use super::shelves::{REQUEST_MEMORY, SeenRequest, request_key, tenant_prefix};
-use super::targets::Targets;
-use super::token_keys::TokenKeys;
+use super::tokens::token_keys::TokenKeys;
 use crate::domain::audit::{Call, Event};
 use crate::domain::client::{Client, Marked};
 use crate::domain::error::{Error, Reason, Result};
@@ -28,6 +29,8 @@ use crate::domain::id::{BrokerId, Issuer};
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::revocation::TokenId;
 use crate::domain::secret::ClientSecret;
+use following::Following;
+use targets::Targets;
 
 /// The backends that a broker is built on.
 #[derive(Clone)]

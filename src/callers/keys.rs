@@ -1,6 +1,6 @@
 //! The public keys of one issuer of callers' tokens, parsed once, kept by `kid`, read anew behind the callers' backs.
 //!
-//! The rules are those of `broker::keys`: an unknown `kid` has the keys read again, but no sooner than a floor allows; a
+//! The rules are those of `broker::verifier::keys`: an unknown `kid` has the keys read again, but no sooner than a floor allows; a
 //! failed reading leaves the keys as they are, and nobody can tell then of a `kid` that is not among them: it is soon
 //! repeated; a successful one replaces them, and a key that is gone verifies nothing any more. What differs is that a key
 //! says itself which algorithm it is for.

@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use crate::world::{CALL_TIMEOUT, CLOCK_DIFFERENCE, Kind, LEASE, World};
 
-/// Of a lease on a fetch (`broker/sharing.rs`): the time for the fetch, and a margin.
+/// Of a lease on a fetch (`broker/tokens/sharing.rs`): the time for the fetch, and a margin.
 const FETCH_LEASE: Duration = CALL_TIMEOUT.saturating_add(Duration::from_secs(2));
-/// How long one call of the shelf may take (`broker/sharing.rs`): so long after a trouble a broker may act upon it.
+/// How long one call of the shelf may take (`broker/tokens/sharing.rs`): so long after a trouble a broker may act upon it.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a shelf that did not answer is left alone (`broker/shelf_rest.rs`).
+/// How long a shelf that did not answer is left alone (`broker/tokens/shelf_rest.rs`).
 const REST: Duration = Duration::from_secs(10);
 
 const TAKEN_OVER: &str = "a lease on a journal that was not given up is taken over";

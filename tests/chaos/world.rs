@@ -309,7 +309,7 @@ fn configure(folder: &Path, name: &str, [table, aws, door]: [SocketAddr; 3], mor
     let text = format!(
         "listen = '127.0.0.1:0'\ncallers.trust_loopback = true\nbackend = 'aws'\ndata_dir = {:?}\n\
          registry.table = '{TABLE}'\nregistry.token_key_file = {:?}\nlimits.calls_per_second = 10000\nlimits.calls_burst = 10000\n\
-         log.format = 'json'\nlog.filter = 'info,keyward::broker::sharing=debug'\n\
+         log.format = 'json'\nlog.filter = 'info,keyward::broker::tokens::sharing=debug'\n\
          tokens.fetch_timeout = '{fetch}ms'\n{more}\n\
          [journal]\nlease = '{lease}ms'\nclock_difference = '{difference}ms'\npoll_interval = '1s'\n\
          first_retry = '200ms'\nmax_retry = '2s'\n\

@@ -2,7 +2,7 @@
 //!
 //! What a broker decides is decided by the daemon's own code: `domain::rotation::plan` and what it calls on a
 //! `Credential`, `domain::lease`. The model is the world around it (`world.rs`) and the loop that takes a lease, looks,
-//! plans, calls and writes down (`broker.rs`), which in the daemon is `broker/journals.rs` and `broker/rotator.rs`.
+//! plans, calls and writes down (`broker.rs`), which in the daemon is `broker/journals.rs` and `broker/rotations/rotator.rs`.
 //!
 //! Between any two of a broker's moves every other one can make any number of theirs, and these can happen:
 //!

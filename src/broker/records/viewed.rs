@@ -1,6 +1,6 @@
 //! Which records are held in memory, and where.
 
-use super::super::views::View;
+use super::views::View;
 use super::{IssuerPool, Record, Records};
 use crate::domain::client::{Client, Owner};
 use crate::domain::pool::Pool;

@@ -25,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::{Page, TrustMessage, TrustQuery};
 use super::basis::Basis;
-use super::keys::Keys;
 use super::records::IssuerPool;
+use super::verifier::keys::Keys;
 use super::world::World;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::Issuer;

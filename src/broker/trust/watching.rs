@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::Trust;
 use super::finding::{MOST, Walk};
 use crate::broker::api::{TrustEvent, TrustMessage, TrustQuery, TrustSynced, TrustTerms};
-use crate::broker::trust_log::Read;
+use crate::broker::records::trust_log::Read;
 use crate::domain::chain::Digest;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::trust::TrustChange;

@@ -31,7 +31,7 @@ const FILES: &[&str] = &[
     "src/domain/tenant.rs",
     "src/broker/ports.rs",
     "src/broker/records.rs",
-    "src/broker/shelves.rs",
+    "src/broker/records/shelves.rs",
 ];
 
 #[test]
