@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::ProtoError;
 use hickory_resolver::proto::rr::{Name, RData};
 use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{Resolver, TokioResolver};
@@ -66,6 +67,11 @@ impl Dns {
     }
 }
 
+/// With a dot at its end, so that nobody looks below a search domain for it.
+fn whole(name: &str) -> Result<Name, ProtoError> {
+    Name::from_ascii(format!("{name}."))
+}
+
 fn server(address: &SocketAddr) -> NameServerConfig {
     let mut server = NameServerConfig::udp_and_tcp(address.ip());
     server.connections.iter_mut().for_each(|connection| connection.port = address.port());
@@ -76,8 +82,7 @@ fn server(address: &SocketAddr) -> NameServerConfig {
 impl DomainProofs for Dns {
     async fn has_txt(&self, name: &str, value: &str) -> PortResult<bool> {
         let unavailable = |detail: String| PortError::new(Peer::DomainProofs, Fault::Unavailable, DOING, detail);
-        // The dot makes it a whole name.
-        let asked = Name::from_ascii(format!("{name}.")).map_err(|error| unavailable(error.to_string()))?;
+        let asked = whole(name).map_err(|error| unavailable(error.to_string()))?;
         let asking = async {
             let resolver = self.resolver().await?;
             resolver.txt_lookup(asked).await
@@ -91,5 +96,17 @@ impl DomainProofs for Dns {
                 _ => false,
             })),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_asked_for_whole() {
+        let name = whole("_keyward.acme.example").expect("a name");
+        assert!(name.is_fqdn());
+        assert_eq!(name.to_string(), "_keyward.acme.example.");
     }
 }

@@ -151,6 +151,7 @@ mod tests {
     fn a_claim_counts_from_the_look_that_finds_its_record_on() {
         let claim = claim();
         assert!(!claim.verified && claim.look_time == at(60));
+        assert!(!claim.looked(false, at(60), &TERMS).verified);
         let found = claim.looked(true, at(60), &TERMS);
         assert!(found.verified && found.verify_time == Some(at(60)) && found.look_time == at(60 + 6 * 3_600));
         assert_eq!((found.txt_record_value(), found.proof), ("keyward=0a1b".to_owned(), claim.proof));
@@ -165,8 +166,11 @@ mod tests {
         assert!(just_before.looked(true, at(day), &TERMS).verified);
         let over = just_before.looked(false, at(day), &TERMS);
         assert!(!over.verified && over.verify_time == Some(at(0)), "when it was found last is still told");
-        assert!(!over.looked(false, at(day + 1), &TERMS).verified, "a look in vain proves nothing");
+        assert!(!over.looked(false, at(1), &TERMS).verified, "a look in vain proves nothing");
         assert!(over.looked(true, at(day + 1), &TERMS).verified);
+        let later = found.looked(true, at(day), &TERMS);
+        assert!(later.looked(false, at(2 * day - 1), &TERMS).verified, "it counts from when it was found last");
+        assert!(!later.looked(false, at(2 * day), &TERMS).verified);
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 mod browser;
 mod claims;
+mod dns;
+mod looking;
 mod looks;
 mod matching;
 mod page;
 mod permission;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use keyward::broker::Ports;
@@ -51,6 +54,8 @@ impl Stage {
         let clock = Arc::new(ManualClock::new(start_time()));
         let asks = |config: &mut Config| {
             config.sign_in.resolvers = vec![names.address()];
+            // A machine may be busy.
+            config.sign_in.timeout = Duration::from_secs(30);
             edit(config);
         };
         let mut registry = None;

@@ -98,6 +98,9 @@ mod tests {
         let authorizing = Authorizing { app_client: "1a", redirect_uri: "https://a", scopes: "", provider: "" };
         let url = authorize_url("https://x", &authorizing, &PassedOn::default()).expect("a URL");
         assert_eq!(url, "https://x/oauth2/authorize?response_type=code&client_id=1a&redirect_uri=https%3A%2F%2Fa");
+        for no_base in ["", "x.auth.example"] {
+            assert_eq!(authorize_url(no_base, &authorizing, &PassedOn::default()), None, "{no_base}");
+        }
     }
 
     #[test]

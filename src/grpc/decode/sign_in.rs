@@ -15,7 +15,6 @@ use super::enumeration;
 
 /// The longest address of a mailbox (RFC 5321, section 4.5.3.1), with room for the non-ASCII spelling of its domain.
 const MAX_EMAIL: usize = 1_024;
-const MAX_HOST: usize = 1_024;
 const MAX_STATE: usize = 2_048;
 const MAX_NONCE: usize = 512;
 /// As long as a callback URL may be.
@@ -62,10 +61,9 @@ pub fn question(request: proto::MatchTenantRequest) -> Result<SignInQuestion> {
             email_domain(&email).ok_or_else(|| Error::invalid("email", "must be an email address or a domain"))?,
         ),
         Some(given::Hint::Email(_)) => return Err(Error::invalid("email", "is too long")),
-        Some(given::Hint::Host(host)) if host.len() <= MAX_HOST => Hint::Host(
+        Some(given::Hint::Host(host)) => Hint::Host(
             ascii_name(&host).ok_or_else(|| Error::invalid("host", "must be the name of a host, without a port"))?,
         ),
-        Some(given::Hint::Host(_)) => return Err(Error::invalid("host", "is too long")),
         Some(given::Hint::Tenant(name)) => Hint::Tenant(TenantId::from_name("tenant", &name)?),
         Some(given::Hint::Issuer(issuer)) => Hint::Issuer(Issuer::parse("issuer", &issuer)?),
         Some(given::Hint::AppClientId(id)) => Hint::AppClient(AppClientId::parse("app_client_id", &id)?),

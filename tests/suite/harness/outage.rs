@@ -31,6 +31,12 @@ impl Outage {
         Ports { user_pools: tolled(ports.clone(), Arc::new(broken)).user_pools, ..ports }
     }
 
+    /// These ports, with a registry that does not answer during the outage.
+    pub fn of_registry(&self, ports: Ports) -> Ports {
+        let broken = Broken { outage: self.clone(), peer: Peer::Registry, is_hit: |_| true };
+        Ports { registry: tolled(ports.clone(), Arc::new(broken)).registry, ..ports }
+    }
+
     /// These ports, with a registry that takes no changes during the outage.
     pub fn of_changes(&self, ports: Ports) -> Ports {
         let broken = Broken { outage: self.clone(), peer: Peer::Registry, is_hit: |call| call == "commit" };

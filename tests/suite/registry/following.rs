@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use keyward::aws::{Aws, DynamoDb};
+use keyward::broker::api::{Hint, PassedOn, SignInQuestion};
 use keyward::broker::ports::{
     ChangeFeed, Clock, Fault, LoggedChange, Peer as Side, PortError, PortResult, ShareInForce, Wanted,
 };
@@ -336,6 +337,33 @@ async fn a_broker_that_missed_changes_forgets_everything() {
         pair.line.cut(false);
         pair.until_it_says(&token, Err(due)).await;
     }
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hears_nothing_sends_nobody_to_a_sign_in_after_the_time_it_states() {
+    let pair = Pair::start().await;
+    let (broker, line) = pair.broker().await;
+    let hint = async || {
+        let hint = Hint::Email("acme.example".to_owned());
+        let passed = PassedOn::default();
+        let question = SignInQuestion { hint, client: None, redirect_uri: None, scopes: Vec::new(), passed };
+        let said = broker.matching.find(&question).await;
+        said.map(|matched| matched.found.is_some()).map_err(|error| error.reason())
+    };
+    pair.until_heard(&line).await;
+    line.cut(true);
+    pair.clock.advance(Duration::from_secs(5) - INTERVAL);
+    assert_eq!(hint().await, Ok(false), "for so long it may not have heard");
+    pair.clock.advance(INTERVAL + MILLISECOND);
+    assert_eq!(hint().await, Err(Reason::RegistryUnavailable), "by now the name may be somebody's");
+    line.cut(false);
+    until(async || {
+        pair.clock.advance(INTERVAL);
+        hint().await == Ok(false)
+    })
+    .await;
+    broker.stop().await;
     pair.stop().await;
 }
 

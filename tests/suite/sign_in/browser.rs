@@ -67,6 +67,10 @@ async fn a_person_signs_in_by_the_page_with_a_keyboard_and_no_script() {
         "{seen:#}"
     );
     assert_eq!((&seen["next"]["role"], &seen["next"]["name"]), (&json!("button"), &json!("Continue")), "{seen:#}");
+    for (what, colour) in [("focus", "rgb(29, 78, 216)"), ("next", "rgb(168, 199, 250)")] {
+        let outline = seen[what]["outline"].as_str().unwrap_or_default();
+        assert!(outline.contains(colour) && outline.contains("solid 3px"), "{what} has an outline: {seen:#}");
+    }
     // The error is heard with the field, which has the focus and keeps what was typed.
     assert_eq!(seen["error_title"], "Error: Sign in to Orders", "{seen:#}");
     let after = &seen["error_focus"];

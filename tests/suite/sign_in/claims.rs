@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use keyward::broker::ports::Shelf;
 use keyward::proto::{self, Isolation, SignInDomainKind};
+use serde_json::json;
 use tonic::Code;
 
 use super::{Stage, domains, named, record};
@@ -19,11 +20,16 @@ async fn only(stage: &Stage, tenant: &str) -> proto::SignInDomain {
     only
 }
 
-/// Events of names that began, or ceased, to count.
-async fn verifications(stage: &Stage) -> Vec<(String, String)> {
+/// Events of names that began, or ceased, to count: of whom, what, and who had them looked for.
+async fn verifications(stage: &Stage) -> Vec<(String, String, String)> {
     let of_names =
         events(&stage.daemon.channel).await.into_iter().filter(|event| event.method == "keyward.sign_in/verify");
-    of_names.map(|event| (event.resource, event.detail)).collect()
+    of_names.map(|event| (event.resource, event.detail, event.principal)).collect()
+}
+
+/// Whether a claim is stored, by its key.
+async fn is_stored(stage: &Stage, key: &str) -> bool {
+    stage.registry.get(Shelf::Claim, key).await.expect("read").is_some()
 }
 
 #[tokio::test]
@@ -64,8 +70,12 @@ async fn a_name_counts_once_its_record_is_found_and_that_is_an_event() {
     stage.names.knows(&record(&claimed));
     let [found] = stage.touch("acme").await.sign_in_domains.try_into().expect("one");
     assert!(found.verified && found.verify_time.is_some() && found.txt_record_value == *value);
-    let said = ("tenants/acme".to_owned(), "the email domain acme.example is verified".to_owned());
-    assert_eq!(verifications(&stage).await, [said]);
+    let said = verifications(&stage).await;
+    let [(resource, detail, principal)] = said.as_slice() else { panic!("one event: {said:?}") };
+    assert_eq!((resource.as_str(), detail.as_str()), ("tenants/acme", "the email domain acme.example is verified"));
+    assert!(principal.starts_with("operator:"), "{principal}");
+    stage.touch("acme").await;
+    assert_eq!(verifications(&stage).await, said, "found again is no event");
     stage.stop().await;
 }
 
@@ -103,6 +113,8 @@ async fn a_record_is_looked_for_when_its_time_comes_and_when_a_tenant_is_reconci
     stage.names.knows(&record(&claimed));
     stage.at(SignedDuration::from_secs(61));
     eventually("it is found by itself", async || only(&stage, "acme").await.verified).await;
+    let said: Vec<_> = verifications(&stage).await.into_iter().map(|(_, _, principal)| principal).collect();
+    assert_eq!(said, ["keyward"], "nobody has asked for that");
 
     create_tenant(&stage.daemon.channel, "globex", Isolation::AppClient).await;
     let claimed = stage.claim("globex", &[("globex.example", Email)]).await.expect("claimed").sign_in_domains.remove(0);
@@ -115,7 +127,7 @@ async fn a_record_is_looked_for_when_its_time_comes_and_when_a_tenant_is_reconci
 
 #[tokio::test]
 async fn dns_that_fails_takes_nothing_away_until_it_has_for_too_long() {
-    let stage = Stage::set_with(|config| config.sign_in.timeout = Duration::from_millis(300)).await;
+    let stage = Stage::set_with(|config| config.sign_in.timeout = Duration::from_secs(2)).await;
     create_tenant(&stage.daemon.channel, "acme", Isolation::AppClient).await;
     let claimed = stage.claim("acme", &[("acme.example", Email)]).await.expect("claimed").sign_in_domains.remove(0);
     stage.names.knows(&record(&claimed));
@@ -137,7 +149,7 @@ async fn dns_that_fails_takes_nothing_away_until_it_has_for_too_long() {
     hour(7 * 24);
     let gone = stage.touch("acme").await.sign_in_domains.remove(0);
     assert!(!gone.verified && gone.verify_time == found.verify_time && gone.txt_record_value == found.txt_record_value);
-    let said: Vec<_> = verifications(&stage).await.into_iter().map(|(_, detail)| detail).collect();
+    let said: Vec<_> = verifications(&stage).await.into_iter().map(|(_, detail, _)| detail).collect();
     let name = "the email domain acme.example";
     assert_eq!(said, [format!("{name} is verified"), format!("{name} is not verified any more")]);
 
@@ -170,10 +182,12 @@ async fn a_name_is_one_tenants_until_it_gives_it_back() {
     assert_eq!(kept.sign_in_domains[1].txt_record_value, first);
 
     stage.claim("acme", &[]).await.expect("given back");
+    assert!(!is_stored(&stage, "email/acme.example").await && !is_stored(&stage, "email/d.example").await);
     let taken = stage.claim("globex", &[("acme.example", Email), ("b.example", Host)]).await.expect("free");
     assert_ne!(taken.sign_in_domains[0].txt_record_value, first, "a record for one tenant proves nothing of another");
     let request = proto::DeleteTenantRequest { name: "tenants/globex".to_owned(), ..Default::default() };
     stage.daemon.tenants().delete_tenant(request).await.expect("deleted");
+    assert!(!is_stored(&stage, "email/acme.example").await && !is_stored(&stage, "host/acme.example").await);
     stage.claim("acme", &[("acme.example", Email), ("b.example", Host), ("acme.example", Host)]).await.expect("free");
     stage.stop().await;
 }
@@ -191,11 +205,47 @@ async fn a_claim_that_a_broker_of_before_has_left_behind_is_in_nobodys_way() {
         })
         .await;
     stage.claim("globex", &[("a.example", Email)]).await.expect("nobody lists it");
-    assert!(stage.registry.get(Shelf::Claim, "email/b.example").await.expect("read").is_some());
+    assert!(is_stored(&stage, "email/b.example").await);
     stage.at(SignedDuration::from_secs(61));
-    let gone = async || stage.registry.get(Shelf::Claim, "email/b.example").await.expect("read").is_none();
+    let gone = async || !is_stored(&stage, "email/b.example").await;
     eventually("what nobody lists is dropped when its time comes", gone).await;
-    assert!(stage.registry.get(Shelf::Claim, "email/a.example").await.expect("read").is_some());
+    assert!(is_stored(&stage, "email/a.example").await);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_claim_that_was_left_behind_proves_nothing_to_who_makes_it_anew() {
+    let stage = Stage::set().await;
+    create_tenant(&stage.daemon.channel, "acme", Isolation::AppClient).await;
+    let claimed = stage.claim("acme", &[("a.example", Email)]).await.expect("claimed").sign_in_domains.remove(0);
+    stage.names.knows(&record(&claimed));
+    assert!(stage.touch("acme").await.sign_in_domains[0].verified);
+    // As if it had been a tenant of before that had this id too.
+    stage.store(Shelf::Tenant, "acme", |tenant| tenant["sign_in_domains"] = json!([])).await;
+    let anew = stage.claim("acme", &[("a.example", Email)]).await.expect("claimed").sign_in_domains.remove(0);
+    assert!(!anew.verified && anew.txt_record_value != claimed.txt_record_value, "{anew:?}");
+    assert!(!stage.touch("acme").await.sign_in_domains[0].verified, "the record is for the claim of before");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_name_that_two_tenants_list_is_whose_claim_it_is() {
+    let stage = Stage::set().await;
+    for tenant in ["acme", "globex"] {
+        create_tenant(&stage.daemon.channel, tenant, Isolation::AppClient).await;
+    }
+    stage.claim("globex", &[("a.example", Email)]).await.expect("claimed");
+    // No broker writes that. A registry that was put together from two copies would have it.
+    let name = json!([{ "domain": "a.example", "kind": "Email" }]);
+    stage.store(Shelf::Tenant, "acme", |tenant| tenant["sign_in_domains"] = name).await;
+    let stage = stage.restarted().await;
+    let seen = only(&stage, "acme").await;
+    assert_eq!((seen.verified, seen.txt_record_value.as_str()), (false, ""), "the proof is for the other alone");
+    let taken = stage.claim("acme", &[("a.example", Email)]).await;
+    assert_eq!(refusal(taken), (Code::AlreadyExists, "DOMAIN_CLAIMED".to_owned()));
+    stage.claim("acme", &[]).await.expect("given back");
+    assert!(is_stored(&stage, "email/a.example").await, "it was not acme's to give back");
+    assert!(only(&stage, "globex").await.txt_record_value.starts_with("keyward="));
     stage.stop().await;
 }
 

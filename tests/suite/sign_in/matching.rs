@@ -1,12 +1,14 @@
 //! `MatchTenant`: what a hint leads to, and what it does not.
 
-use keyward::broker::ports::Shelf;
+use keyward::broker::ports::{Action, ChangeSet, Shelf, Write};
+use keyward::config::Config;
 use keyward::proto::match_tenant_request::Hint;
 use keyward::proto::{self, SignInDomainKind};
 use serde_json::json;
+use tonic::Code;
 
 use super::{CALLBACK, SECOND, SIGN_IN, Stage, about, email};
-use crate::harness::{assert_invalid, mask};
+use crate::harness::{Outage, assert_invalid, mask, refusal};
 
 const FALLBACK: &str = "https://signin.keyward.test/shared?of=all";
 
@@ -123,6 +125,13 @@ async fn everything_that_is_not_known_is_one_answer() {
                 proto::MatchTenantRequest { redirect_uri: format!("{CALLBACK}x"), ..of_acme() },
             ),
             ("another scope", proto::MatchTenantRequest { scopes: vec!["orders/delete".to_owned()], ..of_acme() }),
+            (
+                "another scope beside one of its own",
+                proto::MatchTenantRequest {
+                    scopes: vec!["openid".to_owned(), "orders/delete".to_owned()],
+                    ..of_acme()
+                },
+            ),
         ];
         for (what, request) in unknown {
             assert_eq!(stage.ask(request).await.expect("answered"), expected, "{what}");
@@ -162,6 +171,11 @@ async fn of_several_clients_for_people_the_one_that_is_said_to_be_it_answers() {
     stage.daemon.create_client("acme", "backend").await;
     let client = async || stage.find(email("acme.example")).await.client;
     assert_eq!(client().await, "tenants/acme/clients/web", "the only one for people");
+    // Also where it is called what is looked for in place of none.
+    stage.create_for_people("acme", "nobody").await;
+    assert_eq!(client().await, "", "nobody says which");
+    let request = proto::DeleteClientRequest { name: "tenants/acme/clients/nobody".to_owned(), ..Default::default() };
+    stage.daemon.clients().delete_client(request).await.expect("deleted");
     stage.create_for_people("acme", "desk").await;
     assert_eq!(client().await, "", "nobody says which");
     let named = proto::MatchTenantRequest { client_id: "desk".to_owned(), ..about(email("acme.example")) };
@@ -186,6 +200,116 @@ async fn of_several_clients_for_people_the_one_that_is_said_to_be_it_answers() {
         let expected = if gone == "desk" { "tenants/acme/clients/web" } else { "" };
         assert_eq!(client().await, expected, "without {gone}");
     }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_for_people_is_found_among_a_thousand_and_not_among_more() {
+    let stage = Stage::set().await.with_people().await;
+    stage.daemon.create_client("acme", "backend").await;
+    let stored = stage.registry.get(Shelf::Client, "acme/backend").await.expect("read").expect("a client");
+    // Before the one for people in the order of the list.
+    let add = async |numbers: std::ops::Range<usize>| {
+        let write = |number: usize| {
+            let mut client: serde_json::Value = serde_json::from_slice(&stored.body).expect("JSON");
+            client["name"]["client"] = json!(format!("m{number:03}"));
+            let body = serde_json::to_vec(&client).expect("JSON");
+            let action = Action::Put { body, form: stored.form, due_time: None };
+            Write { shelf: Shelf::Client, key: format!("acme/m{number:03}"), expected: None, action }
+        };
+        let writes: Vec<_> = numbers.map(write).collect();
+        for writes in writes.chunks(90) {
+            let changes = ChangeSet { writes: writes.to_vec(), events: Vec::new() };
+            stage.registry.commit(changes).await.expect("kept");
+        }
+    };
+    add(0..998).await;
+    assert_eq!(stage.find(email("acme.example")).await.client, "tenants/acme/clients/web");
+    add(998..999).await;
+    let Stage { daemon, .. } = stage.restarted().await;
+    let mut tenants = daemon.tenants();
+    let found = tenants.match_tenant(about(email("acme.example"))).await.expect("answered").into_inner();
+    assert_eq!(found, proto::MatchTenantResponse::default(), "there are 1,001");
+    let named = proto::MatchTenantRequest { client_id: "web".to_owned(), ..about(email("acme.example")) };
+    assert_eq!(tenants.match_tenant(named).await.expect("answered").into_inner().tenant, "tenants/acme");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_being_made_or_is_going_leads_nowhere() {
+    let mut stage = Stage::set().await.with_people().await;
+    let pool = stage.find(email("acme.example")).await.pool.trim_start_matches("pools/").to_owned();
+    let named = proto::MatchTenantRequest { client_id: "web".to_owned(), ..about(email("acme.example")) };
+    for (shelf, key, field, value) in [
+        (Shelf::Tenant, "acme", "state", json!("Creating")),
+        (Shelf::Tenant, "acme", "state", json!("Suspended")),
+        (Shelf::Tenant, "acme", "state", json!("Deleting")),
+        (Shelf::Client, "acme/web", "state", json!("Creating")),
+        (Shelf::Client, "acme/web", "state", json!("Deleting")),
+        (Shelf::Client, "acme/web", "app_client", json!(null)),
+        (Shelf::Pool, pool.as_str(), "made", json!(null)),
+    ] {
+        let mut before = json!(null);
+        stage.store(shelf, key, |record| before = std::mem::replace(&mut record[field], value.clone())).await;
+        stage = stage.restarted().await;
+        for request in [about(email("acme.example")), named.clone()] {
+            let found = stage.ask(request).await.expect("answered");
+            assert_eq!(found, proto::MatchTenantResponse::default(), "{key}: {field} {value}");
+        }
+        stage.store(shelf, key, |record| record[field] = before).await;
+    }
+    stage = stage.restarted().await;
+    assert_eq!(stage.ask(named).await.expect("answered").tenant, "tenants/acme", "all is as it was");
+    // It is not counted among those that could be meant either.
+    stage.create_for_people("acme", "desk").await;
+    stage.store(Shelf::Client, "acme/desk", |client| client["state"] = json!("Creating")).await;
+    stage = stage.restarted().await;
+    assert_eq!(stage.find(email("acme.example")).await.client, "tenants/acme/clients/web");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn an_app_client_leads_to_its_tenant_as_long_as_it_is_in_use_and_one_tenants() {
+    let stage = Stage::set().await.with_people().await;
+    let backend = stage.daemon.create_client("acme", "backend").await;
+    let by_backend = async || stage.find(Hint::AppClientId(backend.app_client_id.clone())).await.tenant;
+    assert_eq!(by_backend().await, "tenants/acme", "to where its people sign in");
+    let key = format!("{} {}", backend.app_client_id, backend.issuer);
+    stage.store(Shelf::Owner, &key, |owner| owner["revoked"] = json!(true)).await;
+    assert_eq!(by_backend().await, "", "one that is compromised");
+    stage.store(Shelf::Owner, &key, |owner| owner["revoked"] = json!(false)).await;
+    assert_eq!(by_backend().await, "tenants/acme");
+    // No two pools of Cognito have given out one id.
+    let other = format!("{} https://issuer.example", backend.app_client_id);
+    let stored = stage.registry.get(Shelf::Owner, &key).await.expect("read").expect("an owner");
+    let action = Action::Put { body: stored.body, form: stored.form, due_time: None };
+    let write = |expected, action| Write { shelf: Shelf::Owner, key: other.clone(), expected, action };
+    let commit = async |write| {
+        let changes = ChangeSet { writes: vec![write], events: Vec::new() };
+        stage.registry.commit(changes).await.expect("written");
+    };
+    commit(write(None, action)).await;
+    assert_eq!(by_backend().await, "", "nobody could say whose");
+    let written = stage.registry.get(Shelf::Owner, &other).await.expect("read").expect("an owner");
+    commit(write(Some(written.version), Action::Delete)).await;
+    assert_eq!(by_backend().await, "tenants/acme");
+    let request = proto::DeleteClientRequest { name: "tenants/acme/clients/backend".to_owned(), ..Default::default() };
+    stage.daemon.clients().delete_client(request).await.expect("deleted");
+    assert_eq!(by_backend().await, "", "one that is gone");
+    assert_eq!(stage.find(email("acme.example")).await.tenant, "tenants/acme");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn where_nobody_can_read_whose_a_name_is_nobody_is_said_to_be_unknown() {
+    let outage = Outage::default();
+    let fallback = |config: &mut Config| config.sign_in.fallback_url = Some(FALLBACK.to_owned());
+    let stage = Stage::set_through(fallback, |ports| outage.of_registry(ports)).await;
+    outage.begin();
+    let refused = stage.ask(about(email("acme.example"))).await;
+    assert_eq!(refusal(refused), (Code::Unavailable, "REGISTRY_UNAVAILABLE".to_owned()));
+    outage.end();
+    assert_eq!(stage.find(email("acme.example")).await.authorize_url, FALLBACK);
     stage.stop().await;
 }
 
@@ -224,10 +348,12 @@ async fn a_provider_is_named_where_people_have_no_choice() {
 
 #[tokio::test]
 async fn a_pool_without_a_hosted_sign_in_has_no_url_to_send_anybody_to() {
-    let stage = Stage::set().await.with_people().await;
+    let fallback = |config: &mut Config| config.sign_in.fallback_url = Some(FALLBACK.to_owned());
+    let stage = Stage::set_with(fallback).await.with_people().await;
     let pool = stage.find(email("acme.example")).await.pool.trim_start_matches("pools/").to_owned();
     let mut stage = stage;
-    // The embedded backend's, and one on AWS whose tokens come from the API.
+    // The embedded backend's, and one on AWS whose tokens come from the API. The tenant is known all the same, so these people
+    // are not sent where those go who are not.
     for endpoint in ["{issuer}/oauth2/token", ""] {
         stage
             .store(Shelf::Pool, &pool, |pool| {
@@ -277,6 +403,11 @@ async fn what_is_malformed_names_its_field_and_says_nothing_of_the_person() {
         ),
         (of(|request| request.scopes = vec!["openid".to_owned(); 51]), "scopes"),
         (of(|request| request.scopes = vec!["openid".to_owned(), "a b".to_owned()]), "scopes[1]"),
+        (of(|request| request.scopes = vec![String::new()]), "scopes[0]"),
+        (of(|request| request.scopes = vec!["x".repeat(257)]), "scopes[0]"),
+        (of(|request| request.scopes = vec!["a\"b".to_owned()]), "scopes[0]"),
+        (of(|request| request.scopes = vec!["a\\b".to_owned()]), "scopes[0]"),
+        (of(|request| request.scopes = vec!["\u{e4}".to_owned()]), "scopes[0]"),
     ];
     for (request, field) in cases {
         let refused = stage.ask(request).await;
@@ -284,5 +415,30 @@ async fn what_is_malformed_names_its_field_and_says_nothing_of_the_person() {
         assert!(!said.contains("ann.secret"), "{said}");
         assert_invalid(refused, "FIELD_INVALID", field);
     }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_as_long_as_it_may_be_is_taken_and_counted_in_characters() {
+    let fallback = |config: &mut Config| config.sign_in.fallback_url = Some(FALLBACK.to_owned());
+    let stage = Stage::set_with(fallback).await;
+    let (state, nonce, challenge) = ("\u{e4}".repeat(2_048), "\u{20ac}".repeat(512), "-._~".repeat(32));
+    let domain = "@nowhere.example";
+    let request = proto::MatchTenantRequest {
+        client_id: format!("a{}", "b".repeat(62)),
+        redirect_uri: "\u{e4}".repeat(1_024),
+        state: state.clone(),
+        nonce: nonce.clone(),
+        code_challenge: challenge.clone(),
+        code_challenge_method: "S256".to_owned(),
+        scopes: vec!["x".repeat(256); 50],
+        ..about(email(&format!("{}{domain}", "x".repeat(1_024 - domain.len()))))
+    };
+    let answer = stage.ask(request).await.expect("answered");
+    let (_, pairs) = taken_apart(&answer.authorize_url);
+    assert_eq!(value(&pairs, "state"), Some(state.as_str()));
+    assert_eq!(value(&pairs, "nonce"), Some(nonce.as_str()));
+    assert_eq!(value(&pairs, "code_challenge"), Some(challenge.as_str()));
+    assert_eq!(value(&pairs, "code_challenge_method"), Some("S256"));
     stage.stop().await;
 }

@@ -1,11 +1,14 @@
 //! The page at `/login`, by hand.
 
 use futures::future::BoxFuture;
+use keyward::broker::ports::Shelf;
 use keyward::config::{Config, Listen};
 use keyward::proto::SignInDomainKind;
+use serde_json::json;
 use tonic::codegen::http::HeaderMap;
 
 use super::{CALLBACK, SECOND, SIGN_IN, Stage, email};
+use crate::harness::{INNER_DETAIL, Outage};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -72,6 +75,19 @@ impl Answer {
         let of_problem = format!("<p id=\"problem\" role=\"alert\">{problem}");
         assert_eq!(self.text.contains("role=\"alert\""), !problem.is_empty(), "{}", self.text);
         assert!(problem.is_empty() || self.text.contains(&of_problem), "{}", self.text);
+        let head = [
+            "<html lang=\"en\">",
+            "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">",
+            "<meta name=\"robots\" content=\"noindex\">",
+            "<meta name=\"color-scheme\" content=\"light dark\">",
+        ];
+        // An address is typed on a telephone too, and is not to be corrected into a word.
+        let field =
+            "required autofocus autocomplete=\"email\" autocapitalize=\"none\" spellcheck=\"false\" maxlength=\"320\"";
+        let start = "<input id=\"email\" name=\"email\" type=\"email\" value=\"";
+        for part in head.into_iter().chain([start, field].into_iter().filter(|_| has_form)) {
+            assert!(self.text.contains(part), "{part}: {}", self.text);
+        }
         let error = if problem.is_empty() { "" } else { "Error: " };
         assert!(self.text.contains(&format!("<title>{error}{title}</title>")), "{}", self.text);
     }
@@ -82,10 +98,11 @@ impl Site {
         let stage = Stage::set_with(|config| {
             with_page(config);
             edit(config);
-        })
-        .await
-        .with_people()
-        .await;
+        });
+        Site::on(stage.await.with_people().await)
+    }
+
+    fn on(stage: Stage) -> Self {
         let url = format!("http://{}/login", stage.daemon.oauth_address());
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         Site { stage, url, http: http.build().expect("an HTTP client") }
@@ -173,6 +190,8 @@ async fn what_the_application_gave_is_handed_on_untouched_and_shown_escaped() {
         assert_eq!(found, [value], "{name}");
     }
     assert!(!sent.as_str().contains("unheard_of"));
+    let spaced = site.post(&[("email", "ann@acme.example"), ("scope", " openid  orders/read ")]).await.location();
+    assert!(spaced.as_str().contains("&scope=openid+orders%2Fread"), "{spaced}");
     site.stop().await;
 }
 
@@ -231,6 +250,8 @@ async fn what_is_not_known_is_one_answer_whatever_is_wrong() {
     }
     assert_eq!(texts.len(), 1, "but for the address all are alike");
     site.post(&[("email", "")]).await.assert_page(200, UNKNOWN, true);
+    let long = format!("{}@acme.example", "x".repeat(1_024));
+    site.post(&[("email", &long)]).await.assert_page(200, UNKNOWN, true);
     let mark = "\"><b>x@acme";
     assert!(!site.post(&[("email", mark)]).await.text.contains("<b>"));
     site.stop().await;
@@ -244,6 +265,12 @@ async fn what_is_not_known_is_one_answer_whatever_is_wrong() {
             .location();
         assert_eq!(sent.as_str(), format!("{fallback}?state=s"));
     }
+    // There is nothing else for people whose tenant has no sign-in.
+    let Site { stage, .. } = site;
+    let pool = stage.find(email("acme.example")).await.pool.trim_start_matches("pools/").to_owned();
+    stage.store(Shelf::Pool, &pool, |pool| pool["made"]["token_endpoint"] = json!("")).await;
+    let site = Site::on(stage.restarted().await);
+    assert_eq!(site.post(&[("email", "ann@acme.example")]).await.location().as_str(), fallback);
     site.stop().await;
 }
 
@@ -252,8 +279,14 @@ async fn a_link_that_cannot_be_handed_on_is_said_to_be_broken() {
     let site = Site::set(|_| {}).await;
     let long = "x".repeat(2_049);
     let short = &CHALLENGE[1..];
-    let broken: [&[(&str, &str)]; 8] = [
+    let (uri, nonce, beyond, signs) = ("x".repeat(1_025), "x".repeat(513), "x".repeat(129), "+".repeat(43));
+    let broken: [&[(&str, &str)]; 13] = [
         &[("state", &long)],
+        &[("scope", &long)],
+        &[("redirect_uri", &uri)],
+        &[("nonce", &nonce)],
+        &[("code_challenge", &beyond), ("code_challenge_method", "S256")],
+        &[("code_challenge", &signs), ("code_challenge_method", "S256")],
         &[("state", "a"), ("state", "b")],
         &[("code_challenge", CHALLENGE)],
         &[("code_challenge", CHALLENGE), ("code_challenge_method", "plain")],
@@ -266,15 +299,45 @@ async fn a_link_that_cannot_be_handed_on_is_said_to_be_broken() {
         site.get(parameters).await.assert_page(400, BROKEN, false);
         let filled: Vec<_> = parameters.iter().copied().chain([("email", "ann@acme.example")]).collect();
         site.post(&filled).await.assert_page(400, BROKEN, false);
-        let filled: Vec<_> = parameters.iter().copied().chain([("email", "ann@nowhere.example")]).collect();
-        site.post(&filled).await.assert_page(400, BROKEN, false);
+        for unknown in ["ann@nowhere.example", "ann@a..b"] {
+            let filled: Vec<_> = parameters.iter().copied().chain([("email", unknown)]).collect();
+            site.post(&filled).await.assert_page(400, BROKEN, false);
+        }
     }
+    let (state, nonce, challenge) = ("\u{e4}".repeat(2_048), "\u{20ac}".repeat(512), "-._~".repeat(32));
+    let longest = [
+        ("state", state.as_str()),
+        ("nonce", &nonce),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+        ("email", "ann@acme.example"),
+    ];
+    let sent = site.post(&longest).await.location();
+    assert!(sent.query_pairs().any(|(name, value)| name == "state" && value == state), "{sent}");
     let no_form = site.http.post(&site.url).header("content-type", "application/json").body("{}");
     site.send(no_form).await.assert_page(400, BROKEN, false);
     let in_url = site.http.post(format!("{}?email=ann@acme.example", site.url)).header("content-type", FORM).body("");
     site.send(in_url).await.assert_page(400, BROKEN, false);
     let large = site.http.post(&site.url).header("content-type", FORM).body(format!("email={}", "x".repeat(40_000)));
     site.send(large).await.assert_page(413, BROKEN, false);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn where_nobody_can_tell_now_the_page_says_so_and_sends_nobody_anywhere() {
+    let outage = Outage::default();
+    let edit = |config: &mut Config| {
+        with_page(config);
+        config.sign_in.fallback_url = Some("https://signin.keyward.test/shared".to_owned());
+    };
+    let site = Site::on(Stage::set_through(edit, |ports| outage.of_registry(ports)).await);
+    outage.begin();
+    let answer = site.post(&[("email", "ann@acme.example")]).await;
+    answer.assert_page(503, "This cannot be done now.", false);
+    assert!(!answer.header("retry-after").is_empty() && !answer.text.contains(INNER_DETAIL), "{}", answer.text);
+    site.get(&[]).await.assert_page(200, "", true);
+    outage.end();
+    site.post(&[("email", "ann@acme.example")]).await.location();
     site.stop().await;
 }
 

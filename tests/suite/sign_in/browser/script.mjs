@@ -45,7 +45,9 @@ try {
     const tree = await page.accessibility.snapshot({ interestingOnly: false });
     const find = (node) => (node.focused && node.role !== 'RootWebArea' ? node : (node.children ?? []).map(find).find(Boolean));
     const { role, name, description, invalid, value, required } = find(tree) ?? {};
-    return { role, name, description, invalid, value, required };
+    // The page's own, of which its colours are chosen; a browser's would be there without it.
+    const outline = await page.evaluate('getComputedStyle(document.activeElement).outline');
+    return { role, name, description, invalid, value, required, outline };
   };
   // axe needs scripts to run, and comes by the debugger, past the page's policy.
   const look = async (what) => {
