@@ -4,7 +4,9 @@
 mod at_cognito;
 mod drift;
 mod kinds;
+mod places;
 mod provider_drift;
+mod provider_settings;
 mod providers;
 
 use std::time::Duration;

@@ -34,7 +34,7 @@ pub fn saml(id: &str, metadata: Metadata) -> proto::IdentityProvider {
     proto::IdentityProvider { provider_id: id.to_owned(), protocol: Some(Protocol::Saml(saml)), ..Default::default() }
 }
 
-fn document(text: &str) -> Metadata {
+pub fn document(text: &str) -> Metadata {
     Metadata::MetadataXml(text.to_owned())
 }
 
@@ -50,7 +50,7 @@ pub async fn put(
     Ok(daemon.tenants().update_tenant(request).await?.into_inner())
 }
 
-async fn onboard(
+pub async fn onboard(
     daemon: &Daemon,
     id: &str,
     isolation: Isolation,
@@ -62,7 +62,7 @@ async fn onboard(
 }
 
 /// As it is shown: with its name, without what is secret or long.
-fn shown(provider: proto::IdentityProvider, of: &proto::Tenant) -> proto::IdentityProvider {
+pub fn shown(provider: proto::IdentityProvider, of: &proto::Tenant) -> proto::IdentityProvider {
     let has = of.identity_providers.iter().find(|has| has.provider_id == provider.provider_id).expect("it has it");
     let mut provider = proto::IdentityProvider { provider_name: has.provider_name.clone(), ..provider };
     match provider.protocol.as_mut().expect("set") {
