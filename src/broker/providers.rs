@@ -22,7 +22,7 @@ use super::ports::{Fault, OidcSpec, ProtocolSpec, ProviderSpec, SamlSource, Saml
 use super::records::{Change, Versioned};
 use super::shelves::{ProviderDocument, client_key, document_key, tenant_prefix};
 use super::world::World;
-use crate::domain::client::{Client, ClientState};
+use crate::domain::client::Client;
 use crate::domain::error::{Error, Kind, Reason, Result};
 use crate::domain::id::{PoolId, SecretName, TenantId, VersionId};
 use crate::domain::journal::{Journal, Progress};
@@ -83,7 +83,8 @@ impl Providers {
         for client in interactive_clients(&self.world, &tenant.id).await? {
             let _client = self.world.targets.lock(client.name.to_string()).await;
             let client: Option<Versioned<Client>> = self.world.records.get(&client_key(&client.name)).await?;
-            let Some(client) = client.filter(|client| client.state != ClientState::Deleting) else { continue };
+            // One that is on its way out may be there for long, and what it names could not be taken away.
+            let Some(client) = client else { continue };
             let (Some(settings), Some(app_client)) = (&client.interactive, &client.app_client) else { continue };
             let spec = interactive_spec(&client, settings, tenant);
             match self.world.user_pools.update_interactive_client(pool, app_client, &spec).await {

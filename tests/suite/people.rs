@@ -8,10 +8,12 @@ mod places;
 mod provider_drift;
 mod provider_settings;
 mod providers;
+mod troubles;
 
 use std::time::Duration;
 
-use keyward::broker::ports::Shelf;
+use keyward::broker::Ports;
+use keyward::broker::ports::{Clock, Shelf};
 use keyward::domain::client::Client;
 use keyward::domain::credential::Credential;
 use keyward::domain::id::SecretName;
@@ -62,7 +64,11 @@ fn reasons(client: &proto::Client) -> Vec<&str> {
 }
 
 async fn daemon() -> (Daemon, Backend) {
-    let (daemon, backend) = Backend::behind(Arc::new(SystemClock), |_| {}, |ports| ports).await;
+    daemon_through(Arc::new(SystemClock), |ports| ports).await
+}
+
+async fn daemon_through(clock: Arc<dyn Clock>, through: impl FnOnce(Ports) -> Ports) -> (Daemon, Backend) {
+    let (daemon, backend) = Backend::behind(clock, |_| {}, through).await;
     daemon.put_orders_api().await;
     daemon.create_tenant("acme").await;
     (daemon, backend)
