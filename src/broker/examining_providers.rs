@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use super::api::Page;
-use super::providers::secrets_prefix;
 use super::reconciling::{Pass, Reconciling, is_settled, or_none};
 use super::records::Versioned;
 use crate::domain::drift::{Drift, DriftKind};
@@ -226,10 +225,6 @@ impl Reconciling {
         let (tenant, provider) = inner.split_once("/providers/")?;
         let tenant = TenantId::parse("tenant", tenant).ok()?;
         let (provider, _region) = provider.split_once('@').unwrap_or((provider, ""));
-        let provider = ProviderId::parse("provider", provider).ok()?;
-        secret
-            .as_str()
-            .starts_with(&secrets_prefix(&self.world.settings.secret_prefix, &tenant))
-            .then_some((tenant, provider))
+        Some((tenant, ProviderId::parse("provider", provider).ok()?))
     }
 }

@@ -264,7 +264,7 @@ pub struct StagedSecret {
 }
 
 /// `<prefix>/tenants/<tenant>/providers`.
-pub fn secrets_prefix(prefix: &str, tenant: &TenantId) -> String {
+fn secrets_prefix(prefix: &str, tenant: &TenantId) -> String {
     format!("{prefix}/{}/providers", tenant.name())
 }
 
