@@ -63,6 +63,36 @@ async fn a_tenants_people_sign_in_where_its_providers_are() {
 }
 
 #[tokio::test]
+async fn providers_are_not_made_where_nobody_could_sign_in_by_them() {
+    let stage = AwsStage::set_with(|config| config.pools.app_clients_per_shared_pool = 1, |_| {}).await;
+    let daemon = &stage.daemon;
+    let full = daemon.create_tenant("acme").await.pool;
+    assert_eq!(daemon.create_client("acme", "orders").await.pool, full);
+    let bigco = onboard(daemon, "bigco", Isolation::AppClient, &[oidc("okta")]).await;
+    assert_ne!(bigco.pool, full);
+    assert_eq!(create(daemon, new_interactive("bigco", "portal")).await.pool, bigco.pool);
+    stage.strike().await;
+}
+
+#[tokio::test]
+async fn five_pools_are_asked_for_room_before_another_is_made() {
+    let stage = AwsStage::set().await;
+    let AwsStage { daemon, fake, .. } = &stage;
+    for number in 0..6 {
+        onboard(daemon, &format!("tenant-{number}"), Isolation::AppClient, &[oidc("okta")]).await;
+        fake.fill_with_providers(300);
+    }
+    assert_eq!(fake.inventory().user_pools.len(), 6);
+    fake.forget_calls();
+    onboard(daemon, "last", Isolation::AppClient, &[oidc("okta")]).await;
+    assert_eq!(fake.inventory().user_pools.len(), 7);
+    // 300 of them are six pages.
+    let asked = fake.calls().iter().filter(|call| call.action == "cognito-idp:ListIdentityProviders").count();
+    assert_eq!(asked, 5 * 6);
+    stage.strike().await;
+}
+
+#[tokio::test]
 async fn a_providers_secret_is_in_the_region_of_its_pool() {
     let stage = AwsStage::set_with(|_| {}, Fake::by_region).await;
     let AwsStage { daemon, fake, .. } = &stage;
