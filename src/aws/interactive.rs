@@ -88,7 +88,7 @@ impl Cognito {
 }
 
 /// What can be checked without Cognito.
-fn check(asking: Asking, spec: &InteractiveSpec) -> PortResult<()> {
+pub(super) fn check(asking: Asking, spec: &InteractiveSpec) -> PortResult<()> {
     let refused = |rule: &str| Err(asking.error(Fault::Refused, rule));
     let validities = [spec.access_token_validity, spec.id_token_validity];
     if validities.into_iter().any(|validity| check_token_validity(validity).is_err()) {

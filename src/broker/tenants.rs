@@ -233,7 +233,7 @@ impl Tenants {
         if let Some(new) = &patch.identity_providers {
             tenant.check_not_moving()?;
             turn = Some(self.pools.place_in_turn().await);
-            moved = self.providers.place_for(&tenant, new.len()).await?;
+            moved = self.providers.place_for(&tenant, new).await?;
             moved.iter().for_each(|place| record.pool.clone_from(&place.pool().id));
             let change = self.providers.change_of(&tenant, new, moved.as_ref(), nonce).await?;
             record.identity_providers.clone_from(&change.providers);

@@ -148,9 +148,15 @@ mod tests {
 
     #[test]
     fn a_name_of_another_form_is_not_keywards() {
-        for foreign in
-            ["Okta", "acme.okta", "acme.0123456789-0123456", "acme.0123456789-0123456Z", "ACME.0123456789-01234567"]
-        {
+        for foreign in [
+            ".0123456789-01234567",
+            "acme-acme-acm.0123456789-01234567",
+            "Okta",
+            "acme.okta",
+            "acme.0123456789-0123456",
+            "acme.0123456789-0123456Z",
+            "ACME.0123456789-01234567",
+        ] {
             assert_eq!(ProviderName::read(foreign), None, "{foreign}");
         }
     }

@@ -246,6 +246,15 @@ mod tests {
         ownership.client = Some(client(ClientState::Creating, Some(100)));
         assert_eq!(ownership.check(&claims(), Some(&acme), Accepted::Machines), Ok(()));
         assert_eq!(ownership.check(&claims(), None, Accepted::Machines), Ok(()));
+        // Each of these alone is enough.
+        for alone in [
+            Ownership { revoked: true, ..ownership },
+            Ownership { tenant: Some(tenant(TenantState::Active, Some(101))), ..ownership },
+            Ownership { client: Some(client(ClientState::Active, Some(101))), ..ownership },
+        ] {
+            let refused = alone.check(&claims(), None, Accepted::Machines).expect_err("something is wrong");
+            assert_eq!(refused.rule, Revoked, "{alone:?}");
+        }
         assert_eq!(rules.into_iter().collect::<HashSet<_>>().len(), 5);
     }
 

@@ -1,7 +1,7 @@
 //! A client's own app client id and secret, shown to the broker: good for as long as Cognito takes them, and no longer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ use keyward::domain::rotation::Credential;
 use keyward::domain::tenant::Isolation;
 
 use crate::harness::brokers::{Bench, Working, call, client_name};
+use crate::harness::rotations::eventually;
 use crate::harness::tolls::{Toll, tolled};
 
 const CLIENT: &str = "tenants/acme/clients/checkout";
@@ -23,11 +24,16 @@ const OTHER: &str = "tenants/globex/clients/checkout";
 struct Watched {
     reads: AtomicUsize,
     is_down: AtomicBool,
+    /// Of the user pools or the token endpoint: the call that fails.
+    refused: Mutex<Option<&'static str>>,
 }
 
 #[async_trait]
 impl Toll for Watched {
     async fn before(&self, call: &'static str) -> PortResult<()> {
+        if *self.refused.lock().expect("no panic under it") == Some(call) {
+            return Err(PortError::new(Peer::UserPools, Fault::Unavailable, call, "it is down"));
+        }
         if call == "read" {
             self.reads.fetch_add(1, Ordering::SeqCst);
             if self.is_down.load(Ordering::SeqCst) {
@@ -170,6 +176,53 @@ async fn a_compromised_secret_is_nobodys_as_soon_as_its_rotation_is_answered() {
     stage.rotate(request(true, false)).await;
     stage.bench.settle().await;
     assert_eq!(stage.who(&stolen).await, None);
+    assert_eq!(stage.who(&stage.current(CLIENT).await).await.as_deref(), Some(CLIENT));
+    stage.strike().await;
+}
+
+#[tokio::test]
+async fn a_secret_on_its_way_in_is_good_once_cognito_has_it_and_not_before() {
+    let stage = Stage::set().await;
+    let current = stage.current(CLIENT).await;
+    let refuse = |call| *stage.watched.refused.lock().expect("no panic under it") = call;
+    for (refused, is_registered) in [("add_secret", false), ("fetch", true)] {
+        refuse(Some(refused));
+        let name = client_name(CLIENT);
+        // What could not be done is tried again.
+        let _ = stage.broker.rotations.rotate(&call(), &name, request(false, false), false).await;
+        eventually("its secret is on its way", async || {
+            let credentials: Vec<Credential> = stage.bench.backend.records(Shelf::Credential).await;
+            let candidates = credentials.iter().filter_map(|credential| credential.candidate.as_ref());
+            stage.bench.clock.advance(Duration::from_secs(1));
+            candidates.into_iter().any(|candidate| candidate.secret.is_some() == is_registered)
+        })
+        .await;
+        let clients: Vec<Client> = stage.bench.backend.records(Shelf::Client).await;
+        let client = clients.iter().find(|client| client.name == name).expect("a client");
+        let credentials: Vec<Credential> = stage.bench.backend.records(Shelf::Credential).await;
+        let candidate = credentials.iter().find_map(|credential| credential.candidate.as_ref()).expect("a candidate");
+        let read = stage.bench.ports().vault.read(&client.secret_name, Wanted::Version(&candidate.version)).await;
+        let next = read.expect("read").expect("there");
+        assert_ne!(next.client_secret, current.client_secret);
+        let id = current.client_id.as_ref().expect("an id").as_str();
+        let who = stage.check(id, next.client_secret.expose()).await.expect("checked");
+        assert_eq!(who.as_deref(), is_registered.then_some(CLIENT), "{refused}");
+        assert_eq!(stage.who(&current).await.as_deref(), Some(CLIENT));
+    }
+    refuse(None);
+    stage.strike().await;
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_client_is_not_taken_for_the_next_of_its_name() {
+    let stage = Stage::set().await;
+    let document = stage.current(CLIENT).await;
+    assert!(stage.who(&document).await.is_some());
+    // Nobody asks in between.
+    stage.broker.clients.delete(&call(), &client_name(CLIENT), None).await.expect("deleted");
+    stage.bench.settle().await;
+    stage.broker.create_client(CLIENT).await.expect("again");
+    assert_eq!(stage.who(&document).await, None);
     assert_eq!(stage.who(&stage.current(CLIENT).await).await.as_deref(), Some(CLIENT));
     stage.strike().await;
 }

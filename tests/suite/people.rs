@@ -4,13 +4,19 @@
 mod at_cognito;
 mod drift;
 mod kinds;
+mod places;
 mod provider_drift;
+mod provider_settings;
 mod providers;
+mod races;
+mod settings;
+mod troubles;
 
 use std::time::Duration;
 
-use keyward::broker::ports::Shelf;
-use keyward::domain::client::Client;
+use keyward::broker::Ports;
+use keyward::broker::ports::{Clock, Shelf};
+use keyward::domain::client::{Client, RotationPolicy};
 use keyward::domain::credential::Credential;
 use keyward::domain::id::SecretName;
 use keyward::proto::{self, ClientKind, ClientState, Isolation};
@@ -60,7 +66,11 @@ fn reasons(client: &proto::Client) -> Vec<&str> {
 }
 
 async fn daemon() -> (Daemon, Backend) {
-    let (daemon, backend) = Backend::behind(Arc::new(SystemClock), |_| {}, |ports| ports).await;
+    daemon_through(Arc::new(SystemClock), |ports| ports).await
+}
+
+async fn daemon_through(clock: Arc<dyn Clock>, through: impl FnOnce(Ports) -> Ports) -> (Daemon, Backend) {
+    let (daemon, backend) = Backend::behind(clock, |_| {}, through).await;
     daemon.put_orders_api().await;
     daemon.create_tenant("acme").await;
     (daemon, backend)
@@ -92,6 +102,7 @@ async fn an_interactive_client_with_nothing_set_has_every_default_and_no_secret(
     let stored: Client = backend.record(Shelf::Client, &key).await.expect("stored");
     let secret = SecretName::parse("name", stored.secret_name.as_str()).expect("a name");
     assert_eq!(backend.0.vault.labels(&secret).await.expect("labels"), None, "the vault has nothing");
+    assert_eq!(stored.rotation, RotationPolicy::none());
     let request = proto::GetClientRequest { name: client.name.clone() };
     assert_eq!(daemon.clients().get_client(request).await.expect("there").into_inner(), client);
     daemon.stop().await;
@@ -183,7 +194,9 @@ async fn one_client_of_a_tenant_is_its_default_sign_in() {
     assert_invalid(both, "FIELD_INVALID", "client.interactive.default_sign_in");
     // Its own is no other's, and once it is given up another can have it.
     let mut given_up = first.clone();
-    daemon.clients().update_client(update(given_up.clone(), &["interactive"])).await.expect("it has it already");
+    settings(&mut given_up).sign_out_urls = vec![BACK.to_owned()];
+    let kept = daemon.clients().update_client(update(given_up, &["interactive"])).await;
+    let mut given_up = kept.expect("it has it already").into_inner();
     settings(&mut given_up).default_sign_in = false;
     given_up.etag.clear();
     daemon.clients().update_client(update(given_up, &["interactive"])).await.expect("given up");
@@ -200,7 +213,8 @@ async fn people_of_one_tenant_sign_in_in_one_pool_and_a_tenant_that_nobody_signs
     assert_eq!(acme.pool, bigco.pool);
     let portal = create(&daemon, new_interactive("acme", "portal")).await;
     daemon.create_client("acme", "orders").await;
-    // Its home is full, and it has nobody there.
+    // Its home is full, and it has nobody there; where its machines are is no matter.
+    daemon.create_client("bigco", "orders").await;
     let theirs = create(&daemon, new_interactive("bigco", "portal")).await;
     assert_ne!(theirs.pool, portal.pool);
     let request = proto::GetTenantRequest { name: "tenants/bigco".to_owned() };

@@ -8,6 +8,7 @@ mod names;
 mod operations;
 mod policy;
 mod pool_settings;
+mod providers;
 mod secrets;
 mod tokens;
 

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use super::{Pass, Reconciling, is_settled, or_none};
 use crate::broker::api::Page;
 use crate::broker::records::Versioned;
-use crate::broker::tenants::providers::secrets_prefix;
 use crate::domain::drift::{Drift, DriftKind};
 use crate::domain::error::Result;
 use crate::domain::id::{PoolId, SecretName, TenantId};
@@ -226,10 +225,6 @@ impl Reconciling {
         let (tenant, provider) = inner.split_once("/providers/")?;
         let tenant = TenantId::parse("tenant", tenant).ok()?;
         let (provider, _region) = provider.split_once('@').unwrap_or((provider, ""));
-        let provider = ProviderId::parse("provider", provider).ok()?;
-        secret
-            .as_str()
-            .starts_with(&secrets_prefix(&self.world.settings.secret_prefix, &tenant))
-            .then_some((tenant, provider))
+        Some((tenant, ProviderId::parse("provider", provider).ok()?))
     }
 }

@@ -24,7 +24,7 @@ use crate::broker::ports::{
 use crate::broker::records::shelves::{ProviderDocument, client_key, document_key, tenant_prefix};
 use crate::broker::records::{Change, Versioned};
 use crate::broker::world::World;
-use crate::domain::client::{Client, ClientState};
+use crate::domain::client::Client;
 use crate::domain::error::{Error, Kind, Reason, Result};
 use crate::domain::id::{PoolId, SecretName, TenantId, VersionId};
 use crate::domain::journal::{Journal, Progress};
@@ -89,7 +89,8 @@ impl Providers {
         for client in interactive_clients(&self.world, &tenant.id).await? {
             let _client = self.world.targets.lock(client.name.to_string()).await;
             let client: Option<Versioned<Client>> = self.world.records.get(&client_key(&client.name)).await?;
-            let Some(client) = client.filter(|client| client.state != ClientState::Deleting) else { continue };
+            // One that is on its way out may be there for long, and what it names could not be taken away.
+            let Some(client) = client else { continue };
             let (Some(settings), Some(app_client)) = (&client.interactive, &client.app_client) else { continue };
             let spec = interactive_spec(&client, settings, tenant);
             match self.world.user_pools.update_interactive_client(pool, app_client, &spec).await {
@@ -280,7 +281,7 @@ pub struct StagedSecret {
 }
 
 /// `<prefix>/tenants/<tenant>/providers`.
-pub fn secrets_prefix(prefix: &str, tenant: &TenantId) -> String {
+fn secrets_prefix(prefix: &str, tenant: &TenantId) -> String {
     format!("{prefix}/{}/providers", tenant.name())
 }
 

@@ -55,11 +55,13 @@ impl Providers {
         Ok(wanted)
     }
 
-    /// Where the tenant goes to have so many providers; `None` where it stays. One that people sign in to stays where it
-    /// is. The caller holds its turn ([`Pools::place_in_turn`](crate::broker::pools::Pools::place_in_turn)) until the place is
+    /// Where the tenant goes to have these providers; `None` where it stays. One that people sign in to stays where it is.
+    /// What is new needs room beside what is to go, which is taken away last. The caller holds its turn
+    /// ([`Pools::place_in_turn`](crate::broker::pools::Pools::place_in_turn)) until the place is
     /// written down.
-    pub async fn place_for(&self, tenant: &Tenant, count: usize) -> Result<Option<Place>> {
-        let more = count.saturating_sub(tenant.identity_providers.len());
+    pub async fn place_for(&self, tenant: &Tenant, new: &[NewProvider]) -> Result<Option<Place>> {
+        let has = |new: &&NewProvider| tenant.identity_providers.iter().any(|provider| provider.id == new.id);
+        let more = new.iter().filter(|new| !has(new)).count();
         if tenant.isolation == Isolation::UserPool || more == 0 {
             return Ok(None);
         }

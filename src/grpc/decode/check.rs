@@ -202,7 +202,7 @@ mod tests {
             let expected = format!("attributes.context_extensions[{at}]");
             assert!(error.fields()[0].field.starts_with(&expected), "{extensions:?}: {error:?}");
         }
-        let error = rule(&[(&format!("keyward.{}\n", "x".repeat(300)), "")]).expect_err("too long");
+        let error = rule(&[(&format!("keyward.\n{}", "x".repeat(300)), "")]).expect_err("too long");
         assert!(error.to_string().len() < 200 && !error.to_string().contains('\n'), "{error}");
     }
 

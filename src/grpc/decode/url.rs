@@ -51,9 +51,10 @@ fn read(text: &str, most: usize) -> Option<Url> {
     if !is_plain || !is_absolute || text.chars().count() > most || text.contains('\\') {
         return None;
     }
+    // Of these two schemes it takes none without a host.
     let url = Url::parse(text).ok()?;
     let is_bare = url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
-    (is_bare && url.has_host()).then_some(url)
+    is_bare.then_some(url)
 }
 
 #[cfg(test)]
@@ -89,6 +90,7 @@ mod tests {
             "https://",
             "https://app.example.com/a b",
             "https://app.example.com/\n",
+            "https://app.example.com/\u{7f}",
             "https://app.example.com\\@evil.example",
             "HTTPS://app.example.com",
             "javascript:alert(1)",

@@ -12,6 +12,7 @@ use crate::harness::{SCOPES, create_interactive, start_time};
 #[tokio::test]
 async fn a_good_token_is_told_with_its_claims_and_whose_it_is() {
     let site = Site::set().await;
+    site.stage.keys.publish(TEST_KEY.public());
     let token = site.daemon().token(CHECKOUT).await.access_token;
     let answer = site.post("/oauth2/introspect", None, &format!("token={token}&token_type_hint=refresh_token")).await;
     assert_eq!(answer.status, 200, "a hint is no more than that: {answer:?}");
@@ -27,6 +28,8 @@ async fn a_good_token_is_told_with_its_claims_and_whose_it_is() {
         "keyward_tenant": "tenants/acme", "keyward_client": CHECKOUT,
     });
     assert_eq!(answer.json, expected);
+    let timed = with(&claims(&site.stage.client, start_time()), "nbf", now - 1);
+    assert_eq!(site.introspect(&TEST_KEY.sign(&TEST_KEY.header(), &timed)).await.json["nbf"], now - 1);
     site.stop().await;
 }
 

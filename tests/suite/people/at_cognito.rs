@@ -3,7 +3,7 @@
 use keyward::proto;
 use serde_json::{Value, json};
 
-use super::{BACK, DAY, create, named, new_interactive, settings, update, with};
+use super::{BACK, DAY, HOUR, create, named, new_interactive, settings, update, with};
 use crate::harness::on_aws::AwsStage;
 use crate::harness::span;
 
@@ -56,18 +56,20 @@ async fn an_app_client_for_people_has_no_secret_and_the_authorization_code_grant
     fake.set_app_client(&client.app_client_id, "AuthSessionValidity", json!(5));
     let mut wanted = client.clone();
     *settings(&mut wanted) = proto::InteractiveSettings {
-        callback_urls: vec!["https://b.example.com/".to_owned()],
+        callback_urls: vec!["https://b.example.com/".to_owned(), "https://c.example.com/".to_owned()],
         sign_out_urls: vec![BACK.to_owned()],
+        id_token_validity: span(HOUR / 4),
         refresh_token_validity: span(DAY),
         ..Default::default()
     };
-    let patch = proto::Client { interactive: wanted.interactive, ..named(&client.name) };
+    let (interactive, access_token_validity) = (wanted.interactive, span(HOUR / 2));
+    let patch = proto::Client { interactive, access_token_validity, ..named(&client.name) };
     daemon.clients().update_client(update(patch, &[])).await.expect("updated");
     let made = fake.app_client(&client.app_client_id);
     let expected = [
         json!(["code"]),
         json!(true),
-        json!(["https://b.example.com/"]),
+        json!(["https://b.example.com/", "https://c.example.com/"]),
         json!([BACK]),
         json!(["COGNITO"]),
         native,
@@ -75,7 +77,8 @@ async fn an_app_client_for_people_has_no_secret_and_the_authorization_code_grant
         json!(true),
     ];
     assert_eq!(members(&made, SIGN_IN), expected);
-    assert_eq!((&made["RefreshTokenValidity"], &made["AuthSessionValidity"]), (&json!(86_400), &json!(5)));
+    assert_eq!(members(&made, &lives), [json!(1_800), json!(900), json!(86_400)]);
+    assert_eq!(made["AuthSessionValidity"], json!(5));
 
     let request = proto::DeleteClientRequest { name: client.name.clone(), ..Default::default() };
     daemon.clients().delete_client(request).await.expect("deleted");

@@ -1,11 +1,14 @@
 //! What was changed by hand on an app client for people is told by its fields, and written back.
 
+use keyward::domain::id::AppClientId;
 use keyward::proto::{self, DriftKind};
 use serde_json::json;
 
+use super::providers::{oidc, put};
 use super::{create, new_interactive};
-use crate::harness::Daemon;
 use crate::harness::on_aws::AwsStage;
+use crate::harness::outside::secret;
+use crate::harness::{Daemon, events};
 
 const PORTAL: &str = "tenants/acme/clients/portal";
 
@@ -20,6 +23,11 @@ async fn reconcile(daemon: &Daemon, mend: bool) -> Vec<proto::Drift> {
 
 pub fn told(drifts: &[proto::Drift]) -> Vec<(DriftKind, &str, &str, bool)> {
     drifts.iter().map(|drift| (drift.kind(), drift.resource.as_str(), drift.field.as_str(), drift.mended)).collect()
+}
+
+/// Whether something was done to it by this method.
+pub async fn is_on_record(daemon: &Daemon, method: &str, resource: &str) -> bool {
+    events(&daemon.channel).await.iter().any(|event| event.method == method && event.resource == resource)
 }
 
 async fn stage() -> (AwsStage, proto::Client) {
@@ -45,6 +53,7 @@ async fn every_setting_of_the_sign_in_is_compared_and_written_back() {
         ("LogoutURLs", json!(["https://evil.example.com"]), "interactive.sign_out_urls"),
         ("SupportedIdentityProviders", json!(["COGNITO", "Evil"]), "interactive.identity_provider_ids"),
         ("AllowedOAuthFlows", json!(["code", "implicit"]), "kind"),
+        ("AllowedOAuthFlowsUserPoolClient", json!(false), "kind"),
         ("ExplicitAuthFlows", json!(["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_PASSWORD_AUTH"]), "kind"),
         ("ExplicitAuthFlows", json!([]), "kind"),
     ] {
@@ -55,7 +64,46 @@ async fn every_setting_of_the_sign_in_is_compared_and_written_back() {
         assert_eq!(stage.fake.app_client(&client.app_client_id), before, "{setting}");
         assert_eq!(reconcile(&stage.daemon, false).await, []);
     }
+    assert!(is_on_record(&stage.daemon, "keyward.reconcile/update-app-client", PORTAL).await);
     stage.strike().await;
+}
+
+#[tokio::test]
+async fn what_lets_people_in_past_the_tenants_providers_is_told_and_taken_away() {
+    let stage = AwsStage::set().await;
+    let AwsStage { daemon, fake, .. } = &stage;
+    daemon.create_tenant("acme").await;
+    let okta = put(daemon, "acme", &[oidc("okta")]).await.expect("put").identity_providers[0].provider_name.clone();
+    let client = create(daemon, new_interactive("acme", "portal")).await;
+    let before = fake.app_client(&client.app_client_id);
+    for (setting, value, field) in [
+        ("SupportedIdentityProviders", json!([okta, "COGNITO"]), "interactive.allow_native_accounts"),
+        ("SupportedIdentityProviders", json!([okta, "Evil"]), "interactive.identity_provider_ids"),
+        ("SupportedIdentityProviders", json!([]), "interactive.identity_provider_ids"),
+        ("ExplicitAuthFlows", json!(["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH"]), "kind"),
+    ] {
+        fake.set_app_client(&client.app_client_id, setting, value.clone());
+        for mend in [false, true] {
+            let expected = [(DriftKind::ChangedSetting, PORTAL, field, mend)];
+            assert_eq!(told(&reconcile(daemon, mend).await), expected, "{setting} {value}");
+        }
+        assert_eq!(fake.app_client(&client.app_client_id), before, "{setting} {value}");
+    }
+    stage.strike().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_somebody_gave_it_is_told_and_stays() {
+    let (daemon, backend) = super::daemon().await;
+    let client = create(&daemon, new_interactive("acme", "portal")).await;
+    let pool = backend.made(&client.pool).await;
+    let app_client = AppClientId::parse("client", &client.app_client_id).expect("an id");
+    backend.0.user_pools.add_secret(&pool, &app_client, &secret(1)).await.expect("added");
+    for mend in [false, true] {
+        let found = reconcile(&daemon, mend).await;
+        assert_eq!(told(&found), [(DriftKind::ChangedSetting, PORTAL, "kind", false)]);
+    }
+    daemon.stop().await;
 }
 
 #[tokio::test]

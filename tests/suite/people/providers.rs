@@ -1,6 +1,7 @@
 //! A tenant's identity providers: what is set and shown, what is at Cognito, and who may sign in by which.
 
-use keyward::broker::ports::Shelf;
+use keyward::broker::ports::{Shelf, Wanted};
+use keyward::domain::id::SecretName;
 use keyward::domain::tenant::Tenant;
 use keyward::proto::identity_provider::Protocol;
 use keyward::proto::saml_provider::Metadata;
@@ -35,7 +36,7 @@ pub fn saml(id: &str, metadata: Metadata) -> proto::IdentityProvider {
     proto::IdentityProvider { provider_id: id.to_owned(), protocol: Some(Protocol::Saml(saml)), ..Default::default() }
 }
 
-fn document(text: &str) -> Metadata {
+pub fn document(text: &str) -> Metadata {
     Metadata::MetadataXml(text.to_owned())
 }
 
@@ -51,7 +52,7 @@ pub async fn put(
     Ok(daemon.tenants().update_tenant(request).await?.into_inner())
 }
 
-async fn onboard(
+pub async fn onboard(
     daemon: &Daemon,
     id: &str,
     isolation: Isolation,
@@ -63,7 +64,7 @@ async fn onboard(
 }
 
 /// As it is shown: with its name, without what is secret or long.
-fn shown(provider: proto::IdentityProvider, of: &proto::Tenant) -> proto::IdentityProvider {
+pub fn shown(provider: proto::IdentityProvider, of: &proto::Tenant) -> proto::IdentityProvider {
     let has = of.identity_providers.iter().find(|has| has.provider_id == provider.provider_id).expect("it has it");
     let mut provider = proto::IdentityProvider { provider_name: has.provider_name.clone(), ..provider };
     match provider.protocol.as_mut().expect("set") {
@@ -159,7 +160,9 @@ async fn a_change_leaves_the_secret_and_the_document_that_it_does_not_give() {
 
     // With the same secret again there is no other version, and nothing to do without a change.
     let versions = fake.secret_versions("keyward/tenants/acme/providers/okta");
+    fake.forget_calls();
     put(daemon, "acme", &wanted).await.expect("unchanged");
+    assert!(!fake.calls().iter().any(|call| call.action.starts_with("cognito-idp:")), "{:?}", fake.calls());
     assert_eq!(fake.secret_versions("keyward/tenants/acme/providers/okta"), versions);
     stage.strike().await;
 }
@@ -311,6 +314,10 @@ async fn a_secret_of_a_provider_is_in_no_record() {
             assert!(!String::from_utf8_lossy(&record.body).contains(SECRET), "{shelf:?} {}", record.key);
         }
     }
+    let name = SecretName::parse("name", "keyward/tenants/acme/providers/okta").expect("a name");
+    let current = backend.0.vault.read(&name, Wanted::Current).await.expect("read").expect("current");
+    assert_eq!(current.client_secret.expose(), SECRET);
+    assert_eq!((current.issuer.as_str(), current.scopes.as_str()), ("https://login.example.com", "openid email"));
     let tenant: Tenant = backend.record(Shelf::Tenant, "acme").await.expect("there");
     assert!(!format!("{tenant:?}").contains(XML), "a document is on a shelf of its own");
     assert!(backend.0.registry.get(Shelf::ProviderDocument, "acme/entra").await.expect("read").is_some());
@@ -318,6 +325,18 @@ async fn a_secret_of_a_provider_is_in_no_record() {
     assert!(backend.0.registry.get(Shelf::ProviderDocument, "acme/entra").await.expect("read").is_none());
     assert_eq!(backend.journals().await, []);
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_app_client_that_somebody_has_deleted_holds_up_no_change_of_providers() {
+    let stage = AwsStage::set().await;
+    let AwsStage { daemon, fake, .. } = &stage;
+    daemon.create_tenant("acme").await;
+    let portal = create(daemon, new_interactive("acme", "portal")).await;
+    fake.delete_app_client(&portal.app_client_id);
+    let acme = put(daemon, "acme", &[oidc("okta")]).await.expect("a reconciliation tells of that");
+    assert_eq!(fake.providers(), [acme.identity_providers[0].provider_name.clone()]);
+    stage.strike().await;
 }
 
 #[tokio::test]

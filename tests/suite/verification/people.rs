@@ -217,7 +217,12 @@ async fn claims_of_a_person_that_are_missing_or_too_much_make_no_token() {
     ] {
         assert_eq!(judged(&stage, &bad, TokenUse::Id).await, malformed, "{bad:?}");
     }
-    for bad in [with(&access, "username", ""), with(&access, "username", 7), without(&access, "client_id")] {
+    for bad in [
+        with(&access, "username", ""),
+        with(&access, "username", 7),
+        without(&access, "client_id"),
+        with(&without(&access, "client_id"), "aud", portal.app_client_id.as_str()),
+    ] {
         assert_eq!(judged(&stage, &bad, TokenUse::Access).await, malformed, "{bad:?}");
     }
     // A token that names nobody is not of the people's kind.
