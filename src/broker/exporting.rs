@@ -93,22 +93,19 @@ impl Exporting {
             return Ok(());
         }
         if let Some(app_client) = &client.app_client {
-            self.add(&client.pool, None, app_client, found).await?;
+            self.add(&client.pool, app_client, found).await?;
         }
         let now = self.world.now();
         for old in client.replaced.iter().filter(|old| now < old.forget_time) {
-            self.add(&old.pool, Some(&old.issuer), &old.app_client, found).await?;
+            self.add(&old.pool, &old.app_client, found).await?;
         }
         Ok(())
     }
 
-    /// One that has a pool, of this issuer where that is known, and is not compromised.
-    async fn add(&self, pool: &PoolId, of: Option<&Issuer>, app_client: &AppClientId, found: &mut Found) -> Result<()> {
+    /// One that has a pool, is known to be somebody's there, and is not compromised.
+    async fn add(&self, pool: &PoolId, app_client: &AppClientId, found: &mut Found) -> Result<()> {
         let pool = self.world.records.view::<Pool>(pool.as_str()).await?;
         let Some(made) = pool.as_ref().and_then(|pool| pool.made.as_ref()) else { return Ok(()) };
-        if of.is_some_and(|issuer| *issuer != made.issuer) {
-            return Ok(());
-        }
         let owner = self.world.records.view::<Owner>(&owner_key(&made.issuer, app_client)).await?;
         if owner.is_none_or(|owner| owner.revoked) {
             return Ok(());

@@ -222,8 +222,8 @@ impl Pools {
             false => self.world.user_pools.ensure_pool(id, &settings).await,
         };
         let made = match made {
-            // With a domain of the tenant's own it may be that one which is too much.
-            Err(error) if error.is(Fault::LimitExceeded) && settings.domain.is_none() => {
+            // A domain of the tenant's own, which has a quota too, comes later.
+            Err(error) if error.is(Fault::LimitExceeded) => {
                 return Err(self.note_refusal(&settings).await.caused_by(error));
             }
             made => made?,

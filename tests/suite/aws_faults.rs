@@ -17,7 +17,7 @@ use keyward::domain::pool::Pool;
 use keyward::domain::rotation::{Rotation, RotationState};
 use keyward::domain::scope::ScopeSet;
 use keyward::domain::secret::ClientSecret;
-use keyward::domain::tenant::{HostedDomain, Isolation, Tenant};
+use keyward::domain::tenant::{FeaturePlan, HostedDomain, Isolation, Mfa, PasswordPolicy, Tenant, UserPoolSettings};
 
 use crate::harness::SCOPES;
 use crate::harness::aws_bench::{AwsBench, FOREIGN};
@@ -361,6 +361,52 @@ fn deleting_a_tenant_with_a_domain_of_its_own_survives_a_fault_at_any_call() {
         assert_eq!(bench.fake.domains().len(), if is_there { 2 } else { 0 }, "{:?}", bench.fake.domains());
     };
     sweep(&Operation::new("offboarding, domain of its own", 10, 0), prepare, act, check);
+}
+
+#[test]
+fn onboarding_with_second_factors_survives_a_fault_at_any_call() {
+    let act = async |_: &AwsBench, broker: &Working| broker.create_tenant_like(TENANT, with_factors()).await.is_ok();
+    let check = async |bench: &AwsBench, answered: bool| {
+        let settings = settings_of(bench).await;
+        assert!(!answered || settings.is_some(), "it was answered");
+        assert!(settings.is_none_or(|settings| settings == with_factors()), "not as it was asked for");
+    };
+    sweep(&Operation::new("onboarding, second factors", 7, 0), async |_, _| {}, act, check);
+}
+
+/// Of the password policy by one operation, and of the factors by another, which comes first on the way to the plan Lite.
+#[test]
+fn a_change_of_settings_and_second_factors_survives_a_fault_at_any_call() {
+    let lite = || UserPoolSettings { mfa: Mfa::On, feature_plan: FeaturePlan::Lite, ..Default::default() };
+    for (name, from, to, calls) in [
+        ("settings, with factors", UserPoolSettings::default(), with_factors(), 5),
+        ("settings, to the plan Lite", with_factors(), lite(), 6),
+    ] {
+        let prepare = async |_: &AwsBench, broker: &Working| {
+            broker.create_tenant_like(TENANT, from.clone()).await.expect("a tenant");
+        };
+        let act = async |_: &AwsBench, broker: &Working| broker.change_settings(TENANT, to.clone()).await.is_ok();
+        let check = async |bench: &AwsBench, answered: bool| {
+            let tenant: Tenant = bench.backend.record(Shelf::Tenant, TENANT).await.expect("the tenant");
+            let wanted = tenant.user_pool.expect("its settings");
+            assert!(!answered || wanted == to, "it was answered");
+            assert_eq!(settings_of(bench).await, Some(wanted));
+        };
+        sweep(&Operation::new(name, calls, 0), prepare, act, check);
+    }
+}
+
+fn with_factors() -> UserPoolSettings {
+    let password_policy = PasswordPolicy { history_size: 5, ..Default::default() };
+    UserPoolSettings { password_policy, mfa: Mfa::Optional, ..Default::default() }
+}
+
+/// Of the tenant's pool, as Cognito says them; `None` where there is no tenant.
+async fn settings_of(bench: &AwsBench) -> Option<UserPoolSettings> {
+    let tenant: Tenant = bench.backend.record(Shelf::Tenant, TENANT).await?;
+    let pool: Pool = bench.backend.record(Shelf::Pool, tenant.pool.as_str()).await.expect("its pool");
+    let seen = bench.backend.0.user_pools.pool_settings(&pool.made.expect("made")).await;
+    Some(seen.expect("read").expect("there"))
 }
 
 /// The domain that the record of the tenant's pool says.

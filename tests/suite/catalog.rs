@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use keyward::broker::ports::Shelf;
+use keyward::domain::pool::Pool;
 use keyward::proto::{self, Isolation};
 use keyward::runtime::clock::SystemClock;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use crate::harness::backend::Backend;
+use crate::harness::rotations::eventually;
 use crate::harness::{
     Daemon, Outage, State, assert_invalid, create_tenant, new_client, new_resource_server, pools, refusal,
 };
@@ -92,6 +96,27 @@ async fn a_scope_is_in_force_in_every_pool_whichever_was_first() {
         let request = client_with(tenant, "billing", &["billing/read"]);
         let client = daemon.clients().create_client(request).await.expect("created").into_inner();
         assert_eq!(daemon.token(&client.name).await.scopes, ["billing/read"]);
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_resource_server_that_is_deleted_leaves_every_pool() {
+    let (daemon, backend) = Backend::behind(Arc::new(SystemClock), |_| {}, |ports| ports).await;
+    daemon.put_orders_api().await;
+    put(&daemon, new_resource_server("billing", &["read"])).await.expect("put");
+    daemon.create_tenant("acme").await;
+    create_tenant(&daemon.channel, "globex", Isolation::UserPool).await;
+    daemon.catalog().delete_resource_server(delete("resourceServers/billing")).await.expect("deleted");
+    let pools: Vec<Pool> = backend.records(Shelf::Pool).await;
+    assert_eq!(pools.len(), 2);
+    for pool in pools {
+        let made = pool.made.expect("made");
+        eventually("only the other is left", async || {
+            let there = backend.0.user_pools.list_resource_servers(&made).await.expect("listed");
+            there.iter().map(ToString::to_string).collect::<Vec<_>>() == ["orders"]
+        })
+        .await;
     }
     daemon.stop().await;
 }

@@ -9,6 +9,7 @@ use keyward::broker::ports::{Action, ChangeSet, Shelf, Write};
 use keyward::domain::client::{Client, ClientState, Owner};
 use keyward::domain::form::Form;
 use keyward::domain::id::{AppClientId, ClientName};
+use keyward::domain::scope::{Identifier, ResourceServer};
 use keyward::proto::{self, AuthorizerFormat, ExportAuthorizerRequest, ExportAuthorizerResponse, RouteScopes};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
@@ -16,7 +17,8 @@ use tonic_types::StatusExt as _;
 
 use crate::fake::Model;
 use crate::harness::ports::Stage;
-use crate::harness::{SCOPES, create_interactive, create_tenant, details};
+use crate::harness::rotations::{eventually, get_client, list_rotations};
+use crate::harness::{SCOPES, create_interactive, create_tenant, details, start_time};
 use crate::peers::node_packages;
 
 const FORMATS: [AuthorizerFormat; 3] = [AuthorizerFormat::ApiGateway, AuthorizerFormat::Envoy, AuthorizerFormat::Istio];
@@ -59,21 +61,16 @@ async fn only_those_are_named_whose_tokens_would_verify() {
     daemon.create_tenant("globex").await;
     let other = daemon.create_client("globex", "orders").await;
     create_interactive(&daemon.channel, "acme", "portal").await;
+    add(&stage, 0..1, ClientState::Creating).await;
+    add(&stage, 1..2, ClientState::Deleting).await;
     let first = stage.client.app_client_id.as_str();
     assert_eq!(audiences(&stage, "tenants/acme").await, [first]);
     assert_eq!(audiences(&stage, "tenants/-").await, sorted([first, &other.app_client_id]));
 
-    // One that was replaced is named until its last token has expired; one that is compromised is not, nor the one before it.
-    let replace = async |immediate: bool| {
-        let name = stage.client.name.clone();
-        let request = proto::ReplaceClientRequest { name: name.clone(), immediate, ..Default::default() };
-        daemon.clients().replace_client(request).await.expect("replaced");
-        let client = daemon.clients().get_client(proto::GetClientRequest { name }).await.expect("the client");
-        client.into_inner().app_client_id
-    };
-    let second = replace(false).await;
+    // One that was replaced is named still; one that is compromised is not, nor the one before it.
+    let second = replace(&stage, false).await.app_client_id;
     assert_eq!(audiences(&stage, "tenants/acme").await, sorted([first, &second]));
-    let third = replace(true).await;
+    let third = replace(&stage, true).await.app_client_id;
     assert_eq!(audiences(&stage, "tenants/acme").await, [third.as_str()]);
 
     let suspend = proto::SuspendTenantRequest { name: "tenants/globex".to_owned(), ..Default::default() };
@@ -82,6 +79,41 @@ async fn only_those_are_named_whose_tokens_would_verify() {
     let refused = export(&stage, request("tenants/globex", AuthorizerFormat::Envoy, &[])).await.expect_err("suspended");
     assert_eq!(details(&refused).reason, "TENANT_SUSPENDED");
     stage.daemon.stop().await;
+}
+
+/// The client once it has another app client.
+async fn replace(stage: &Stage, immediate: bool) -> proto::Client {
+    let name = stage.client.name.clone();
+    let request = proto::ReplaceClientRequest { name: name.clone(), immediate, ..Default::default() };
+    stage.daemon.clients().replace_client(request).await.expect("replaced");
+    get_client(&stage.daemon.channel, &name).await
+}
+
+#[tokio::test]
+async fn one_that_was_replaced_is_named_until_its_last_token_has_expired() {
+    let stage = Stage::set().await;
+    let first = stage.client.app_client_id.as_str();
+    let replaced = replace(&stage, false).await;
+    let second = replaced.app_client_id.as_str();
+    stage.at_second(second_of(replaced.replaced_app_clients[0].retire_time));
+    let name = &stage.client.name;
+    eventually("it is deleted", async || {
+        let rotations = list_rotations(&stage.daemon.channel, name).await;
+        rotations.iter().all(|rotation| rotation.state() == proto::RotationState::Succeeded)
+    })
+    .await;
+    let client = get_client(&stage.daemon.channel, name).await;
+    let end = second_of(client.replaced_app_clients[0].forget_time);
+    stage.at_second(end - 1);
+    assert_eq!(audiences(&stage, "tenants/acme").await, sorted([first, second]));
+    stage.at_second(end);
+    assert_eq!(audiences(&stage, "tenants/acme").await, [second]);
+    stage.daemon.stop().await;
+}
+
+/// From the start.
+fn second_of(time: Option<prost_types::Timestamp>) -> i64 {
+    time.expect("set").seconds - start_time().as_second()
 }
 
 #[tokio::test]
@@ -147,19 +179,19 @@ async fn a_format_that_cannot_hold_it_all_holds_none_of_it() {
         (Code::FailedPrecondition, "EXPORT_TOO_LARGE".to_owned(), issuers.to_owned(), audiences.to_owned())
     };
     let of = |format| request("tenants/acme", format, &[]);
-    add(&stage, 0..49, ClientState::Active).await;
-    assert_eq!(export(&stage, of(AuthorizerFormat::ApiGateway)).await.expect("50").audiences.len(), 50);
-    add(&stage, 49..50, ClientState::Active).await;
-    let refused = export(&stage, of(AuthorizerFormat::ApiGateway)).await.expect_err("51");
-    assert_eq!(counts(&refused), too_large("1", "50"));
-    assert_eq!(export(&stage, of(AuthorizerFormat::Envoy)).await.expect("51").audiences.len(), 51);
-
     create_tenant(&stage.daemon.channel, "umbrella", proto::Isolation::UserPool).await;
     stage.daemon.create_client("umbrella", "billing").await;
     let refused =
         export(&stage, request("tenants/-", AuthorizerFormat::ApiGateway, &[])).await.expect_err("two issuers");
     assert_eq!(counts(&refused), too_large("1", "50"));
     assert_eq!(export(&stage, request("tenants/-", AuthorizerFormat::Istio, &[])).await.expect("two").issuers.len(), 2);
+
+    add(&stage, 0..49, ClientState::Active).await;
+    assert_eq!(export(&stage, of(AuthorizerFormat::ApiGateway)).await.expect("50").audiences.len(), 50);
+    add(&stage, 49..50, ClientState::Active).await;
+    let refused = export(&stage, of(AuthorizerFormat::ApiGateway)).await.expect_err("51");
+    assert_eq!(counts(&refused), too_large("1", "50"));
+    assert_eq!(export(&stage, of(AuthorizerFormat::Envoy)).await.expect("51").audiences.len(), 51);
 
     add(&stage, 50..999, ClientState::Active).await;
     for format in [AuthorizerFormat::Envoy, AuthorizerFormat::Istio] {
@@ -182,6 +214,44 @@ async fn of_more_clients_than_one_call_looks_at_it_names_none() {
     add(&stage, 0..10_200, ClientState::Creating).await;
     let refused = export(&stage, request("tenants/-", AuthorizerFormat::Envoy, &[])).await.expect_err("too many");
     assert_eq!(details(&refused).reason, "EXPORT_TOO_LARGE");
+    stage.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_app_client_that_nobody_is_known_to_own_is_not_named() {
+    let stage = Stage::set().await;
+    add(&stage, 0..1, ClientState::Active).await;
+    let key = format!("made00000 {}", stage.pool().await.issuer);
+    let registry = &stage.backend.registry;
+    let owner = registry.get(Shelf::Owner, &key).await.expect("read").expect("its owner");
+    let delete = Write { shelf: Shelf::Owner, key, expected: Some(owner.version), action: Action::Delete };
+    registry.commit(ChangeSet { writes: vec![delete], events: Vec::new() }).await.expect("deleted");
+    assert_eq!(audiences(&stage, "tenants/acme").await, [stage.client.app_client_id.as_str()]);
+    stage.daemon.stop().await;
+}
+
+/// So many resource servers that they are read page by page.
+#[tokio::test]
+async fn a_scope_is_found_in_a_large_catalogue() {
+    let stage = Stage::set().await;
+    let registry = &stage.backend.registry;
+    let stored = registry.get(Shelf::ResourceServer, "orders").await.expect("read").expect("the orders API");
+    let orders: ResourceServer = serde_json::from_slice(&stored.body).expect("a resource server");
+    let numbers: Vec<usize> = (0..200).collect();
+    for some in numbers.chunks(90) {
+        let write = |number: &usize| {
+            // Before that of the orders.
+            let identifier = Identifier::parse("identifier", &format!("a-{number}")).expect("an identifier");
+            let server = ResourceServer { identifier: identifier.clone(), ..orders.clone() };
+            let body = serde_json::to_vec(&server).expect("JSON");
+            let action = Action::Put { body, form: Form::FIRST, due_time: None };
+            Write { shelf: Shelf::ResourceServer, key: identifier.to_string(), expected: None, action }
+        };
+        let changes = ChangeSet { writes: some.iter().map(write).collect(), events: Vec::new() };
+        registry.commit(changes).await.expect("kept");
+    }
+    let routes: &[(&str, &[&str])] = &[("/", &["orders/read"]), ("/a", &["a-199/read"])];
+    export(&stage, request("tenants/acme", AuthorizerFormat::Envoy, routes)).await.expect("exported");
     stage.daemon.stop().await;
 }
 

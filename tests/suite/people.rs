@@ -7,7 +7,7 @@ mod kinds;
 mod places;
 mod provider_drift;
 mod provider_settings;
-mod providers;
+pub mod providers;
 mod races;
 mod settings;
 mod troubles;

@@ -6,10 +6,13 @@ mod placement;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use keyward::domain::error::Reason;
+use keyward::domain::tenant::{self as domain, UserPoolSettings};
 use keyward::proto::{self, Isolation, RejectionReason, TenantState};
 use keyward::runtime::clock::SystemClock;
 use tonic::Code;
 
+use crate::harness::brokers::{Bench, Working};
 use crate::harness::{
     Daemon, INNER_DETAIL, Outage, assert_invalid, create_tenant, event_after, get_tenant, last_event, mask,
     new_tenant_with_pool, pools, refusal, rejection,
@@ -210,6 +213,23 @@ async fn an_update_of_what_cannot_be_changed_is_refused_with_the_field() {
     daemon.stop().await;
 }
 
+/// Whoever asks has looked at the tenant before, and it may be another by now.
+#[tokio::test]
+async fn settings_that_the_tenant_cannot_have_are_refused_where_they_are_written_down_too() {
+    let bench = Bench::new().await;
+    let broker = Working::open(bench.ports()).await.expect("a broker");
+    broker.create_tenant("acme", domain::Isolation::AppClient).await.expect("a tenant");
+    broker.create_tenant("globex", domain::Isolation::UserPool).await.expect("a tenant");
+    let elsewhere = UserPoolSettings { region: "us-east-1".to_owned(), ..Default::default() };
+    for (id, settings, field) in
+        [("acme", UserPoolSettings::default(), "tenant.user_pool"), ("globex", elsewhere, "tenant.user_pool.region")]
+    {
+        let refused = broker.change_settings(id, settings).await.expect_err("refused");
+        assert_eq!((refused.reason(), refused.fields()[0].field.as_str()), (Reason::FieldInvalid, field));
+    }
+    broker.stop().await;
+}
+
 #[tokio::test]
 async fn an_etag_that_is_out_of_date_changes_nothing() {
     let daemon = Daemon::start().await;
@@ -364,6 +384,7 @@ async fn a_deletion_that_the_backend_holds_up_refuses_tokens_at_once_and_ends_by
     assert_eq!(rejection(daemon.verify(&token).await), RejectionReason::TenantDeleted);
     let taken = crate::harness::new_tenant("globex", Isolation::AppClient);
     assert_eq!(refusal(daemon.tenants().create_tenant(taken).await).1, "RESOURCE_EXISTS");
+    daemon.tenants().delete_tenant(delete("globex")).await.expect("decided already");
     let deleting = (Code::FailedPrecondition, "TENANT_DELETING".to_owned());
     assert_eq!(refusal(daemon.tenants().suspend_tenant(suspend("globex", "")).await), deleting);
     assert_eq!(refusal(daemon.tenants().resume_tenant(resume("globex")).await), deleting);

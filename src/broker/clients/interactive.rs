@@ -123,8 +123,6 @@ impl Clients {
     /// The tenant's record with the pool that its clients for people are in, for one more in `pool`. A tenant that has
     /// neither such a client nor a provider goes where there is room.
     pub(super) async fn housed(&self, tenant: &Tenant, pool: &PoolId) -> Result<Tenant> {
-        // People cannot be moved, so none begin to sign in where the tenant is about to leave.
-        tenant.check_not_leaving()?;
         if *pool != tenant.pool
             && (!tenant.identity_providers.is_empty()
                 || !interactive_clients(&self.world, &tenant.id).await?.is_empty())

@@ -196,10 +196,11 @@ impl Pools {
         Ok(counts)
     }
 
-    /// The prefix of a domain of Cognito's has no dot; one of the tenant's own has.
+    /// The prefix of a domain of Cognito's has no dot; one of the tenant's own has. While that is on its way it takes its
+    /// place already, and has a name of CloudFront's.
     async fn has_custom_domain(&self, pool: &Pool) -> Result<bool> {
         match (&pool.made, &pool.tenant) {
-            (Some(made), Some(_)) => Ok(made.domain.contains('.')),
+            (Some(made), Some(_)) => Ok(made.domain.contains('.') || !made.cname_target.is_empty()),
             (None, Some(tenant)) => {
                 let tenant: Option<Versioned<Tenant>> = self.world.records.get(tenant.as_str()).await?;
                 Ok(tenant.and_then(|tenant| tenant.value.user_pool).is_some_and(|settings| is_custom(&settings)))

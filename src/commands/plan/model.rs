@@ -154,9 +154,9 @@ impl Plan {
     }
 }
 
-/// How many fit; no end of them where each takes nothing.
+/// How many fit. Each takes something: a client at least, and its rotations.
 fn limit(whole: f64, each: f64) -> f64 {
-    if each > 0.0 { (whole / each).floor() } else { f64::INFINITY }
+    (whole / each).floor()
 }
 
 fn longest(times: impl Iterator<Item = (f64, &'static str)>) -> (f64, &'static str) {

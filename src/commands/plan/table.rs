@@ -63,10 +63,7 @@ fn rows(plan: &Plan) -> Vec<Row> {
 }
 
 fn reached(limit: &Limit) -> String {
-    match limit.tenants.is_finite() {
-        true => format!("{} tenants", count(limit.tenants)),
-        false => "never".to_owned(),
-    }
+    format!("{} tenants", count(limit.tenants))
 }
 
 fn notes(plan: &Plan) -> Vec<String> {

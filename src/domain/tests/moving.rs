@@ -2,6 +2,7 @@ use super::*;
 use crate::domain::client::{Client, ReplacedAppClient};
 use crate::domain::credential::{AppClient, Candidate, HeldSecret, Replacement};
 use crate::domain::id::{AppClientId, ClientName, Issuer, RotationId, SecretId, SecretName, VersionId};
+use crate::domain::interactive::InteractiveSettings;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -129,8 +130,33 @@ fn what_is_under_way_for_a_client_comes_first() {
     assert_eq!(moved.way_of(&creating, None, at(10)), Way::Carry(Task::IssueClient(name.clone())));
     let creating = Client { state: ClientState::Creating, ..client("tenant-1") };
     assert_eq!(moved.way_of(&creating, None, at(10)), Way::There);
+    // One that is taken over has a credential before it is in use.
+    let creating = Client { state: ClientState::Creating, ..client("shared-1") };
+    assert_eq!(way(&creating, &credential(&old)), Way::Carry(Task::IssueClient(name.clone())));
     let deleting = Client { state: ClientState::Deleting, ..client("tenant-1") };
-    assert_eq!(way(&deleting, &credential(&old)), Way::Carry(Task::RetireClient(name)));
+    assert_eq!(way(&deleting, &credential(&old)), Way::Carry(Task::RetireClient(name.clone())));
+    assert_eq!(moved.rest_of(&deleting, Some(&credential(&old)), at(10)), Rest::Carry(Task::RetireClient(name)));
+}
+
+#[test]
+fn a_client_of_people_is_not_moved() {
+    let moved = moved(Isolation::UserPool);
+    let people = |place| Client { interactive: Some(sign_in()), ..client(place) };
+    assert_eq!(moved.way_of(&people("shared-1"), None, at(1)), Way::Closed);
+    assert_eq!(moved.way_of(&people("tenant-1"), None, at(1)), Way::There);
+}
+
+fn sign_in() -> InteractiveSettings {
+    InteractiveSettings {
+        callback_urls: vec!["https://acme.example/callback".to_owned()],
+        sign_out_urls: Vec::new(),
+        standard_scopes: Default::default(),
+        identity_providers: Default::default(),
+        allow_native_accounts: true,
+        id_token_validity: HOUR,
+        refresh_token_validity: HOUR,
+        default_sign_in: false,
+    }
 }
 
 #[test]

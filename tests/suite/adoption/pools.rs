@@ -52,8 +52,10 @@ async fn a_pool_that_the_configuration_names_takes_new_tenants_and_its_app_clien
     assert!(tenant.pool.starts_with("pools/shared-"), "{}", tenant.pool);
     assert_eq!(tenant.issuer, made.issuer.as_str());
     let request = proto::ListPoolsRequest::default();
-    let pools = daemon.catalog().list_pools(request).await.expect("a page").into_inner().pools;
+    let proto::ListPoolsResponse { pools, quotas, .. } =
+        daemon.catalog().list_pools(request).await.expect("a page").into_inner();
     let [pool] = pools.as_slice() else { panic!("{pools:?}") };
+    assert_eq!((quotas[0].quota.as_str(), quotas[0].used), ("User pools per Region", 1));
     assert_eq!(
         (&pool.name, &pool.user_pool_id, pool.kind()),
         (&tenant.pool, &made.user_pool.to_string(), PoolKind::Shared)

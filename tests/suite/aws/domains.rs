@@ -143,6 +143,14 @@ impl Platform {
         self.stage.fake.calls().iter().filter(|call| call.action.ends_with(&format!(":{operation}"))).count()
     }
 
+    /// Custom domains of the Region, as `ListPools` tells.
+    async fn domains_used(&self) -> i64 {
+        let request = proto::ListPoolsRequest::default();
+        let listed = self.stage.daemon.catalog().list_pools(request).await.expect("listed").into_inner();
+        let is_it = |usage: &&proto::QuotaUsage| usage.quota == "Custom domains per Region" && usage.region == REGION;
+        listed.quotas.iter().find(is_it).expect("told").used
+    }
+
     pub async fn reconcile(&self, id: &str, mend: bool) -> Vec<proto::Drift> {
         let request = proto::ReconcileTenantRequest { name: format!("tenants/{id}"), mend, ..Default::default() };
         self.stage.daemon.tenants().reconcile_tenant(request).await.expect("reconciled").into_inner().drifts
@@ -234,18 +242,52 @@ async fn another_prefix_takes_the_place_of_the_first_once_it_is_known_to_be_free
 
 #[tokio::test]
 async fn a_prefix_that_is_not_to_be_had_after_all_leaves_the_one_before_in_force() {
+    for first in [None, Some(prefix("acme-first"))] {
+        let platform = Platform::with(first).await;
+        let before = platform.made("acme").await;
+        let fault = Fault::Error("InvalidParameterException");
+        platform.stage.fake.fail(After::calls(0).of("CreateUserPoolDomain"), fault);
+        let refused = platform.change("acme", Some(prefix("acme-login"))).await;
+        assert_eq!(refusal(refused), (Code::FailedPrecondition, "BACKEND_REFUSED".to_owned()));
+        assert_eq!(platform.made("acme").await, before, "it came back");
+        platform.backend.check_current_works(CLIENT).await;
+
+        // The broker tries again by itself.
+        platform.until_settled().await;
+        assert_eq!(platform.made("acme").await.domain, "acme-login");
+        platform.backend.check_current_works(CLIENT).await;
+        platform.stage.strike().await;
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_that_another_takes_meanwhile_does_not_cost_the_one_that_is_there() {
     let platform = Platform::with(None).await;
     let before = platform.made("acme").await;
-    let fault = Fault::Error("InvalidParameterException");
-    platform.stage.fake.fail(After::calls(0).of("CreateUserPoolDomain"), fault);
-    let refused = platform.change("acme", Some(prefix("acme-login"))).await;
-    assert_eq!(refusal(refused), (Code::FailedPrecondition, "BACKEND_REFUSED".to_owned()));
-    assert_eq!(platform.made("acme").await, before, "it came back");
-    platform.backend.check_current_works(CLIENT).await;
-
-    // The broker tries again by itself.
+    // It was free when it was asked for, and the first is not gone yet.
+    platform.stage.fake.fail(After::calls(0).of("DeleteUserPoolDomain"), Fault::Internal);
+    platform.change("acme", Some(prefix("wanted"))).await.expect_err("not now");
+    platform.create("bigco", Some(prefix("wanted"))).await.expect("free");
+    platform.stage.fake.forget_calls();
+    platform.until("it is tried again", async || platform.calls("DescribeUserPoolDomain") > 0).await;
+    let status = platform.change("acme", Some(prefix("wanted"))).await.expect_err("another's");
+    assert_eq!(metadata(&status, "domain"), "wanted");
+    assert_eq!((platform.calls("DeleteUserPoolDomain"), platform.made("acme").await), (0, before.clone()));
+    platform.change("acme", None).await.expect("as it was");
     platform.until_settled().await;
-    assert_eq!(platform.made("acme").await.domain, "acme-login");
+    assert_eq!(platform.made("acme").await, before);
+    platform.stage.strike().await;
+}
+
+#[tokio::test]
+async fn a_prefix_of_the_tenants_choice_stays_beside_a_domain_of_its_own() {
+    let platform = Platform::with(Some(prefix("acme-first"))).await;
+    let before = platform.made("acme").await;
+    platform.change("acme", Some(custom(MINE))).await.expect("changed");
+    platform.until_settled().await;
+    let after = platform.made("acme").await;
+    assert_eq!((after.domain.as_str(), &after.token_endpoint), (MINE, &before.token_endpoint));
+    assert_eq!(platform.domains(), ["acme-first", MINE]);
     platform.backend.check_current_works(CLIENT).await;
     platform.stage.strike().await;
 }
@@ -281,16 +323,23 @@ async fn a_region_that_is_full_of_domains_says_which_quota_it_is() {
         let id = format!("other-{number}");
         platform.create(&id, Some(custom(&format!("login.{id}.example")))).await.expect("created");
     }
+    platform.stage.fake.forget_calls();
     let status = platform.change("acme", Some(custom(MINE))).await.expect_err("full");
     let told = ["quota", "limit"].map(|key| metadata(&status, key));
     assert_eq!(told, ["Custom domains per Region", "4"]);
     assert_eq!(refusal::<()>(Err(status)), (Code::ResourceExhausted, "QUOTA_EXCEEDED".to_owned()));
+    assert_eq!(platform.calls("CreateUserPoolDomain"), 0, "that was known without asking");
+    assert_eq!(platform.domains_used().await, 4);
     platform.backend.check_current_works(CLIENT).await;
 
     platform.delete("other-0").await;
+    assert_eq!(platform.domains_used().await, 3);
     platform.change("acme", Some(custom(MINE))).await.expect("there is room");
     platform.until_settled().await;
     assert_eq!(platform.made("acme").await.domain, MINE);
+    assert_eq!(platform.domains_used().await, 4);
+    platform.change("acme", None).await.expect("changed back");
+    assert_eq!(platform.domains_used().await, 3);
     platform.stage.strike().await;
 }
 
@@ -423,7 +472,11 @@ async fn offboarding_takes_both_domains_before_the_pool_and_waits_until_they_are
 
     // One whose domain is still on its way in.
     platform.create("acme", Some(custom(MINE))).await.expect("the name is free again");
-    platform.delete("acme").await;
+    let request = proto::DeleteTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
+    platform.stage.daemon.tenants().delete_tenant(request).await.expect("deleted");
+    let waiting = get_tenant(&platform.stage.daemon.channel, "acme").await.expect("there until the domain is gone");
+    assert_eq!(waiting.state_reason, "the identity backend does not answer", "nobody protects it: it takes time");
+    platform.until("it is gone", async || get_tenant(&platform.stage.daemon.channel, "acme").await.is_err()).await;
     assert_eq!((platform.domains(), platform.stage.fake.inventory()), (vec![], Default::default()));
     platform.stage.strike().await;
 }
@@ -467,6 +520,7 @@ async fn a_domain_that_was_changed_by_hand_is_told_and_put_back() {
     let before = platform.made("acme").await;
     let delete = cognito.delete_user_pool_domain().user_pool_id(pool).domain(&before.domain);
     delete.send().await.expect("deleted");
+    assert_eq!(field(false).await, "user_pool.domain");
     let create = cognito.create_user_pool_domain().user_pool_id(pool).domain("by-hand");
     create.send().await.expect("made");
     for mend in [false, true] {
@@ -475,6 +529,41 @@ async fn a_domain_that_was_changed_by_hand_is_told_and_put_back() {
     assert_eq!(platform.made("acme").await, before);
     platform.backend.check_current_works(CLIENT).await;
     assert_eq!(platform.reconcile("acme", true).await, []);
+    platform.stage.strike().await;
+}
+
+#[tokio::test]
+async fn what_is_refused_leaves_the_domain_of_its_own_in_force() {
+    let platform = Platform::with(Some(custom(MINE))).await;
+    platform.until_settled().await;
+    let before = platform.made("acme").await;
+    for (operation, wanted) in
+        [("UpdateUserPoolDomain", with_certificate(MINE, "0bb0")), ("CreateUserPoolDomain", prefix("acme-login"))]
+    {
+        let fault = Fault::Error("InvalidParameterException");
+        platform.stage.fake.fail(After::calls(0).of(operation), fault);
+        let refused = platform.change("acme", Some(wanted)).await;
+        assert_eq!(refusal(refused), (Code::FailedPrecondition, "BACKEND_REFUSED".to_owned()), "{operation}");
+        assert_eq!(platform.made("acme").await, before, "{operation}");
+    }
+    platform.until_settled().await;
+    assert_eq!(platform.made("acme").await.domain, "acme-login");
+    platform.stage.strike().await;
+}
+
+#[tokio::test]
+async fn a_pool_whose_prefixes_are_all_refused_has_the_brokers_choice_and_its_record_says_so() {
+    let platform = Platform::with(Some(prefix("acme-first"))).await;
+    let fault = Fault::Error("InvalidParameterException");
+    platform.stage.fake.fail(After::calls(0).of("CreateUserPoolDomain").times(2), fault);
+    let refused = platform.change("acme", Some(prefix("acme-login"))).await;
+    assert_eq!(refusal(refused), (Code::FailedPrecondition, "BACKEND_REFUSED".to_owned()));
+    let instead = platform.made("acme").await.domain;
+    assert!(instead.starts_with("keyward-tenant-"), "{instead}");
+    assert_eq!(platform.domains(), [instead]);
+    platform.backend.check_current_works(CLIENT).await;
+    platform.until_settled().await;
+    assert_eq!(platform.domains(), ["acme-login"]);
     platform.stage.strike().await;
 }
 

@@ -85,6 +85,7 @@ async fn every_factor_is_in_force_from_the_beginning_and_after_every_change() {
         (lite(settings("", Optional, &[Sms])), UserPoolMfaType::Optional, [false, true, false]),
         (settings("", Optional, &[Email]), UserPoolMfaType::Optional, [false, false, true]),
         (settings("", Required, &[]), UserPoolMfaType::On, [true, false, false]),
+        (settings("", Optional, &[]), UserPoolMfaType::Optional, [true, false, false]),
         (settings("", Off, &[]), UserPoolMfaType::Off, [false; 3]),
         (lite(settings("", Required, &[Totp, Sms])), UserPoolMfaType::On, [true, true, false]),
     ] {

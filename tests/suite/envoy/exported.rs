@@ -79,6 +79,10 @@ fn with_keys_at(mut exported: Value, fake: &str) -> Value {
         let members = cluster.as_object_mut().expect("a cluster");
         let tls = members.remove("transport_socket").expect("keys come by TLS");
         assert_eq!(tls["typed_config"]["sni"], "cognito-idp.eu-central-1.amazonaws.com");
+        // Whoever else could give it keys could sign tokens.
+        assert_eq!(tls["typed_config"]["auto_sni_san_validation"], true);
+        let trusted = &tls["typed_config"]["common_tls_context"]["validation_context"]["trusted_ca"]["filename"];
+        assert_eq!(trusted, "/etc/ssl/certs/ca-certificates.crt");
         let address = &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"];
         assert_eq!(address["socket_address"]["port_value"], 443);
         *address = json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } });

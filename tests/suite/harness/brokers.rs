@@ -125,6 +125,9 @@ impl Bench {
         assert_eq!(self.column("SELECT id FROM app_clients"), app_clients.collect(), "app clients at the backend");
         let made = pools.iter().filter(|pool| pool.made.is_some()).map(|pool| pool.id.to_string());
         assert_eq!(self.column("SELECT keyward_id FROM user_pools"), made.collect(), "user pools at the backend");
+        let issuers = pools.iter().filter_map(|pool| pool.made.as_ref().map(|made| made.issuer.to_string()));
+        let known_issuers = self.column("SELECT key FROM records WHERE shelf = 'issuer'");
+        assert_eq!(known_issuers, issuers.collect(), "issuers");
         let providers =
             || tenants.iter().flat_map(|tenant| tenant.identity_providers.iter().map(move |it| (tenant, it)));
         let provided = providers().map(|(_, provider)| provider.name.clone());
@@ -266,12 +269,17 @@ impl Working {
 
     /// With a pool of its own that has this domain.
     pub async fn create_tenant_at(&self, id: &str, domain: HostedDomain) -> Result<()> {
+        self.create_tenant_like(id, UserPoolSettings { domain: Some(domain), ..Default::default() }).await
+    }
+
+    /// With a pool of its own that has these settings.
+    pub async fn create_tenant_like(&self, id: &str, settings: UserPoolSettings) -> Result<()> {
         let new = NewTenant {
             id: tenant_id(id),
             display_name: String::new(),
             isolation: Isolation::UserPool,
             labels: Default::default(),
-            user_pool: Some(UserPoolSettings { domain: Some(domain), ..Default::default() }),
+            user_pool: Some(settings),
             sign_in_domains: Vec::new(),
             identity_providers: Vec::new(),
         };
@@ -279,8 +287,11 @@ impl Working {
     }
 
     pub async fn move_tenant_to(&self, id: &str, domain: Option<HostedDomain>) -> Result<()> {
-        let user_pool = Some(UserPoolSettings { domain, ..Default::default() });
-        let patch = TenantPatch { user_pool, ..Default::default() };
+        self.change_settings(id, UserPoolSettings { domain, ..Default::default() }).await
+    }
+
+    pub async fn change_settings(&self, id: &str, settings: UserPoolSettings) -> Result<()> {
+        let patch = TenantPatch { user_pool: Some(settings), ..Default::default() };
         self.tenants.update(&call(), &tenant_id(id), patch, None, false).await.map(drop)
     }
 

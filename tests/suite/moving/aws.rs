@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use keyward::proto::{Isolation, TenantMoveState};
+use keyward::proto::{self, Isolation, TenantMoveState};
 
 use super::{BILLING, DAY, ORDERS, furnish_tenant, move_of, move_request, start, state_of, tenant};
 use crate::fake::Propagation;
+use crate::harness::assert_invalid;
 use crate::harness::on_aws::AwsStage;
 use crate::harness::rotations::{eventually, get_client};
 
@@ -59,5 +60,23 @@ async fn a_tenant_moves_there_and_back_and_leaves_nothing_behind() {
         }
         assert_eq!((inventory.app_clients.len(), inventory.secrets.len()), (2, 2));
     }
+    stage.strike().await;
+}
+
+#[tokio::test]
+async fn settings_that_the_account_is_not_set_up_for_are_refused_before_anything_is_begun() {
+    let stage = AwsStage::set().await;
+    furnish_tenant(&stage.daemon, Isolation::AppClient).await;
+    stage.is_at_rest().await;
+    stage.fake.forget_calls();
+    let settings = proto::UserPoolSettings {
+        mfa_mode: proto::MfaMode::Optional.into(),
+        mfa_factors: vec![proto::MfaFactor::Sms.into()],
+        ..Default::default()
+    };
+    let request = proto::MoveTenantRequest { user_pool: Some(settings), ..move_request("acme", Isolation::UserPool) };
+    assert_invalid(start(&stage.daemon, request).await, "FIELD_INVALID", "user_pool.mfa_factors");
+    assert_eq!(tenant(&stage.daemon, "acme").await.r#move, None);
+    assert_eq!(stage.fake.calls(), []);
     stage.strike().await;
 }

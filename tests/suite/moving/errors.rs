@@ -5,6 +5,7 @@ use std::time::Duration;
 use keyward::broker::ports::{Action, ChangeSet, Shelf, Write};
 use keyward::domain::client::Client;
 use keyward::domain::form::Form;
+use keyward::domain::id::{ClientName, PoolId};
 use keyward::domain::interactive::InteractiveSettings;
 use keyward::domain::provider::{IdentityProvider, ProviderId, ProviderProtocol, SamlMetadata, SamlProvider};
 use keyward::domain::tenant::Tenant;
@@ -13,7 +14,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::Code;
 
-use super::{DAY, ORDERS, furnish, furnished, move_of, move_over, move_request, start, tenant, until, until_over};
+use super::{
+    BILLING, DAY, ORDERS, furnish, furnished, move_of, move_over, move_request, start, tenant, until, until_over,
+};
 use crate::harness::backend::{Backend, key};
 use crate::harness::{
     Daemon, Outage, State, assert_invalid, create_tenant, details, get_tenant, new_tenant_with_pool, refusal,
@@ -66,6 +69,22 @@ async fn a_pool_in_another_region_cannot_be_left_either() {
     let elsewhere = proto::UserPoolSettings { region: "us-east-1".to_owned(), ..Default::default() };
     daemon.tenants().create_tenant(new_tenant_with_pool("acme", elsewhere)).await.expect("created");
     assert_invalid(start(&daemon, move_request("acme", Isolation::AppClient)).await, "FIELD_INVALID", "target");
+    daemon.stop().await;
+}
+
+/// Of a client in an adopted pool, which may be anywhere.
+#[tokio::test]
+async fn a_client_whose_pool_is_in_another_region_keeps_its_tenant_at_home() {
+    let clock = std::sync::Arc::new(keyward::runtime::clock::ManualClock::new(start_time()));
+    let (daemon, backend) = Backend::behind(clock, |_| {}, |ports| ports).await;
+    furnish(&daemon, Isolation::AppClient).await;
+    let elsewhere = proto::UserPoolSettings { region: "us-east-1".to_owned(), ..Default::default() };
+    let other = daemon.tenants().create_tenant(new_tenant_with_pool("other", elsewhere)).await.expect("created");
+    let other = other.into_inner().pool;
+    let far = PoolId::parse("pool", other.trim_start_matches("pools/")).expect("an id");
+    rewrite(&backend, Shelf::Client, &key(ORDERS), |client: &mut Client| client.pool = far).await;
+    let refused = start(&daemon, move_request("acme", Isolation::UserPool)).await;
+    assert_invalid(refused, "FIELD_INVALID", "user_pool.region");
     daemon.stop().await;
 }
 
@@ -154,6 +173,37 @@ async fn people_and_their_identity_providers_cannot_be_moved() {
     rewrite(&backend, Shelf::Tenant, "acme", |tenant: &mut Tenant| tenant.identity_providers = vec![provider()]).await;
     let refused = refusal(start(&daemon, request).await);
     assert_eq!(refused, (Code::FailedPrecondition, "PROVIDER_IN_USE".into()));
+    daemon.stop().await;
+}
+
+/// So many that they are read page by page.
+#[tokio::test]
+async fn people_are_found_among_a_tenants_many_clients() {
+    let clock = std::sync::Arc::new(keyward::runtime::clock::ManualClock::new(start_time()));
+    let (daemon, backend) = Backend::behind(clock, |_| {}, |ports| ports).await;
+    furnish(&daemon, Isolation::AppClient).await;
+    let billing: Client = backend.record(Shelf::Client, &key(BILLING)).await.expect("there");
+    let numbers: Vec<usize> = (0..200).collect();
+    for some in numbers.chunks(80) {
+        let write = |number: &usize| {
+            let name = format!("tenants/acme/clients/made-{number}");
+            let client = Client { name: ClientName::parse("name", &name).expect("a name"), ..billing.clone() };
+            let body = serde_json::to_vec(&client).expect("JSON");
+            let action = Action::Put { body, form: Form::WRITTEN, due_time: None };
+            Write { shelf: Shelf::Client, key: key(&name), expected: None, action }
+        };
+        let changes = ChangeSet { writes: some.iter().map(write).collect(), events: Vec::new() };
+        backend.0.registry.commit(changes).await.expect("written");
+    }
+    let request = proto::MoveTenantRequest { validate_only: true, ..move_request("acme", Isolation::UserPool) };
+    let foretold = start(&daemon, request.clone()).await.expect("valid");
+    assert_eq!(move_of(&foretold).client_count, 202);
+    // The last by its name.
+    rewrite(&backend, Shelf::Client, &key(ORDERS), |client: &mut Client| {
+        client.interactive = Some(interactive());
+    })
+    .await;
+    assert_eq!(refusal(start(&daemon, request).await).1, "CLIENT_KIND_MISMATCH");
     daemon.stop().await;
 }
 

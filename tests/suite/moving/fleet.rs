@@ -41,6 +41,9 @@ async fn a_move_whose_broker_is_gone_is_carried_on_by_another() {
     // It carries on what it has begun, a page of clients, and no more.
     start(&first, Isolation::UserPool).await;
     first.stop().await;
+    let tenant: Tenant = bench.backend.record(Shelf::Tenant, "acme").await.expect("there");
+    let moved = tenant.moved.expect("it is being moved");
+    assert_eq!((moved.state, moved.moved_client_count), (MoveState::Running, 32), "how far it is");
     let second = sharing(&bench).await;
     second.work();
     bench.settle().await;

@@ -46,6 +46,7 @@ async fn a_tenant_moves_to_a_pool_of_its_own_and_back() {
     })
     .await;
     assert_eq!(counts(&daemon).await, [(PoolKind::Shared, 2), (PoolKind::Dedicated, 2)]);
+    assert_eq!(user_pools_used(&daemon).await, 2);
 
     clock.advance(DAY);
     let over = until_over(&daemon, &clock, "acme").await;
@@ -70,6 +71,39 @@ async fn a_tenant_moves_to_a_pool_of_its_own_and_back() {
     let over = until_over(&daemon, &clock, "acme").await;
     assert_eq!((over.isolation(), &over.issuer), (Isolation::AppClient, &before.issuer));
     assert_eq!(counts(&daemon).await, [(PoolKind::Shared, 2)]);
+    assert_eq!(user_pools_used(&daemon).await, 1);
+    daemon.stop().await;
+}
+
+/// Of the quota, as `ListPools` tells.
+async fn user_pools_used(daemon: &Daemon) -> i64 {
+    let listed = daemon.catalog().list_pools(proto::ListPoolsRequest::default()).await.expect("listed").into_inner();
+    listed.quotas.iter().find(|usage| usage.quota == "User pools per Region").expect("told").used
+}
+
+#[tokio::test]
+async fn old_app_clients_stay_until_the_overlap_is_over_and_everything_says_when_that_is() {
+    let clock = std::sync::Arc::new(ManualClock::new(start_time()));
+    let (daemon, backend) = Backend::behind(clock.clone(), |_| {}, |ports| ports).await;
+    furnish(&daemon, Isolation::AppClient).await;
+    start(&daemon, move_over("acme", Isolation::UserPool, DAY)).await.expect("started");
+    let overlapping = until(&daemon, "acme", TenantMoveState::Overlap).await;
+    let end = move_of(&overlapping).retire_time.expect("set");
+    eventually("nothing is left to do before that", async || {
+        backend.journals().await.iter().all(|journal| journal.due_time.as_second() >= end.seconds)
+    })
+    .await;
+    clock.advance(DAY - Duration::from_secs(1));
+    assert_eq!(counts(&daemon).await, [(PoolKind::Shared, 2), (PoolKind::Dedicated, 2)]);
+    for name in [BILLING, ORDERS] {
+        let rotation = &list_rotations(&daemon.channel, name).await[0];
+        assert_eq!((rotation.state(), rotation.retire_time), (proto::RotationState::Overlap, Some(end)));
+        let seen = backend.must_see(name).await;
+        assert_eq!(seen.credential.previous.expect("the old one").retire_time.as_second(), end.seconds);
+    }
+    clock.advance(Duration::from_secs(1));
+    eventually("they are gone", async || counts(&daemon).await == [(PoolKind::Shared, 0), (PoolKind::Dedicated, 2)])
+        .await;
     daemon.stop().await;
 }
 

@@ -22,6 +22,7 @@ use crate::harness::{
     Daemon, assert_invalid, create_tenant, details, get_tenant, mask, new_client, pools, refusal, rejection,
     start_time, token,
 };
+use crate::people::providers::{oidc, put};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -84,6 +85,8 @@ async fn held_up(target: Isolation) -> (Daemon, Arc<ManualClock>, Arc<Propagatio
 async fn until_the_new_place_is_ready_the_tenant_stays_at_home() {
     let (daemon, clock, quarry) = leaving(Isolation::AppClient, None, "ensure_pool").await;
     let home = tenant(&daemon, "acme").await;
+    let provider = oidc("okta");
+    assert_eq!(refusal(put(&daemon, "acme", &[provider]).await).1, "MOVE_RUNNING", "nor can their providers");
     assert_eq!((home.isolation(), state_of(&home)), (Isolation::AppClient, TenantMoveState::Running));
     let late = daemon.create_client("acme", "late").await;
     assert_eq!((late.state(), &late.pool), (proto::ClientState::Active, &home.pool));
@@ -270,6 +273,11 @@ async fn a_suspended_tenant_is_moved_and_gets_no_tokens() {
     assert_eq!(state_of(&resumed), TenantMoveState::Overlap);
     assert!(matches!(daemon.verify(&before).await, Verdict::Verified(_)));
     daemon.token(ORDERS).await;
+    // And so it comes to its end, whoever is suspended.
+    let request = proto::SuspendTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
+    daemon.tenants().suspend_tenant(request).await.expect("suspended again");
+    clock.advance(HOUR);
+    assert_eq!(until_over(&daemon, &clock, "acme").await.state(), TenantState::Suspended);
     daemon.stop().await;
 }
 

@@ -11,7 +11,7 @@ use keyward::domain::form::Form;
 use keyward::domain::id::{PoolId, TenantId};
 use keyward::domain::pool::Pool;
 use keyward::domain::quota::{Ceilings, Held, Quota, RegionUse};
-use keyward::domain::tenant::{Isolation, TenantState};
+use keyward::domain::tenant::{Isolation, TenantState, UserPoolSettings};
 use keyward::proto;
 use keyward::runtime::clock::SystemClock;
 use tonic::Code;
@@ -20,7 +20,7 @@ use tonic_types::StatusExt as _;
 use crate::fake;
 use crate::harness::aws_bench::AwsBench;
 use crate::harness::backend::Backend;
-use crate::harness::brokers::{Bench, Working, call, tenant_id};
+use crate::harness::brokers::{Bench, Working, call, custom_domain, tenant_id};
 use crate::harness::{Daemon, create_tenant, details, new_client, new_tenant};
 
 const REGION: &str = "local";
@@ -46,6 +46,11 @@ fn assert_full<T>(answer: Result<T, tonic::Status>, quota: &str, limit: &str) {
     let metadata = status.get_error_details().error_info().expect("ErrorInfo").metadata.clone();
     let said = (metadata.get("quota").map(String::as_str), metadata.get("limit").map(String::as_str));
     assert_eq!(said, (Some(quota), Some(limit)));
+    // What is full: the Region, or the pool by its name.
+    match metadata.get("region") {
+        Some(region) => assert_eq!(region, REGION),
+        None => assert!(metadata["resource"].starts_with("pools/"), "{status:?}"),
+    }
 }
 
 async fn listed(daemon: &Daemon) -> proto::ListPoolsResponse {
@@ -170,8 +175,40 @@ async fn of_two_brokers_that_want_the_last_place_one_has_it() {
 
 /// Pools of the Region, as a broker tells; `None` where it does not.
 async fn used(broker: &Working) -> Option<u32> {
+    used_of(broker, Quota::UserPools).await
+}
+
+async fn used_of(broker: &Working, quota: Quota) -> Option<u32> {
     let listing = broker.catalog.list_pools(Default::default(), Page { after: None, size: 1 }).await.expect("listed");
-    listing.quotas.iter().find(|usage| usage.quota == Quota::UserPools).map(|usage| usage.used)
+    listing.quotas.iter().find(|usage| usage.quota == quota).map(|usage| usage.used)
+}
+
+async fn until_counted(broker: &Working) {
+    let mut looks = tokio::time::interval(Duration::from_millis(2));
+    for _ in 0..10_000 {
+        if used(broker).await.is_some() {
+            return;
+        }
+        looks.tick().await;
+    }
+}
+
+/// A pool that is not made, of that tenant or shared.
+fn unmade(id: &str, tenant: Option<TenantId>, app_clients: u32) -> Write {
+    let id = PoolId::parse("pool", id).expect("an id");
+    let pool = Pool {
+        id: id.clone(),
+        tenant,
+        region: String::new(),
+        made: None,
+        adopted: None,
+        app_clients,
+        catalog_version: 0,
+        create_time: crate::harness::start_time(),
+    };
+    let body = serde_json::to_vec(&pool).expect("JSON");
+    let action = Action::Put { body, form: Form::FIRST, due_time: None };
+    Write { shelf: Shelf::Pool, key: id.to_string(), expected: None, action }
 }
 
 /// Changes the registry past every broker.
@@ -203,6 +240,9 @@ async fn a_registry_without_a_count_begins_one_and_a_wrong_one_is_mended_by_reco
     for id in ["acme", "globex"] {
         broker.create_tenant(id, Isolation::UserPool).await.expect("a tenant");
     }
+    // One elsewhere is counted there.
+    let elsewhere = UserPoolSettings { region: "us-east-1".to_owned(), ..Default::default() };
+    broker.create_tenant_like("far", elsewhere).await.expect("a tenant");
     // As a release left it that counted nothing.
     forget_count(&bench.backend).await;
     assert_eq!(used(&broker).await, Some(2));
@@ -237,21 +277,8 @@ async fn a_large_registry_without_a_count_refuses_nobody_until_it_was_counted_in
     const POOLS: usize = 1_200;
     let bench = Bench::new().await;
     let pool = |n: usize| {
-        let id = PoolId::parse("pool", &format!("tenant-{n:016x}")).expect("an id");
         let tenant = TenantId::parse("tenant", &format!("tenant-{n}")).expect("an id");
-        let pool = Pool {
-            id: id.clone(),
-            tenant: Some(tenant),
-            region: String::new(),
-            made: None,
-            adopted: None,
-            app_clients: 0,
-            catalog_version: 0,
-            create_time: crate::harness::start_time(),
-        };
-        let body = serde_json::to_vec(&pool).expect("JSON");
-        let action = Action::Put { body, form: Form::FIRST, due_time: None };
-        Write { shelf: Shelf::Pool, key: id.to_string(), expected: None, action }
+        unmade(&format!("tenant-{n:016x}"), Some(tenant), 0)
     };
     let numbers: Vec<usize> = (0..POOLS).collect();
     for some in numbers.chunks(80) {
@@ -262,17 +289,56 @@ async fn a_large_registry_without_a_count_refuses_nobody_until_it_was_counted_in
     broker.create_tenant("acme", Isolation::UserPool).await.expect("nobody can tell");
     assert_eq!(used(&broker).await, None);
     broker.work();
-    let mut looks = tokio::time::interval(Duration::from_millis(2));
-    for _ in 0..10_000 {
-        if used(&broker).await.is_some() {
-            break;
-        }
-        looks.tick().await;
-    }
-    assert_eq!(used(&broker).await, Some(u32::try_from(POOLS + 1).expect("few")));
+    until_counted(&broker).await;
+    let all = Some(u32::try_from(POOLS + 1).expect("few"));
+    assert_eq!(used(&broker).await, all);
     let full = broker.create_tenant("globex", Isolation::UserPool).await.expect_err("1,000 by default");
     assert_eq!(full.reason(), Reason::QuotaExceeded);
     broker.stop().await;
+
+    // And where nobody has asked for a pool.
+    forget_count(&bench.backend).await;
+    let another = Working::open(bench.ports()).await.expect("a broker");
+    another.work();
+    until_counted(&another).await;
+    assert_eq!(used(&another).await, all);
+    another.stop().await;
+}
+
+#[tokio::test]
+async fn room_is_found_behind_more_full_pools_than_a_page_has() {
+    let bench = Bench::new().await;
+    let numbers: Vec<usize> = (0..200).collect();
+    for some in numbers.chunks(80) {
+        write(&bench.backend, some.iter().map(|n| unmade(&format!("shared-{n:016x}"), None, 1)).collect()).await;
+    }
+    write(&bench.backend, vec![unmade("shared-ffffffffffffffff", None, 0)]).await;
+    let one = |settings: &mut Settings| settings.app_clients_per_shared_pool = 1;
+    let broker = Working::open_with(bench.ports(), one).await.expect("a broker");
+    broker.create_tenant("acme", Isolation::AppClient).await.expect("a tenant");
+    let acme = broker.tenants.get(&tenant_id("acme")).await.expect("there").tenant;
+    assert_eq!(acme.pool.as_str(), "shared-ffffffffffffffff");
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn domains_on_their_way_and_pools_that_are_not_made_are_counted_too() {
+    let bench = AwsBench::new().await;
+    let broker = bench.broker().await;
+    broker.create_tenant_at("acme", custom_domain("login.acme.example")).await.expect("a tenant");
+    bench.fake.set_ceilings(fake::Ceilings { user_pools: 1, ..fake::Ceilings::default() });
+    broker.create_tenant_at("globex", custom_domain("login.globex.example")).await.expect("written down");
+    let told = async || [used(&broker).await, used_of(&broker, Quota::CustomDomains).await];
+    assert_eq!(told().await, [Some(2), Some(2)]);
+    // Which counts anew.
+    broker.reconciling.reconcile(&call(), None, true).await.expect("reconciled");
+    assert_eq!(told().await, [Some(2), Some(2)]);
+    bench.fake.set_ceilings(fake::Ceilings::default());
+    bench.settle(|| false).await;
+    broker.reconciling.reconcile(&call(), None, true).await.expect("reconciled");
+    assert_eq!(told().await, [Some(2), Some(2)]);
+    broker.stop().await;
+    bench.check(&[]).await;
 }
 
 /// Others have pools in the account, too: what Cognito says counts, for five minutes or until a pool goes.
@@ -290,7 +356,7 @@ async fn what_cognito_says_is_the_last_word_and_is_remembered() {
     assert_eq!(usage().await, (fake::REGION.to_owned(), 1, 1_000));
 
     // Nobody knew. It is begun, and goes on by itself when there is room.
-    broker.create_tenant("globex", Isolation::UserPool).await.expect("written down");
+    broker.create_tenant_at("globex", custom_domain("login.globex.example")).await.expect("written down");
     let globex = broker.tenants.get(&tenant_id("globex")).await.expect("there");
     assert_eq!(globex.tenant.state, TenantState::Creating);
     assert!(globex.tenant.state_reason.contains("User pools per Region"), "{}", globex.tenant.state_reason);
@@ -301,6 +367,9 @@ async fn what_cognito_says_is_the_last_word_and_is_remembered() {
         assert_eq!(full.reason(), Reason::QuotaExceeded);
         assert!(full.metadata().contains(&("quota", "User pools per Region".to_owned())), "{full:?}");
     }
+    // Counting anew tells nothing of others' pools.
+    broker.reconciling.reconcile(&call(), None, true).await.expect("reconciled");
+    broker.create_tenant("initech", Isolation::AppClient).await.expect_err("full");
     // By another broker as well.
     let other = bench.broker().await;
     other.create_tenant("initech", Isolation::AppClient).await.expect_err("full");

@@ -129,6 +129,20 @@ async fn so_many_shared_pools_as_are_wanted_have_room_and_each_has_its_turn() {
     daemon.stop().await;
 }
 
+#[tokio::test]
+async fn while_a_pool_has_room_a_full_region_stops_nobody() {
+    let edit = |config: &mut keyward::config::Config| {
+        config.quotas.user_pools_per_region = 2;
+        config.pools.shared_pools_with_room = 3;
+    };
+    let daemon = Daemon::start_with(Arc::new(SystemClock), edit).await;
+    for n in 0..4 {
+        daemon.create_tenant(&format!("tenant-{n}")).await;
+    }
+    assert_eq!(pools(&daemon.channel).await.len(), 2);
+    daemon.stop().await;
+}
+
 /// Nobody is told to try again, no pool is overfilled, and none is made that is not needed.
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_at_once_never_overfill_a_pool_and_counts_are_exact() {
