@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::api::{ClientPatch, ClientView, Listing, NewClient, Page, Revealed, WantedScopes};
-use super::interactive::{check_kind, shares_accounts};
+use super::interactive::{check_kind, enter, shares_accounts};
 use super::issuing::next_rotation;
 use super::journals::Journals;
 use super::pools::Pools;
@@ -118,7 +118,7 @@ impl Clients {
             now,
         ));
         change = match &housed {
-            Some(record) => change.update(tenant.version, record),
+            Some(record) => enter(&self.world, change.update(tenant.version, record), name).await?,
             None => change.require(&tenant),
         };
         change = place.keep(change, 1);
