@@ -5,7 +5,7 @@ mod at_cognito;
 mod drift;
 mod kinds;
 mod provider_drift;
-mod providers;
+pub mod providers;
 
 use std::time::Duration;
 
