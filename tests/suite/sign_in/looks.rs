@@ -83,7 +83,7 @@ type Reads = Vec<(&'static str, Shelf)>;
 
 /// What one question reads of a daemon that was just started, and what it reads the second time.
 async fn reads(stage: Stage, request: proto::MatchTenantRequest) -> (Stage, [Reads; 2], bool) {
-    let (stage, reads, is_known, _) = reads_and_records(stage, request).await;
+    let (stage, reads, is_known, _) = Box::pin(reads_and_records(stage, request)).await;
     (stage, reads, is_known)
 }
 

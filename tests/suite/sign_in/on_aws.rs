@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use futures::future::LocalBoxFuture;
 use keyward::config::Config;
 use keyward::domain::id::AppClientId;
 use keyward::domain::pool::MadePool;
@@ -161,8 +162,9 @@ impl Site {
         .await;
     }
 
-    async fn strike(self) {
-        self.platform.stage.strike().await;
+    /// In a box, since it holds a daemon.
+    fn strike(self) -> LocalBoxFuture<'static, ()> {
+        Box::pin(self.platform.stage.strike())
     }
 }
 
