@@ -88,7 +88,14 @@ impl Cognito {
             tokens: if prefix.is_some() { tokens } else { sign_in },
             cname_target: custom.as_ref().map_or("", |custom| &custom.cname_target),
         };
-        let made = self.made(asking, region, pool.user_pool.clone(), &seen, domains)?;
+        let made = match self.made(asking, region, pool.user_pool.clone(), &seen, domains) {
+            // Between two prefixes: for now people sign in nowhere, and no tokens are fetched.
+            Err(_) if sign_in == Domain::Absent => {
+                let [domain, cname_target, token_endpoint] = Default::default();
+                MadePool { domain, cname_target, token_endpoint, ..pool.clone() }
+            }
+            made => made?,
+        };
         Ok(DomainSet { made, progress })
     }
 
@@ -177,7 +184,9 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The prefix that the pool has then; and why it is not the one that was wanted. `own` is what it may have in its place.
+    /// The prefix that the pool has then, as far as that is known; and why it is not the one that was wanted. `own` is what it may
+    /// have in its place. Whatever keeps the pool from a prefix once the old one is gone is told so and not by an error: a prefix
+    /// that was given up is anybody's, so nobody may be sent there.
     async fn bring_prefix(
         self,
         has: Option<&str>,
@@ -201,16 +210,17 @@ impl Place<'_> {
         let refusal = match self.create(&wanted, None).await {
             Ok(_) => return Ok((Some(wanted), None)),
             Err(error) if is_final(&error) => error,
-            Err(error) => return Err(error),
+            // Where it is made all the same, that is seen the next time.
+            Err(error) => return Ok((None, Some(error))),
         };
         for instead in has.map(str::to_owned).into_iter().chain(own).filter(|instead| *instead != wanted) {
             match self.create(&instead, None).await {
                 Ok(_) => return Ok((Some(instead), Some(refusal))),
                 Err(error) if is_final(&error) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Ok((None, Some(error))),
             }
         }
-        Err(refusal)
+        Ok((None, Some(refusal)))
     }
 
     /// The domain of the tenant's own that the pool has then, and how far it came. The pool's prefix may be another by now, so

@@ -69,10 +69,17 @@ impl OAuth {
         secret: &ClientSecret,
         scopes: &ScopeSet,
     ) -> PortResult<Answer> {
+        let endpoint = self.names.token_endpoint(pool);
+        if endpoint.is_empty() {
+            // Between two prefixes it will have one again.
+            return Err(
+                ASKING.error(Fault::Unavailable, "the user pool has no domain now, so it has no token endpoint")
+            );
+        }
         let form = format!("grant_type=client_credentials&scope={}", *form_encoded(&scopes.to_string()));
         let request = self
             .http
-            .post(&*self.names.token_endpoint(pool))
+            .post(&*endpoint)
             .header(AUTHORIZATION, basic(client, secret)?)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header("accept", "application/json")

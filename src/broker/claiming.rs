@@ -6,8 +6,9 @@
 //! more than that: what was found is judged by [`Claim::looked`] alone. It fails by leaving a claim as it is and looking
 //! again: DNS that is away for a while costs nobody their sign-in.
 //!
-//! Brokers that share a registry may look for one record at one time. That costs a question more; the second of two writes
-//! finds the claim changed, and leaves it.
+//! Of brokers that share a registry one does each look that is due: it takes the look first, by putting off the next one in the
+//! claim ([`Claim::taken`]), which only one of them can. If that one dies over it, the look is due again after a minute. Two that
+//! look at one time, as when a tenant is changed meanwhile, do no harm: the second to write finds the claim changed, and leaves it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,9 +130,22 @@ impl Claiming {
             call_id: unique_id()?.into(),
             request: None,
         };
-        let looks: Vec<_> = due.records.iter().map(|claim| self.look_at(claim, &cause)).collect();
+        let looks: Vec<_> = due.records.into_iter().map(|claim| self.look_in_turn(claim, &cause)).collect();
         stream::iter(looks).buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
         Ok(due.next)
+    }
+
+    /// Looks for one record unless another broker does so.
+    async fn look_in_turn(&self, claim: Versioned<Claim>, cause: &Call) -> Result<()> {
+        if self.world.shared.is_none() {
+            return self.look_at(&claim, cause).await;
+        }
+        let taken = claim.taken(self.world.now());
+        match self.world.records.commit(Change::housekeeping().update(claim.version, &taken)).await {
+            Ok(()) => self.look_at(&Versioned { value: taken, version: claim.version + 1 }, cause).await,
+            Err(error) if error.reason() == Reason::ConcurrentChange => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Looks for one record, and writes down what came of it.

@@ -23,7 +23,7 @@ use crate::domain::interactive::InteractiveSettings;
 use crate::domain::journal::{Journal, Task};
 use crate::domain::scope::{ResourceServer, ScopeSet};
 use crate::domain::tenant::{Isolation, Tenant};
-use interactive::{check_kind, shares_accounts};
+use interactive::{check_kind, enter, shares_accounts};
 use issuing::next_rotation;
 
 pub struct Clients {
@@ -123,7 +123,7 @@ impl Clients {
             now,
         ));
         change = match &housed {
-            Some(record) => change.update(tenant.version, record),
+            Some(record) => enter(&self.world, change.update(tenant.version, record), name).await?,
             None => change.require(&tenant),
         };
         change = place.keep(change, 1);

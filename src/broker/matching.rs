@@ -7,8 +7,8 @@
 //!
 //! **The same look-ups.** What is not known is looked for all the same: at each step at which there is nothing, the next look is
 //! for a name that cannot be there, drawn from the hint by a key of this process. So a hint that is not known costs as many
-//! reads of the same kinds as one that is, from memory where it was asked before. It costs less where a tenant has more than
-//! [`CLIENTS`] clients, whose list is read in several pages; and once in memory, whoever asks first pays for those after.
+//! reads of the same kinds as one that is, from memory where it was asked before. It costs less where a tenant has clients for
+//! people that are not the answer, each of which is read; and once in memory, whoever asks first pays for those after.
 //!
 //! It fails with UNAVAILABLE where the registry cannot be read, or changes to it have not been heard of for too long: a name
 //! may be another tenant's by then.
@@ -18,10 +18,11 @@ mod authorize;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::watch;
 
 use super::api::{Hint, Matched, Page, SignIn, SignInQuestion};
-use super::records::shelves::{claim_key, client_key, owner_prefix, tenant_prefix};
+use super::records::shelves::{InteractiveEntry, claim_key, client_key, owner_prefix, tenant_prefix};
 use super::records::{IssuerPool, Versioned};
 use super::world::{World, entropy};
 use crate::domain::client::{Client, ClientState, Owner};
@@ -33,10 +34,10 @@ use crate::domain::sign_in::{Claim, SignInDomain, SignInDomainKind};
 use crate::domain::tenant::{Tenant, TenantState};
 use authorize::{Authorizing, authorize_url, fallback_url};
 
-/// Clients of one page, when a tenant's client for people is looked for.
-const CLIENTS: usize = 200;
-/// Pages of them. Who has more clients is to name one.
-const PAGES: usize = 5;
+/// A tenant's clients for people that are looked at, the first by name. Who has more is to name one.
+const CLIENTS: usize = 100;
+/// Of these, how many are read at one time.
+const AT_A_TIME: usize = 8;
 /// What cannot be the client of a tenant that is not there. Of one that is there, nothing is asked by this name.
 const NOBODY: &str = "nobody";
 
@@ -143,17 +144,16 @@ impl Matching {
         }
         // Before it is looked: a change meanwhile makes this one void.
         let changes = self.world.records.watch_tenant(tenant);
-        let (mut found, mut page) = (Vec::new(), Page { after: None, size: CLIENTS });
-        for _ in 0..PAGES {
-            let listing = self.world.records.list::<Client>(&tenant_prefix(tenant), &page).await?;
-            found.extend(listing.items.into_iter().filter(is_for_people));
-            page.after = listing.next;
-            if page.after.is_none() {
-                break;
-            }
-        }
-        let is_default =
-            |client: &&Versioned<Client>| client.interactive.as_ref().is_some_and(|settings| settings.default_sign_in);
+        let page = Page { after: None, size: CLIENTS };
+        let entries = self.world.records.list::<InteractiveEntry>(&tenant_prefix(tenant), &page).await?.items;
+        let read = |entry: Versioned<InteractiveEntry>| async move {
+            self.world.records.view::<Client>(&client_key(&entry.client)).await
+        };
+        let found: Vec<_> = stream::iter(entries).map(read).buffered(AT_A_TIME).try_collect().await?;
+        let found: Vec<_> = found.into_iter().flatten().filter(|client| is_for_people(client)).collect();
+        let is_default = |client: &&Arc<Versioned<Client>>| {
+            client.interactive.as_ref().is_some_and(|settings| settings.default_sign_in)
+        };
         let client = match found.as_slice() {
             [only] => Some(only),
             several => several.iter().find(is_default),
@@ -170,7 +170,7 @@ impl Matching {
     }
 }
 
-fn is_for_people(client: &Versioned<Client>) -> bool {
+fn is_for_people(client: &Client) -> bool {
     client.interactive.is_some() && client.state == ClientState::Active
 }
 
@@ -188,7 +188,7 @@ fn sign_in(question: &SignInQuestion, tenant: &Tenant, client: &Client, pool: &P
     let scopes = scopes(question, client, settings)?;
     let provider = only_provider(tenant, settings).unwrap_or_default();
     let authorizing = Authorizing { app_client: app_client.as_str(), redirect_uri, scopes: &scopes, provider };
-    let url = made.hosted_sign_in().and_then(|base| authorize_url(base, &authorizing, &question.passed));
+    let url = made.hosted_sign_in().and_then(|base| authorize_url(&base, &authorizing, &question.passed));
     Some(SignIn {
         client: client.name.clone(),
         pool: pool.id.clone(),

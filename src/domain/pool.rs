@@ -1,5 +1,6 @@
 //! A user pool as Keyward knows it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -56,11 +57,15 @@ pub struct MadePool {
 }
 
 impl MadePool {
-    /// Where people sign in, without a slash at the end; `None` where nobody can. It is on the domain of the token endpoint. A
-    /// pool of the embedded backend has its issuer for a domain, and no sign-in.
-    pub fn hosted_sign_in(&self) -> Option<&str> {
+    /// Where people sign in, without a slash at the end; `None` where nobody can. It is a domain of the operator's own, which has
+    /// a dot in it, where there is one that is served; else that of the token endpoint. A pool of the embedded backend has its
+    /// issuer for a domain, and no sign-in.
+    pub fn hosted_sign_in(&self) -> Option<Cow<'_, str>> {
+        if self.domain.contains('.') {
+            return Some(Cow::Owned(format!("https://{}", self.domain)));
+        }
         let domain = self.token_endpoint.strip_suffix("/oauth2/token")?;
-        (domain != self.issuer.as_str()).then_some(domain)
+        (domain != self.issuer.as_str()).then_some(Cow::Borrowed(domain))
     }
 }
 

@@ -96,6 +96,10 @@ pub struct ClaimTerms {
 /// The shortest time from one look to the next, and from a claim to the first: nobody has made the record before.
 const FIRST_LOOK: Duration = Duration::from_secs(60);
 
+/// How long somebody who has taken a look may be at it, and so how long nobody else does it; longer than a question of DNS may
+/// take.
+const LOOK: Duration = Duration::from_secs(60);
+
 impl Claim {
     /// A new claim, which does not count yet. `drawn` is random.
     pub fn new(name: SignInDomain, tenant: TenantId, drawn: &str, now: Timestamp) -> Self {
@@ -113,6 +117,12 @@ impl Claim {
     /// What the TXT record must hold.
     pub fn txt_record_value(&self) -> String {
         format!("keyward={}", self.proof)
+    }
+
+    /// The claim while somebody looks for its record. Whoever dies over it has others look when they may think so.
+    #[must_use]
+    pub fn taken(&self, now: Timestamp) -> Claim {
+        Claim { look_time: now + LOOK, ..self.clone() }
     }
 
     /// The claim after a look. One in vain is followed by the next after as long as it has been in vain for, from a minute to
@@ -180,6 +190,14 @@ mod tests {
         // A clock that was set back.
         assert_eq!(wait(-5), 60);
         assert!(TERMS.look_interval > HOUR);
+    }
+
+    #[test]
+    fn a_look_that_is_taken_is_anybodys_again_after_a_minute_and_changes_nothing_else() {
+        let found = claim().looked(true, at(0), &TERMS);
+        let taken = found.taken(at(30_000));
+        assert_eq!(taken, Claim { look_time: at(30_060), ..found.clone() });
+        assert_eq!(taken.looked(true, at(30_001), &TERMS), found.looked(true, at(30_001), &TERMS));
     }
 
     #[test]

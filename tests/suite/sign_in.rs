@@ -6,6 +6,7 @@ mod dns;
 mod looking;
 mod looks;
 mod matching;
+mod on_aws;
 mod page;
 mod permission;
 
@@ -168,11 +169,11 @@ impl Stage {
     }
 }
 
-fn named(tenant: &str) -> proto::Tenant {
+pub fn named(tenant: &str) -> proto::Tenant {
     proto::Tenant { name: format!("tenants/{tenant}"), ..Default::default() }
 }
 
-fn domains(names: &[(&str, SignInDomainKind)]) -> Vec<proto::SignInDomain> {
+pub fn domains(names: &[(&str, SignInDomainKind)]) -> Vec<proto::SignInDomain> {
     let domain = |(name, kind): &(&str, SignInDomainKind)| proto::SignInDomain {
         domain: (*name).to_owned(),
         kind: (*kind).into(),
@@ -182,14 +183,14 @@ fn domains(names: &[(&str, SignInDomainKind)]) -> Vec<proto::SignInDomain> {
 }
 
 /// What whoever has the name puts into its zone.
-fn record(name: &proto::SignInDomain) -> String {
+pub fn record(name: &proto::SignInDomain) -> String {
     format!("{}. 60 IN TXT \"{}\"\n", name.txt_record_name, name.txt_record_value)
 }
 
-fn email(email: &str) -> Hint {
+pub fn email(email: &str) -> Hint {
     Hint::Email(email.to_owned())
 }
 
-fn about(hint: Hint) -> proto::MatchTenantRequest {
+pub fn about(hint: Hint) -> proto::MatchTenantRequest {
     proto::MatchTenantRequest { hint: Some(hint), ..Default::default() }
 }

@@ -16,7 +16,7 @@ use super::Clients;
 use super::issuing::Issuing;
 use crate::broker::api::{ClientPatch, Page};
 use crate::broker::ports::InteractiveSpec;
-use crate::broker::records::shelves::tenant_prefix;
+use crate::broker::records::shelves::{InteractiveEntry, client_key, tenant_prefix};
 use crate::broker::records::{Change, Versioned};
 use crate::broker::world::World;
 use crate::domain::client::{Client, ClientState, Owner};
@@ -57,18 +57,34 @@ pub fn shares_accounts(client: &Client, tenant: &Tenant) -> bool {
         && client.interactive.as_ref().is_some_and(|settings| offers_native_accounts(settings, tenant))
 }
 
-/// All of a tenant's clients that people sign in with. Reads every client of the tenant.
+/// All of a tenant's clients that people sign in with. Reads nothing of its other clients, and as many of these as a pool has
+/// places for at the most.
 pub async fn interactive_clients(world: &World, tenant: &TenantId) -> Result<Vec<Versioned<Client>>> {
     let mut found = Vec::new();
     let mut page = Page { after: None, size: 200 };
     loop {
-        let listing = world.records.list::<Client>(&tenant_prefix(tenant), &page).await?;
-        found.extend(listing.items.into_iter().filter(|client| client.kind() == ClientKind::Interactive));
+        let listing = world.records.list::<InteractiveEntry>(&tenant_prefix(tenant), &page).await?;
+        for entry in &listing.items {
+            let client: Option<Versioned<Client>> = world.records.get(&client_key(&entry.client)).await?;
+            found.extend(client.filter(|client| client.kind() == ClientKind::Interactive));
+        }
         match listing.next {
             Some(next) => page.after = Some(next),
             None => return Ok(found),
         }
     }
+}
+
+/// Adds to `change`, which creates a client that people sign in with, its entry.
+pub async fn enter(world: &World, change: Change, client: &ClientName) -> Result<Change> {
+    let left: Option<Versioned<InteractiveEntry>> = world.records.get(&client_key(client)).await?;
+    Ok(change.put(&InteractiveEntry { client: client.clone() }, left.map(|left| left.version)))
+}
+
+/// Adds to `change`, which deletes such a client, that its entry goes too.
+pub async fn strike_entry(world: &World, change: Change, client: &ClientName) -> Result<Change> {
+    let entry: Option<Versioned<InteractiveEntry>> = world.records.get(&client_key(client)).await?;
+    Ok(entry.iter().fold(change, |change, entry| change.delete(entry)))
 }
 
 /// Fails where a patch has what belongs to the other kind of client.

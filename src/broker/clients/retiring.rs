@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::interactive::strike_entry;
 use super::issuing::{ALL_ROTATIONS, Issuing};
 use crate::broker::records::shelves::{ScopeUse, client_key, owner_key, rotation_prefix, use_key};
 use crate::broker::records::{Change, Versioned};
@@ -58,9 +59,12 @@ impl Issuing {
                 self.world.user_pools.delete_app_client(&pool, &app_client).await?;
             }
         }
-        if client.kind() == ClientKind::Machine {
-            let window = self.world.settings.rotation.recovery_window;
-            self.world.vault.schedule_deletion(&client.secret_name, window).await?;
+        match client.kind() {
+            ClientKind::Machine => {
+                let window = self.world.settings.rotation.recovery_window;
+                self.world.vault.schedule_deletion(&client.secret_name, window).await?;
+            }
+            ClientKind::Interactive => change = strike_entry(&self.world, change, name).await?,
         }
 
         let _turn = self.pools.place_in_turn().await;

@@ -36,12 +36,14 @@ pub enum Shelf {
     Claim,
     /// By tenant and identity provider: the document that describes it.
     ProviderDocument,
+    /// By client: that people sign in with it.
+    Interactive,
     /// Single records of the broker itself.
     Setting,
 }
 
 impl Shelf {
-    pub const ALL: [Shelf; 17] = [
+    pub const ALL: [Shelf; 18] = [
         Shelf::Tenant,
         Shelf::Client,
         Shelf::Credential,
@@ -58,6 +60,7 @@ impl Shelf {
         Shelf::Request,
         Shelf::Claim,
         Shelf::ProviderDocument,
+        Shelf::Interactive,
         Shelf::Setting,
     ];
 
@@ -80,6 +83,7 @@ impl Shelf {
             Shelf::Request => "request",
             Shelf::Claim => "claim",
             Shelf::ProviderDocument => "provider-document",
+            Shelf::Interactive => "interactive",
             Shelf::Setting => "setting",
         }
     }

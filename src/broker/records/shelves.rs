@@ -209,6 +209,21 @@ impl Record for ProviderDocument {
     }
 }
 
+/// That people sign in with a client, by which a tenant's few such clients are found among however many it has. It comes and
+/// goes with the client. What the client is by now its own record says: a broker of 0.2 deletes clients and leaves this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InteractiveEntry {
+    pub client: ClientName,
+}
+
+impl Record for InteractiveEntry {
+    const SHELF: Shelf = Shelf::Interactive;
+
+    fn key(&self) -> String {
+        client_key(&self.client)
+    }
+}
+
 /// How long a repeated request is known (AIP-155 leaves it to the service).
 pub const REQUEST_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -270,7 +285,7 @@ pub fn client_key(name: &ClientName) -> String {
     format!("{}/{}", name.tenant, name.client)
 }
 
-/// The start of the keys of all of a tenant's clients, and of its documents.
+/// The start of the keys of all of a tenant's clients, of those that people sign in with, and of its documents.
 pub fn tenant_prefix(tenant: &TenantId) -> String {
     format!("{tenant}/")
 }

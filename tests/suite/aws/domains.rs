@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_cognitoidentityprovider::types::CustomDomainConfigType;
 use keyward::aws::Options;
 use keyward::broker::ports::{Clock as _, Shelf};
+use keyward::config::Config;
 use keyward::domain::pool::{MadePool, Pool};
 use keyward::domain::tenant::Tenant;
 use keyward::proto::hosted_domain::Form;
@@ -42,7 +43,7 @@ fn certificate(id: &str) -> String {
     format!("arn:aws:acm:us-east-1:123456789012:certificate/{id}")
 }
 
-fn prefix(prefix: &str) -> proto::HostedDomain {
+pub fn prefix(prefix: &str) -> proto::HostedDomain {
     proto::HostedDomain { form: Some(Form::Prefix(prefix.to_owned())) }
 }
 
@@ -55,20 +56,15 @@ pub struct Platform {
 
 impl Platform {
     pub async fn set() -> Self {
-        Platform::set_with(|_| {}).await
+        Platform::set_with(|_| {}, |_| {}).await
     }
 
-    pub async fn set_with(tune: impl FnOnce(&mut Options)) -> Self {
+    pub async fn set_with(edit: impl FnOnce(&mut Config), tune: impl FnOnce(&mut Options)) -> Self {
         let kept = Mutex::new(None);
-        let stage = AwsStage::set_through(
-            // The registry counts by Region, and both are to mean the same by their own.
-            |config| config.embedded.region = REGION.to_owned(),
-            tune,
-            |ports| {
-                *kept.lock().expect("alone") = Some(ports.clone());
-                ports
-            },
-        )
+        let stage = AwsStage::set_through(edit, tune, |ports| {
+            *kept.lock().expect("alone") = Some(ports.clone());
+            ports
+        })
         .await;
         let backend = Backend(kept.into_inner().expect("alone").expect("seen"));
         let sdk = Sdk::new(&stage.fake.endpoint(), REGION, ACCESS_KEY_ID, SECRET_ACCESS_KEY);
@@ -83,13 +79,13 @@ impl Platform {
         platform
     }
 
-    async fn create(&self, id: &str, domain: Option<proto::HostedDomain>) -> Result<proto::Tenant, Status> {
+    pub async fn create(&self, id: &str, domain: Option<proto::HostedDomain>) -> Result<proto::Tenant, Status> {
         let settings = proto::UserPoolSettings { domain, ..Default::default() };
         let request = new_tenant_with_pool(id, settings);
         Ok(self.stage.daemon.tenants().create_tenant(request).await?.into_inner())
     }
 
-    async fn change(&self, id: &str, domain: Option<proto::HostedDomain>) -> Result<proto::Tenant, Status> {
+    pub async fn change(&self, id: &str, domain: Option<proto::HostedDomain>) -> Result<proto::Tenant, Status> {
         let tenant = proto::Tenant {
             name: format!("tenants/{id}"),
             user_pool: Some(proto::UserPoolSettings { domain, ..Default::default() }),
@@ -127,7 +123,7 @@ impl Platform {
         self.until("no journal is left", async || self.backend.journals().await.is_empty()).await;
     }
 
-    async fn made(&self, id: &str) -> MadePool {
+    pub async fn made(&self, id: &str) -> MadePool {
         let tenant: Tenant = self.backend.record(Shelf::Tenant, id).await.expect("a tenant");
         let pool: Pool = self.backend.record(Shelf::Pool, tenant.pool.as_str()).await.expect("its pool");
         pool.made.expect("made")

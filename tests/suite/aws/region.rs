@@ -6,14 +6,14 @@ use keyward::proto::{self, DriftKind};
 
 use super::domains::{Platform, custom};
 use super::life::check_token;
-use crate::fake::{Fake, OTHER_REGION};
+use crate::fake::{Fake, OTHER_REGION, REGION};
 use crate::harness::on_aws::AwsStage;
 use crate::harness::rotations::{eventually, rotate_at_once};
 use crate::harness::{assert_invalid, get_tenant, new_tenant_with_pool};
 
 #[tokio::test]
 async fn all_calls_for_a_pool_in_another_region_go_to_its_own_endpoints() {
-    let platform = Platform::set_with(Fake::by_region).await;
+    let platform = Platform::set_with(|_| {}, Fake::by_region).await;
     let AwsStage { daemon, fake, .. } = &platform.stage;
     // With all that has calls of its own.
     let settings = proto::UserPoolSettings {
@@ -54,6 +54,35 @@ async fn all_calls_for_a_pool_in_another_region_go_to_its_own_endpoints() {
         assert_eq!((region.as_str(), call.endpoint.as_str()), (OTHER_REGION, OTHER_REGION), "{call:?}");
     }
     platform.stage.strike().await;
+}
+
+/// What `[aws]` calls the broker's own Region, and what a tenant calls it that names it, is one and the same.
+#[tokio::test]
+async fn what_a_region_holds_is_counted_by_its_name_whoever_names_it() {
+    let stage = AwsStage::set().await;
+    for (id, region) in [("acme", ""), ("globex", REGION), ("hooli", OTHER_REGION)] {
+        let settings = proto::UserPoolSettings { region: region.to_owned(), ..Default::default() };
+        stage.daemon.tenants().create_tenant(new_tenant_with_pool(id, settings)).await.expect("created");
+    }
+    stage.daemon.create_tenant("shared").await;
+    let listed = stage.daemon.catalog().list_pools(proto::ListPoolsRequest::default()).await.expect("listed");
+    let listed = listed.into_inner();
+    let used = |usage: &proto::QuotaUsage| (usage.region.clone(), usage.quota.clone(), usage.used);
+    let mut of_regions: Vec<_> = listed.quotas.iter().map(used).collect();
+    of_regions.retain(|(_, quota, _)| quota == "User pools per Region");
+    let due = [(REGION, 3), (OTHER_REGION, 1)];
+    let due = due.map(|(region, used)| (region.to_owned(), "User pools per Region".to_owned(), used));
+    assert_eq!(of_regions, due);
+    assert!(listed.pools.iter().all(|pool| pool.quotas.iter().all(|usage| usage.region == pool.region)), "{listed:?}");
+    for id in ["acme", "globex", "hooli"] {
+        let request = proto::DeleteTenantRequest { name: format!("tenants/{id}"), ..Default::default() };
+        stage.daemon.tenants().delete_tenant(request).await.expect("deleted");
+    }
+    let listed = stage.daemon.catalog().list_pools(proto::ListPoolsRequest::default()).await.expect("listed");
+    let mut of_regions: Vec<_> = listed.into_inner().quotas.iter().map(used).collect();
+    of_regions.retain(|(_, quota, used)| quota == "User pools per Region" && *used > 0);
+    assert_eq!(of_regions, [(REGION.to_owned(), "User pools per Region".to_owned(), 1)]);
+    stage.strike().await;
 }
 
 #[tokio::test]

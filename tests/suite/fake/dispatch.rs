@@ -13,8 +13,8 @@ use super::model::Model;
 use super::tokens::{self, Grant};
 use super::world::{ApiError, Ask, OperationResult, World};
 use super::{
-    Call, Outcome, Service, Shared, app_clients, domains, providers, resource_servers, secrets, signing, user_pools,
-    versions,
+    Call, Outcome, Service, Shared, app_clients, authorize, domains, providers, resource_servers, secrets, signing,
+    user_pools, versions,
 };
 
 /// What an operation may call an error of the service's own: app clients', secrets of app clients, Secrets Manager's.
@@ -22,6 +22,7 @@ const INTERNAL_ERRORS: [&str; 3] = ["InternalErrorException", "InternalServerExc
 
 const TOKEN: &str = "/oauth2/token";
 const KEYS: &str = "/.well-known/jwks.json";
+const AUTHORIZE: &str = "/oauth2/authorize";
 
 type Operation = fn(&mut World, &Ask<'_>) -> OperationResult;
 
@@ -322,6 +323,13 @@ impl Front {
                     Err(error) => refused(error),
                 }
             }
+            "Authorize" => {
+                let state = &mut *self.shared.state();
+                state.world.settle_domains(now);
+                let outcome = authorize::authorize(&state.world, asked, now);
+                let answer = authorize::answer(&outcome);
+                (outcome.map_or_else(|refusal| Outcome::Refused(format!("{refusal:?}")), |_| Outcome::Done), answer)
+            }
             _ => {
                 self.complain(format!("{} {}: there is no such place", asked.method, asked.path));
                 (Outcome::Refused("404".to_owned()), tokens::json_answer(404, &json!({})))
@@ -377,6 +385,7 @@ fn target(asked: &Asked) -> (Service, String) {
         Some(("secretsmanager", name)) => (Service::SecretsManager, name.to_owned()),
         _ if asked.path.ends_with(TOKEN) => (Service::Oauth, "Token".to_owned()),
         _ if asked.path.ends_with(KEYS) => (Service::Oauth, "Keys".to_owned()),
+        _ if asked.path == AUTHORIZE => (Service::Oauth, "Authorize".to_owned()),
         _ => (Service::Oauth, asked.path.clone()),
     }
 }

@@ -6,6 +6,7 @@
 //! that ends with one fails. Time is the clock's, so that a day passes when the test says so.
 
 mod app_clients;
+mod authorize;
 mod dispatch;
 mod domains;
 mod faults;
@@ -58,7 +59,7 @@ pub fn regions() -> Vec<String> {
 pub enum Service {
     Cognito,
     SecretsManager,
-    /// The token endpoint (`Token`) and the key sets (`Keys`).
+    /// The token endpoint (`Token`), the key sets (`Keys`) and where people sign in (`Authorize`).
     Oauth,
 }
 
@@ -109,7 +110,7 @@ pub struct Image(World);
 /// A call as it came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// As IAM names it: `cognito-idp:CreateUserPool`; `oauth2:Token` and `oauth2:Keys` for what IAM does not know.
+    /// As IAM names it: `cognito-idp:CreateUserPool`; `oauth2:Token`, `oauth2:Keys` and `oauth2:Authorize` for what IAM does not know.
     pub action: String,
     /// The Region whose endpoint was called; empty where all have the same (not [`Fake::by_region`]).
     pub endpoint: String,
@@ -343,6 +344,18 @@ impl Fake {
     pub fn sign_in(&self, app_client: &str, username: &str, groups: &[&str]) -> SignedIn {
         let now = self.shared.clock.now();
         tokens::sign_in(&mut self.shared.state().world, app_client, username, groups, now)
+    }
+
+    /// What a browser is answered that is sent to a URL of a hosted sign-in: the status, and where it goes next, empty where it stays.
+    pub async fn follow(&self, url: &str) -> (u16, String) {
+        let url = reqwest::Url::parse(url).expect("a URL");
+        assert_eq!((url.scheme(), url.port(), url.fragment()), ("https", None, None), "{url}");
+        let here = format!("{}{}?{}", self.endpoint(), url.path(), url.query().unwrap_or_default());
+        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
+        let asked = http.expect("an HTTP client").get(here).header("host", url.host_str().expect("a host"));
+        let answered = asked.send().await.expect("answered");
+        let place = answered.headers().get("location").map(|place| place.to_str().expect("text").to_owned());
+        (answered.status().as_u16(), place.unwrap_or_default())
     }
 
     pub fn inventory(&self) -> Inventory {

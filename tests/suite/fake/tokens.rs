@@ -178,7 +178,7 @@ fn uuid(world: &mut World) -> String {
 }
 
 /// `application/x-www-form-urlencoded`; `None` when it is not that.
-fn read_form(body: &str) -> Option<Vec<(String, String)>> {
+pub fn read_form(body: &str) -> Option<Vec<(String, String)>> {
     let pairs = body.split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| pair.split_once('=').and_then(|(name, value)| Some((unescape(name)?, unescape(value)?)))).collect()
 }

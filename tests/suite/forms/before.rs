@@ -109,7 +109,7 @@ async fn check_what_is_under_way(registry: &dyn Registry) {
         assert!(journals.iter().any(|journal| journal.key == task.to_string()), "{task} is not under way");
     }
     // There were none of these then.
-    const LATER: [Shelf; 3] = [Shelf::Renewal, Shelf::Claim, Shelf::ProviderDocument];
+    const LATER: [Shelf; 4] = [Shelf::Renewal, Shelf::Claim, Shelf::ProviderDocument, Shelf::Interactive];
     for shelf in Shelf::ALL.into_iter().filter(|shelf| !LATER.contains(shelf)) {
         let records = registry.scan(shelf, "", None, 1_000).await.expect("read");
         assert!(!records.is_empty(), "no {} is in the fixture", shelf.name());

@@ -121,6 +121,10 @@ impl Bench {
         let keys = machines().map(|client| format!("{}/{}", client.name.tenant, client.name.client));
         assert_eq!(self.column("SELECT key FROM records WHERE shelf = 'credential'"), keys.collect());
 
+        let people = clients.iter().filter(|client| client.kind() == ClientKind::Interactive);
+        let entries = people.map(|client| format!("{}/{}", client.name.tenant, client.name.client));
+        assert_eq!(self.column("SELECT key FROM records WHERE shelf = 'interactive'"), entries.collect());
+
         let app_clients = clients.iter().filter_map(|client| client.app_client.as_ref().map(ToString::to_string));
         assert_eq!(self.column("SELECT id FROM app_clients"), app_clients.collect(), "app clients at the backend");
         let made = pools.iter().filter(|pool| pool.made.is_some()).map(|pool| pool.id.to_string());

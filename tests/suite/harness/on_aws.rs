@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyward::aws::{Aws, Options};
 use keyward::broker::Ports;
 use keyward::broker::ports::Clock;
-use keyward::config::Config;
+use keyward::config::{Backend, Config};
 use keyward::runtime::clock::ManualClock;
 
 use super::flowing::Flowing;
@@ -53,6 +53,13 @@ impl AwsStage {
         fake.enforce_quotas();
         let mut options = fake.options();
         tune(&mut options);
+        let (region, regions) = (options.region.clone(), options.regions.clone());
+        // As one that is served with `[aws]`: by these names of Regions the registry counts. What it asks is in its ports.
+        let edit = |config: &mut Config| {
+            config.backend = Backend::Aws;
+            (config.aws.region, config.aws.regions) = (region, regions);
+            edit(config);
+        };
         let flowing: Arc<dyn Clock> = Arc::new(Flowing::new((*clock).clone()));
         let aws = Aws::connect(options, flowing).await.expect("connected");
         let daemon = Daemon::start_through(clock.clone(), edit, |ports| through(over_aws(&aws, ports))).await;

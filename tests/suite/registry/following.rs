@@ -1,5 +1,6 @@
 //! Two daemons on one table: what one changes the other feels, and what it says while it cannot hear of changes.
 
+mod claims;
 mod watched;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use keyward::aws::{Aws, DynamoDb};
 use keyward::broker::api::{Hint, PassedOn, SignInQuestion};
 use keyward::broker::ports::{
-    ChangeFeed, Clock, Fault, LoggedChange, Peer as Side, PortError, PortResult, ShareInForce, Wanted,
+    ChangeFeed, Clock, DomainProofs, Fault, LoggedChange, Peer as Side, PortError, PortResult, ShareInForce, Wanted,
 };
 use keyward::broker::{Ports, Shared};
 use keyward::config::Config;
@@ -28,7 +29,7 @@ use tonic::Code;
 
 use super::between::Between;
 use super::tables::TABLE;
-use crate::fake::Fake;
+use crate::fake::{Fake, REGION};
 use crate::harness::brokers::Working;
 use crate::harness::flowing::Flowing;
 use crate::harness::on_aws::over_aws;
@@ -98,6 +99,11 @@ struct Pair {
 
 impl Pair {
     async fn start() -> Pair {
+        Pair::start_with(None).await
+    }
+
+    /// With these for both to look for records of DNS through.
+    async fn start_with(proofs: Option<Arc<dyn DomainProofs>>) -> Pair {
         let (one, other, between) = super::pair(Peer::ministack().await).await;
         let clock = Arc::new(ManualClock::new(start_time()));
         let fake = Fake::start(clock.clone()).await;
@@ -108,8 +114,13 @@ impl Pair {
         let line = Line::to(other.clone(), clock.clone());
         let on = async |registry: Arc<DynamoDb>, feed: Arc<dyn ChangeFeed>| {
             let shared = sharing(&registry, feed);
-            let through = |ports: Ports| Ports { registry, shared: Some(shared), ..over_aws(&aws, ports) };
+            let through = |ports: Ports| {
+                let domain_proofs = proofs.clone().unwrap_or(ports.domain_proofs.clone());
+                Ports { registry, shared: Some(shared), domain_proofs, ..over_aws(&aws, ports) }
+            };
             let edit = |config: &mut Config| {
+                // What AWS calls the broker's own.
+                config.embedded.region = REGION.to_owned();
                 config.registry.table = Some(TABLE.to_owned());
                 config.status.listen = Some("127.0.0.1:0".parse().expect("an address"));
             };
@@ -133,21 +144,11 @@ impl Pair {
 
     /// A third one without a daemon around it, and its line.
     async fn broker(&self) -> (Working, Arc<Line>) {
-        let registry = Arc::new(self.between.open(TABLE).await.expect("opened"));
-        let line = Line::to(registry.clone(), self.clock.clone());
-        let ports = Ports {
-            user_pools: self.aws.user_pools(),
-            token_endpoint: self.aws.token_endpoint(),
-            key_source: self.aws.key_source(),
-            vault: self.aws.vault(),
-            shared: Some(sharing(&registry, line.clone())),
-            registry,
-            domain_proofs: Arc::new(keyward::dns::Dns::new(Default::default())),
-            clock: self.clock.clone(),
-        };
-        let broker = Working::open(ports).await.expect("a broker");
-        broker.work();
-        (broker, line)
+        self.broker_with(Arc::new(keyward::dns::Dns::new(Default::default()))).await
+    }
+
+    async fn broker_with(&self, proofs: Arc<dyn DomainProofs>) -> (Working, Arc<Line>) {
+        working(&self.between, &self.aws, &self.clock, proofs).await
     }
 
     /// Returns when everything that was changed so far has been taken to heart behind this line.
@@ -176,6 +177,30 @@ impl Pair {
         })
         .await;
     }
+}
+
+/// A broker at work, without a daemon around it, and its line.
+async fn working(
+    between: &Between,
+    aws: &Aws,
+    clock: &Arc<ManualClock>,
+    domain_proofs: Arc<dyn DomainProofs>,
+) -> (Working, Arc<Line>) {
+    let registry = Arc::new(between.open(TABLE).await.expect("opened"));
+    let line = Line::to(registry.clone(), clock.clone());
+    let ports = Ports {
+        user_pools: aws.user_pools(),
+        token_endpoint: aws.token_endpoint(),
+        key_source: aws.key_source(),
+        vault: aws.vault(),
+        shared: Some(sharing(&registry, line.clone())),
+        registry,
+        domain_proofs,
+        clock: clock.clone(),
+    };
+    let broker = Working::open(ports).await.expect("a broker");
+    broker.work();
+    (broker, line)
 }
 
 /// Its silence, and the longest after which it still calls a token good, in seconds.

@@ -1,21 +1,23 @@
 //! What a hint costs: the same reads of the registry, in the same order, whether it is known or not.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use keyward::broker::Ports;
-use keyward::broker::ports::{ChangeSet, PortResult, Registry, Shelf, StoredRecord};
+use keyward::broker::ports::{Action, ChangeSet, PortResult, Registry, Shelf, StoredRecord, Write};
 use keyward::domain::audit::NumberedEvent;
 use keyward::proto::match_tenant_request::Hint;
 use keyward::proto::{self};
 
 use super::{Stage, about, email};
 
-/// A registry, and what was read of it.
+/// A registry, what was read of it, and how many records that gave.
 struct Watched {
     registry: Arc<dyn Registry>,
     read: Arc<Mutex<Reads>>,
+    found: Arc<AtomicUsize>,
 }
 
 impl Watched {
@@ -26,13 +28,21 @@ impl Watched {
         }
         self.read.lock().unwrap_or_else(PoisonError::into_inner).push((how, shelf));
     }
+
+    fn count(&self, shelf: Shelf, records: usize) {
+        if shelf != Shelf::Setting {
+            self.found.fetch_add(records, Ordering::SeqCst);
+        }
+    }
 }
 
 #[async_trait]
 impl Registry for Watched {
     async fn get(&self, shelf: Shelf, key: &str) -> PortResult<Option<StoredRecord>> {
         self.note("get", shelf);
-        self.registry.get(shelf, key).await
+        let found = self.registry.get(shelf, key).await?;
+        self.count(shelf, found.iter().len());
+        Ok(found)
     }
 
     async fn scan(
@@ -43,7 +53,9 @@ impl Registry for Watched {
         limit: usize,
     ) -> PortResult<Vec<StoredRecord>> {
         self.note("scan", shelf);
-        self.registry.scan(shelf, prefix, after, limit).await
+        let found = self.registry.scan(shelf, prefix, after, limit).await?;
+        self.count(shelf, found.len());
+        Ok(found)
     }
 
     async fn due(&self, shelf: Shelf, limit: usize) -> PortResult<Vec<StoredRecord>> {
@@ -72,11 +84,16 @@ type Reads = Vec<(&'static str, Shelf)>;
 impl Stage {
     /// The same after a start, with a note of what is read from then on.
     async fn watched(self, read: &Arc<Mutex<Reads>>) -> Self {
+        self.watched_and_counted(read, &Arc::default()).await
+    }
+
+    /// The same, with how many records there were in what was read.
+    async fn watched_and_counted(self, read: &Arc<Mutex<Reads>>, found: &Arc<AtomicUsize>) -> Self {
         let Stage { daemon, clock, names, registry } = self;
-        let watch = read.clone();
+        let (read_by, found_by) = (read.clone(), found.clone());
         let daemon = daemon
             .restart_through(|ports| Ports {
-                registry: Arc::new(Watched { registry: ports.registry.clone(), read: watch }),
+                registry: Arc::new(Watched { registry: ports.registry.clone(), read: read_by, found: found_by }),
                 ..ports
             })
             .await;
@@ -91,13 +108,20 @@ fn taken(read: &Mutex<Reads>) -> Reads {
 
 /// What one question reads of a daemon that was just started, and what it reads the second time.
 async fn reads(stage: Stage, request: proto::MatchTenantRequest) -> (Stage, [Reads; 2], bool) {
-    let read = Arc::new(Mutex::new(Vec::new()));
-    let stage = stage.watched(&read).await;
+    let (stage, reads, is_known, _) = Box::pin(reads_and_records(stage, request)).await;
+    (stage, reads, is_known)
+}
+
+/// The same, with how many records there were in what it read.
+async fn reads_and_records(stage: Stage, request: proto::MatchTenantRequest) -> (Stage, [Reads; 2], bool, usize) {
+    let (read, found) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
+    let stage = stage.watched_and_counted(&read, &found).await;
+    let before = found.load(Ordering::SeqCst);
     let answer = stage.ask(request.clone()).await.expect("answered");
-    let first = taken(&read);
+    let (first, found) = (taken(&read), found.load(Ordering::SeqCst) - before);
     assert_eq!(stage.ask(request).await.expect("answered"), answer);
     let again = taken(&read);
-    (stage, [first, again], !answer.tenant.is_empty())
+    (stage, [first, again], !answer.tenant.is_empty(), found)
 }
 
 #[tokio::test]
@@ -155,4 +179,61 @@ async fn a_hint_that_is_not_known_is_looked_for_as_one_that_is() {
     let (next, nobodys, _) = reads(next, about(Hint::Issuer("https://issuer.example".to_owned()))).await;
     assert_eq!(suspended, nobodys);
     next.stop().await;
+}
+
+/// As many machines as anybody has, put there past the daemon.
+const MACHINES: usize = 10_000;
+
+#[tokio::test]
+async fn a_match_reads_nothing_of_a_tenants_machines_however_many_there_are() {
+    let stage = Stage::set().await.with_people().await;
+    stage.daemon.create_client("acme", "backend").await;
+    let (stage, few, is_known, found) = reads_and_records(stage, about(email("acme.example"))).await;
+    assert!(
+        is_known && found == 5,
+        "{few:?}: a claim, the tenant, the entry of its client, the client, the pool: {found}"
+    );
+
+    let backend = stage.registry.get(Shelf::Client, "acme/backend").await.expect("read").expect("there");
+    let machine = |number: usize| {
+        let mut body: serde_json::Value = serde_json::from_slice(&backend.body).expect("JSON");
+        // Before `web`, by its name.
+        body["name"]["client"] = serde_json::json!(format!("backend-{number:05}"));
+        let body = serde_json::to_vec(&body).expect("JSON");
+        let action = Action::Put { body, form: backend.form, due_time: None };
+        Write { shelf: Shelf::Client, key: format!("acme/backend-{number:05}"), expected: None, action }
+    };
+    let machines: Vec<_> = (0..MACHINES).map(machine).collect();
+    for writes in machines.chunks(ChangeSet::MAX_WRITES) {
+        let changes = ChangeSet { writes: writes.to_vec(), events: Vec::new() };
+        stage.registry.commit(changes).await.expect("written");
+    }
+    let (stage, many, is_known, of_many) = reads_and_records(stage, about(email("acme.example"))).await;
+    assert!(is_known, "it is found among them");
+    assert_eq!((many, of_many), (few, found));
+    stage.stop().await;
+}
+
+/// A broker of 0.2 may have deleted the client, and by now there may be a machine by its name.
+#[tokio::test]
+async fn an_entry_whose_client_is_gone_or_another_leads_nobody_anywhere() {
+    let stage = Stage::set().await.with_people().await;
+    stage.daemon.create_client("acme", "backend").await;
+    for client in ["backend", "nobody"] {
+        let body = serde_json::json!({ "client": { "tenant": "acme", "client": client } });
+        let body = serde_json::to_vec(&body).expect("JSON");
+        let action = Action::Put { body, form: keyward::domain::form::Form::FIRST, due_time: None };
+        let write = Write { shelf: Shelf::Interactive, key: format!("acme/{client}"), expected: None, action };
+        stage.registry.commit(ChangeSet { writes: vec![write], events: Vec::new() }).await.expect("written");
+    }
+    let stage = stage.restarted().await;
+    assert_eq!(stage.find(email("acme.example")).await.client, "tenants/acme/clients/web");
+    // It is in nobody's way, and goes with the next client of that name.
+    stage.create_for_people("acme", "nobody").await;
+    let request = proto::DeleteClientRequest { name: "tenants/acme/clients/nobody".to_owned(), ..Default::default() };
+    stage.daemon.clients().delete_client(request).await.expect("deleted");
+    let entries = stage.registry.scan(Shelf::Interactive, "acme/", None, 9).await.expect("read");
+    let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
+    assert_eq!(keys, ["acme/backend", "acme/web"]);
+    stage.stop().await;
 }

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod app_clients;
+mod authorize;
 mod behaviour;
 mod pools;
 mod protocol;
