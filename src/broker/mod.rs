@@ -29,6 +29,7 @@ mod exporting;
 mod fair_places;
 mod faults;
 mod feed;
+mod fleet;
 mod held;
 mod interactive;
 mod issuing;
@@ -88,6 +89,7 @@ pub use catalog::Catalog;
 pub use clients::Clients;
 pub use counting::Counting;
 pub use exporting::Exporting;
+pub use fleet::Fleet;
 pub use following::Hearing;
 pub use logins::Logins;
 pub use matching::Matching;
@@ -124,6 +126,7 @@ pub struct Broker {
     pub tenants: Arc<Tenants>,
     pub clients: Arc<Clients>,
     pub rotations: Arc<Rotations>,
+    pub fleet: Arc<Fleet>,
     pub tokens: Arc<Tokens>,
     pub verifier: Arc<Verifier>,
     pub trust: Arc<Trust>,
@@ -161,6 +164,8 @@ impl Broker {
         let parts = Parts { onboarding, issuing, rotator: rotating, sweeping, providers: providing, moving };
         let journals = Arc::new(Journals::new(world.clone(), parts, background.clone()));
         let verifier = Arc::new(Verifier::new(world.clone(), background.clone()));
+        let rotations = Arc::new(Rotations::new(world.clone(), rotator.clone(), journals.clone()));
+        let fleet = Fleet::new(world.clone(), rotator.clone(), rotations.clone(), journals.clone(), background.clone());
         Ok(Broker {
             tenants: Arc::new(Tenants::new(
                 world.clone(),
@@ -173,14 +178,15 @@ impl Broker {
             reconciling: Arc::new(Reconciling::new(
                 world.clone(),
                 pools.clone(),
-                rotator.clone(),
+                rotator,
                 journals.clone(),
                 claiming.clone(),
                 providers,
             )),
             matching: Arc::new(Matching::new(world.clone())?),
             claiming,
-            rotations: Arc::new(Rotations::new(world.clone(), rotator, journals.clone())),
+            rotations,
+            fleet: Arc::new(fleet),
             logins: Arc::new(Logins::new(world.clone(), background.clone())?),
             tokens: Arc::new(Tokens::new(world.clone(), background)),
             revocations: Arc::new(Revocations::new(world.clone(), verifier.clone())),
