@@ -330,6 +330,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             fallback_url: config.sign_in.fallback_url.clone(),
         },
         told_tenants: config.status.told_tenants(),
+        denials_per_minute: config.audit.denials_per_minute,
         audit_retention: config.audit.retention,
     }
 }

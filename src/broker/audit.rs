@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
+use tokio_util::sync::CancellationToken;
 
 use super::api::{EventFilter, Listing, Page};
+use super::denials::Denials;
 use super::world::World;
 use crate::domain::audit::{Call, Event, NumberedEvent, Outcome};
 use crate::domain::error::{Error, Reason, Result};
@@ -20,11 +22,17 @@ const MAX_LOOKED_AT: usize = 10_000;
 
 pub struct Audit {
     world: Arc<World>,
+    denials: Denials,
 }
 
 impl Audit {
     pub fn new(world: Arc<World>) -> Self {
-        Audit { world }
+        Audit { denials: Denials::new(world.settings.denials_per_minute), world }
+    }
+
+    /// Puts on record how many denials were not events of their own, until stopped.
+    pub async fn work(&self, stop: CancellationToken) {
+        self.denials.work(&self.world, stop).await;
     }
 
     /// Newest first. `page.after` is the number of the last event looked at.
@@ -92,9 +100,13 @@ impl Audit {
         call.event(self.world.now(), resource)
     }
 
-    /// Puts a refusal on record. The refusal may be answered once this has succeeded.
+    /// Puts a denial on record, or counts it where its caller has had too many. It may be answered once this has succeeded.
     pub async fn denied(&self, call: &Call, resource: &str, error: &Error) -> Result<()> {
-        let event = call.event(self.world.now(), resource).ended(Outcome::Denied, error.reason().as_str());
+        let (now, reason) = (self.world.now(), error.reason().as_str());
+        if !self.denials.is_event(call, resource, reason, now) {
+            return Ok(());
+        }
+        let event = call.event(now, resource).ended(Outcome::Denied, reason);
         self.world.put_on_record(event.detail(error.message())).await
     }
 }

@@ -20,6 +20,7 @@ mod claiming;
 mod clients;
 mod counting;
 mod data_keys;
+mod denials;
 mod domains;
 mod due;
 mod examining;
@@ -225,7 +226,8 @@ impl Broker {
         };
         let trusted_keys = self.trust.keep_keys(stop.clone());
         let claims = self.claiming.work(stop.clone());
-        tokio::join!(adopt, follow, keys, trusted_keys, claims, self.journals.clone().work(stop.clone()));
+        let denials = self.audit.work(stop.clone());
+        tokio::join!(adopt, follow, keys, trusted_keys, claims, denials, self.journals.clone().work(stop.clone()));
     }
 
     /// How it hears of what other brokers change; `None` where it alone has the registry.

@@ -114,6 +114,7 @@ impl Tenants {
             change = counted.keep(change.create(pool));
         }
         self.world.records.commit(receipt.file(change, id.name())).await?;
+        self.pools.note_unasked(&place);
         Ok(None)
     }
 

@@ -109,6 +109,10 @@ impl Moving {
         tenant: &Versioned<Tenant>,
         moved: &TenantMove,
     ) -> Result<Progress> {
+        // As where a tenant is onboarded.
+        if journal.lease.as_ref().is_some_and(|lease| !lease.is_first()) {
+            self.pools.take_unasked(&moved.to);
+        }
         self.pools.ready(&moved.to, &journal.cause).await?;
         let now = self.world.now();
         let record = Tenant {

@@ -66,7 +66,11 @@ impl Onboarding {
         let event = journal.cause.doing("keyward.onboarding/activate").event(now, id.name());
         let mut change = Change::because(event).update(tenant.version, &active).delete(journal);
         if progress == DomainProgress::OnItsWay {
-            change = change.create(&next_look(id, &journal.cause, now));
+            let look = next_look(id, &journal.cause, now);
+            // Where the settings were changed before the tenant was there, they have one already.
+            if self.world.records.get::<Journal>(&look.task.to_string()).await?.is_none() {
+                change = change.create(&look);
+            }
         }
         self.world.records.commit(change).await?;
         Ok(Progress::Done)

@@ -72,16 +72,19 @@ impl Reconciling {
     /// for a while.
     pub(super) async fn orphaned_secret(&self, pass: &Pass, secret: &SecretName) -> Result<Vec<Drift>> {
         let inner = secret.as_str().strip_prefix(&format!("{}/", self.world.settings.secret_prefix));
+        // What follows is the Region in which it is.
+        let inner = inner.map(|inner| inner.split_once('@').map_or(inner, |(name, _)| name));
         let Some(name) = inner.and_then(|name| ClientName::parse("name", name).ok()) else {
             return Ok(self.orphaned_provider_secret(pass, secret).await?.into_iter().collect());
         };
-        if self.world.records.get::<Client>(&client_key(&name)).await?.is_some() {
+        let has_it = |client: &Versioned<Client>| client.secret_name == *secret;
+        if self.world.records.get::<Client>(&client_key(&name)).await?.is_some_and(|client| has_it(&client)) {
             return Ok(Vec::new());
         }
         // An import writes the secret before the client, and holds the lock for as long.
         let _client = self.world.targets.lock(name.to_string()).await;
         if self.world.vault.labels(secret).await?.is_none()
-            || self.world.records.get::<Client>(&client_key(&name)).await?.is_some()
+            || self.world.records.get::<Client>(&client_key(&name)).await?.is_some_and(|client| has_it(&client))
         {
             return Ok(Vec::new());
         }

@@ -18,7 +18,9 @@ use super::api::Page;
 use super::interactive::{interactive_clients, interactive_spec};
 use super::issuing::leave_current;
 use super::pools::{Place, Pools};
-use super::ports::{Fault, OidcSpec, ProtocolSpec, ProviderSpec, SamlSource, SamlSpec, SecretDocument, Wanted};
+use super::ports::{
+    Fault, OidcSpec, PortError, ProtocolSpec, ProviderSpec, SamlSource, SamlSpec, SecretDocument, Wanted,
+};
 use super::records::{Change, Versioned};
 use super::shelves::{ProviderDocument, client_key, document_key, tenant_prefix};
 use super::world::World;
@@ -48,7 +50,7 @@ impl Providers {
     /// Brings the providers in the tenant's pool, and the app clients that name them, up to the tenant's record.
     pub async fn apply(&self, journal: &Versioned<Journal>, id: &TenantId) -> Result<Progress> {
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(id.as_str()).await?;
-        let Some(tenant) = tenant.filter(|tenant| tenant.state != TenantState::Creating) else {
+        let Some(tenant) = tenant else {
             self.world.records.commit(Change::housekeeping().delete(journal)).await?;
             return Ok(Progress::Done);
         };
@@ -69,7 +71,11 @@ impl Providers {
     pub async fn bring_up(&self, tenant: &Tenant, pool: &MadePool) -> Result<()> {
         for provider in &tenant.identity_providers {
             let spec = self.spec(tenant, provider).await?;
-            self.world.user_pools.put_identity_provider(pool, &spec).await?;
+            self.world
+                .user_pools
+                .put_identity_provider(pool, &spec)
+                .await
+                .map_err(|error| refused(&provider.id, error))?;
             if let ProviderProtocol::Oidc(oidc) = &provider.protocol {
                 let name = self.secret_name(tenant, &provider.id).await?;
                 leave_current(&self.world, &name, &oidc.secret).await?;
@@ -252,6 +258,17 @@ impl Providers {
                 tracing::warn!(%tenant, %error, "the secret of an identity provider is left in the vault");
             }
         }
+    }
+}
+
+/// What a caller learns of a provider that cannot be had. What the backend says may quote what is secret of it.
+fn refused(id: &ProviderId, error: PortError) -> Error {
+    match error.fault {
+        Fault::Refused => {
+            let message = format!("the backend refuses the identity provider {id}; the broker's log has its words");
+            Error::new(Reason::BackendRefused, message).with("identity_provider", id).caused_by(error)
+        }
+        _ => error.into(),
     }
 }
 

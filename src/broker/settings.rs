@@ -32,6 +32,8 @@ pub struct Settings {
     pub sign_in: SignInSettings,
     /// Tenants whose fetches are counted one by one.
     pub told_tenants: Vec<TenantId>,
+    /// Denials of one caller in a minute that are each an event.
+    pub denials_per_minute: u32,
     /// How long audit events are kept.
     pub audit_retention: Duration,
 }

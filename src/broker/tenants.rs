@@ -170,9 +170,10 @@ impl Tenants {
         if validate_only {
             return self.seen(before).await;
         }
-        // Waits for nothing where no pool has to change: there is no journal then.
+        // Waits for nothing where no pool has to change, and the tenant is there: there is no journal then.
         self.journals.run(Task::ApplyUserPool(id.clone())).await?;
         self.journals.run(Task::ApplyProviders(id.clone())).await?;
+        self.journals.run(Task::OnboardTenant(id.clone())).await?;
         // Not for what was claimed just now: nobody has seen yet what its record must hold.
         let names = &self.stored(id).await?.sign_in_domains;
         let known = before.sign_in_domains.iter().filter(|name| names.contains(name));
@@ -194,7 +195,8 @@ impl Tenants {
             return Ok(tenant);
         };
         check_version(version, tenant.version, id.name())?;
-        tenant.check_settled()?;
+        // One that is still being created can be changed too: a setting may be what keeps it from that.
+        tenant.check_not_deleting()?;
         let now = self.world.now();
         let mut record = tenant.value.clone();
         if let Some(display_name) = &patch.display_name {

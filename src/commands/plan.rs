@@ -15,7 +15,7 @@ use keyward::config::Config;
 use super::Outcome;
 use model::Plan;
 
-/// Say what a platform costs in either model of tenancy, what bounds it, and how long onboarding takes.
+/// Say what either model of tenancy gives a platform, what it costs, what bounds it, and how long onboarding takes.
 ///
 /// For machines alone: people who sign in, and what they cost, are not counted. Nothing is asked for and nothing is changed:
 /// it is computed from Amazon's list prices and quotas, those of a configuration where one is named. Prices are those of

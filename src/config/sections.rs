@@ -291,6 +291,8 @@ pub struct Audit {
     /// How long events are kept: 1 d to 3,650 d.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
+    /// How many denials of one caller in a minute are each an event: 1 to 100,000. Those beyond are counted.
+    pub denials_per_minute: u32,
     /// A file that gets a line for every event, and for every token and secret that is handed out. Absent: none.
     pub file: Option<PathBuf>,
     /// Whether nothing is handed out that is not in the file.
@@ -299,7 +301,7 @@ pub struct Audit {
 
 impl Default for Audit {
     fn default() -> Self {
-        Audit { retention: 400 * DAY, file: None, required: true }
+        Audit { retention: 400 * DAY, denials_per_minute: 60, file: None, required: true }
     }
 }
 

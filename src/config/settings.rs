@@ -168,6 +168,12 @@ pub(super) fn settings(config: &Config) -> Vec<Setting> {
             .of("1 to 64 characters of [A-Za-z0-9_.-], with single slashes between them", is_prefix),
         Setting::new("audit.retention", period(config.audit.retention), "How long audit events are kept")
             .lasting(DAY, DAY * 3_650),
+        Setting::new(
+            "audit.denials_per_minute",
+            count(config.audit.denials_per_minute),
+            "Denials of one caller that are each an event; those beyond are counted",
+        )
+        .within(1, 100_000),
         Setting::new("audit.file", audit_file, "Gets a line for each event, and each token and secret handed out")
             .of("a file", |path| !path.is_empty()),
         Setting::new(

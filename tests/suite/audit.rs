@@ -1,6 +1,7 @@
 //! The audit log: what is in it, that nothing is missing, and how it is read.
 
 mod chain;
+mod denials;
 mod tail;
 
 use std::sync::Arc;

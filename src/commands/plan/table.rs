@@ -28,9 +28,19 @@ pub fn markdown(plan: &Plan) -> String {
 
 const HEADS: [&str; 2] = ["APP_CLIENT: shared pools", "USER_POOL: a pool for each"];
 
+/// What each model gives, whatever the size of the platform.
+const GIVES: [(&str, &str, &str); 5] = [
+    ("tenants are kept apart by", "app client", "user pool"),
+    ("issuer and keys of tokens", "the pool's, of many tenants", "the tenant's own"),
+    ("Region, policies, MFA, domain", "the same for all tenants", "settings of each tenant"),
+    ("people's accounts", "in a pool with others'", "in the tenant's pool"),
+    ("a native sign-in counts", "an hour, at all tenants", "at its tenant alone"),
+];
+
 fn rows(plan: &Plan) -> Vec<Row> {
     let both = |name, of: fn(&Model) -> String| (name, of(&plan.shared), of(&plan.own));
-    vec![
+    let mut rows: Vec<Row> = GIVES.map(|(name, shared, own)| (name, shared.to_owned(), own.to_owned())).into();
+    rows.extend([
         both("user pools", |model| count(model.user_pools)),
         both("app clients, and secrets", |model| count(model.app_clients)),
         both("tokens fetched a month", |model| count(model.tokens)),
@@ -48,7 +58,8 @@ fn rows(plan: &Plan) -> Vec<Row> {
         both("  reached at", |model| model.limits.get(1).map_or_else(String::new, reached)),
         both("onboarding takes", |model| time(model.onboarding.0)),
         both("  bounded by", |model| model.onboarding.1.to_owned()),
-    ]
+    ]);
+    rows
 }
 
 fn reached(limit: &Limit) -> String {

@@ -48,13 +48,13 @@ fn prefix(prefix: &str) -> proto::HostedDomain {
 
 pub struct Platform {
     pub stage: AwsStage,
-    backend: Backend,
+    pub backend: Backend,
     /// Past the broker.
     sdk: Sdk,
 }
 
 impl Platform {
-    async fn set() -> Self {
+    pub async fn set() -> Self {
         Platform::set_with(|_| {}).await
     }
 
@@ -143,7 +143,7 @@ impl Platform {
         self.stage.fake.calls().iter().filter(|call| call.action.ends_with(&format!(":{operation}"))).count()
     }
 
-    async fn reconcile(&self, id: &str, mend: bool) -> Vec<proto::Drift> {
+    pub async fn reconcile(&self, id: &str, mend: bool) -> Vec<proto::Drift> {
         let request = proto::ReconcileTenantRequest { name: format!("tenants/{id}"), mend, ..Default::default() };
         self.stage.daemon.tenants().reconcile_tenant(request).await.expect("reconciled").into_inner().drifts
     }
@@ -327,6 +327,47 @@ async fn a_domain_that_cognito_refuses_says_what_it_needs_and_comes_when_it_has_
     platform.until_settled().await;
     assert_eq!(platform.made("acme").await.domain, MINE);
     assert_eq!(platform.made("third").await.domain, "auth.acme.example");
+    platform.stage.strike().await;
+}
+
+#[tokio::test]
+async fn a_domain_that_keeps_a_tenant_from_coming_is_given_up_for_another_and_the_tenant_comes() {
+    let platform = Platform::set().await;
+    let active = |tenant: proto::Tenant| assert_eq!(tenant.state(), proto::TenantState::Active, "{tenant:?}");
+    platform.stage.fake.resolve("acme.example", false);
+    for id in ["one", "two", "three"] {
+        let refused = platform.create(id, Some(custom(&format!("{id}.acme.example")))).await.expect("written down");
+        assert_eq!(refused.state(), proto::TenantState::Creating);
+    }
+    let still = platform.change("one", Some(custom("other.acme.example"))).await;
+    assert_eq!(refusal(still), (Code::FailedPrecondition, "BACKEND_REFUSED".to_owned()));
+    active(platform.change("one", Some(custom("login.one.example"))).await.expect("it can be had"));
+    active(platform.change("two", Some(prefix("two-login"))).await.expect("changed"));
+    active(platform.change("three", None).await.expect("changed"));
+    platform.until_settled().await;
+    assert_eq!(platform.made("one").await.domain, "login.one.example");
+    assert_eq!(platform.made("two").await.domain, "two-login");
+    assert!(!platform.domains().iter().any(|domain| domain.ends_with("acme.example")), "{:?}", platform.domains());
+    for id in ["one", "two", "three"] {
+        assert_eq!(platform.reconcile(id, false).await, []);
+    }
+    platform.stage.strike().await;
+}
+
+#[tokio::test]
+async fn a_prefix_that_keeps_a_pool_from_being_made_is_given_up_for_another() {
+    let platform = Platform::set().await;
+    let taken = Fault::Error("InvalidParameterException");
+    platform.stage.fake.fail(After::calls(0).of("CreateUserPoolDomain"), taken);
+    let refused = platform.create("acme", Some(prefix("acme-login"))).await.expect("written down");
+    assert_eq!(refused.state(), proto::TenantState::Creating);
+    let changed = platform.change("acme", Some(prefix("acme-signin"))).await.expect("changed");
+    assert_eq!(changed.state(), proto::TenantState::Active);
+    platform.until_settled().await;
+    assert_eq!(platform.domains(), ["acme-signin"]);
+    assert_eq!(platform.stage.fake.inventory().user_pools.len(), 1);
+    platform.stage.daemon.create_client("acme", "checkout").await;
+    platform.backend.check_current_works(CLIENT).await;
     platform.stage.strike().await;
 }
 

@@ -1,6 +1,8 @@
 //! A pool of a tenant's own in another Region: it, its secrets and its token traffic stay there.
 
-use keyward::proto;
+use keyward::broker::ports::Wanted;
+use keyward::domain::id::{SecretName, VersionId};
+use keyward::proto::{self, DriftKind};
 
 use super::domains::{Platform, custom};
 use super::life::check_token;
@@ -51,6 +53,33 @@ async fn all_calls_for_a_pool_in_another_region_go_to_its_own_endpoints() {
         };
         assert_eq!((region.as_str(), call.endpoint.as_str()), (OTHER_REGION, OTHER_REGION), "{call:?}");
     }
+    platform.stage.strike().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_is_nobodys_is_a_leftover_in_each_region_and_one_that_is_in_use_is_not() {
+    let platform = Platform::set().await;
+    let AwsStage { daemon, fake, .. } = &platform.stage;
+    let settings = proto::UserPoolSettings { region: OTHER_REGION.to_owned(), ..Default::default() };
+    daemon.tenants().create_tenant(new_tenant_with_pool("acme", settings)).await.expect("created");
+    let used = daemon.create_client("acme", "checkout").await.secret_name;
+    assert_eq!(used, format!("keyward/tenants/acme/clients/checkout@{OTHER_REGION}"));
+    let secret = |name: &str| SecretName::parse("name", name).expect("a name");
+    let document = platform.backend.0.vault.read(&secret(&used), Wanted::Current).await.expect("read").expect("there");
+    // Of no client, and beside the client's own.
+    let left = [used.replace("checkout", "gone"), used.replace(&format!("@{OTHER_REGION}"), "")];
+    for name in &left {
+        let version = VersionId::from_digest(&"0".repeat(64));
+        platform.backend.0.vault.put(&secret(name), &version, &document).await.expect("put");
+    }
+    for (mend, found) in [(false, 2), (true, 2), (true, 0)] {
+        let drifts = platform.reconcile("acme", mend).await;
+        let mut ids: Vec<_> = drifts.iter().map(|drift| drift.external_id.clone()).collect();
+        ids.sort_by_key(|id| *id == left[1]);
+        assert_eq!(ids, left[..found]);
+        assert!(drifts.iter().all(|drift| drift.kind() == DriftKind::Orphan && drift.mended == mend), "{drifts:?}");
+    }
+    assert_eq!(fake.inventory().secrets, [used]);
     platform.stage.strike().await;
 }
 

@@ -25,6 +25,8 @@ fn a_thousand_tenants_are_reckoned_up_in_both_models() {
     let ran = plan("--tenants 1000 --tokens-per-hour 60");
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     let row = |name| row(&ran.out, name);
+    assert_eq!(row("tenants are kept apart by"), both("app client", "user pool"));
+    assert_eq!(row("issuer and keys of tokens"), both("the pool's, of many tenants", "the tenant's own"));
     assert_eq!(row("user pools"), both("1", "1,000"));
     assert_eq!(row("app clients, and secrets"), both("1,000", "1,000"));
     // An hour's token is fetched anew after three quarters of it: 730 / 0.75 a month, and one for a rotation in 90 days.

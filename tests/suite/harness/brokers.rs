@@ -416,6 +416,7 @@ fn settings() -> Settings {
             },
             fallback_url: None,
         },
+        denials_per_minute: 60,
         audit_retention: Duration::from_secs(400 * 86_400),
     }
 }

@@ -18,6 +18,7 @@ async fn a_tenant_moves_there_and_back_and_leaves_nothing_behind() {
     fake.propagate(Propagation { appears: late, lingers: late });
     for target in [Isolation::UserPool, Isolation::AppClient] {
         let held = [daemon.token(BILLING).await, daemon.token(ORDERS).await];
+        fake.forget_calls();
         start(daemon, move_request("acme", target)).await.expect("started");
         eventually("everybody is there", async || {
             stage.is_at_rest().await;
@@ -25,6 +26,8 @@ async fn a_tenant_moves_there_and_back_and_leaves_nothing_behind() {
             state_of(&tenant(daemon, "acme").await) == TenantMoveState::Overlap
         })
         .await;
+        let walks = fake.calls().iter().filter(|call| call.action.ends_with(":ListUserPools")).count();
+        assert_eq!(walks, 0, "nobody can have asked for a pool that was just written down");
         let inventory = fake.inventory();
         assert_eq!((inventory.app_clients.len(), inventory.user_pools.len(), inventory.secrets.len()), (4, 2, 2));
         for (name, token) in [BILLING, ORDERS].into_iter().zip(&held) {

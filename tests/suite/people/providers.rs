@@ -9,6 +9,7 @@ use serde_json::json;
 use tonic::Code;
 
 use super::{create, new_interactive, reasons, settings, update, with};
+use crate::fake::{After, Fault};
 use crate::harness::on_aws::AwsStage;
 use crate::harness::{Daemon, assert_invalid, details, events, get_tenant, mask, new_tenant, refusal};
 
@@ -335,5 +336,28 @@ async fn a_pools_settings_and_providers_change_in_one_call() {
     let changed = daemon.tenants().update_tenant(request).await.expect("changed").into_inner();
     assert!(changed.user_pool.is_some_and(|settings| settings.deletion_protection));
     assert_eq!(fake.providers(), [changed.identity_providers[0].provider_name.clone()]);
+    stage.strike().await;
+}
+
+#[tokio::test]
+async fn a_provider_that_keeps_a_tenant_from_coming_is_changed_and_nothing_of_the_first_try_is_left() {
+    let stage = AwsStage::set().await;
+    let AwsStage { daemon, fake, .. } = &stage;
+    for (id, isolation) in [("acme", Isolation::AppClient), ("bigco", Isolation::UserPool)] {
+        let refusal = Fault::Error("InvalidParameterException");
+        fake.fail(After::calls(1).of("CreateIdentityProvider"), refusal);
+        let refused = onboard(daemon, id, isolation, &[oidc("okta"), oidc("entra")]).await;
+        assert_eq!(refused.state(), proto::TenantState::Creating);
+        assert!(refused.state_reason.contains("the identity provider entra"), "{refused:?}");
+        let changed = put(daemon, id, &[saml("entra", document(XML)), oidc("ping")]).await;
+        assert_invalid(changed, "FIELD_INVALID", "tenant.identity_providers[0]");
+        let changed = put(daemon, id, &[saml("adfs", document(XML))]).await.expect("changed");
+        assert_eq!((changed.state(), changed.state_reason.as_str()), (proto::TenantState::Active, ""));
+        assert_eq!(fake.providers(), [changed.identity_providers[0].provider_name.clone()]);
+        let portal = create(daemon, new_interactive(id, "portal")).await;
+        assert_eq!(fake.app_client(&portal.app_client_id)["SupportedIdentityProviders"], json!(fake.providers()));
+        let request = proto::DeleteTenantRequest { name: format!("tenants/{id}"), ..Default::default() };
+        daemon.tenants().delete_tenant(request).await.expect("deleted");
+    }
     stage.strike().await;
 }
