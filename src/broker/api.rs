@@ -1,5 +1,6 @@
 //! What goes into and comes out of the broker: requests with every field checked for form, and views of resources.
 
+mod fleet;
 mod sign_in;
 mod sign_in_names;
 
@@ -28,6 +29,7 @@ use crate::domain::secret::ClientSecret;
 use crate::domain::sign_in::{Claim, SignInDomain};
 use crate::domain::tenant::{Isolation, Labels, Tenant, UserPoolSettings};
 use crate::domain::trust::TrustChange;
+pub use fleet::{FleetOutcome, FleetProgress, FleetRequest, FleetTally};
 pub use sign_in::{Hint, Matched, PassedOn, SignIn, SignInQuestion};
 pub use sign_in_names::{ascii_name, email_domain};
 

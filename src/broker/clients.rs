@@ -58,7 +58,7 @@ impl Clients {
     ) -> Result<Option<ClientView>> {
         let receipt = match self.world.asked(call).await? {
             Asked::Afresh(receipt) => receipt,
-            Asked::Again { resource } => {
+            Asked::Again { resource, .. } => {
                 return self.get(&ClientName::parse("request_id", &resource)?).await.map(Some);
             }
         };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::api::FleetOutcome;
 use super::ports::{ENDS, GIVEN_UP, PortResult, TokenEndpoint, end_of};
 use super::settings::Settings;
 use crate::counts::{Count, Counts, Striped};
@@ -35,6 +36,9 @@ pub(super) const TASKS: [&str; 10] = [
     "move-tenant",
 ];
 
+/// What becomes of a client that is rotated with others.
+pub(super) const FLEET_OUTCOMES: [&str; 3] = ["promoted", "failed", "skipped"];
+
 /// The broker's counters.
 pub struct Counting {
     pub(super) hits: Striped,
@@ -46,6 +50,8 @@ pub struct Counting {
     pub(super) rejected: Counts<{ Rule::ALL.len() }>,
     pub(super) runs_done: Counts<{ TASKS.len() }>,
     pub(super) runs_failed: Counts<{ TASKS.len() }>,
+    /// Clients of fleets, by what became of them.
+    pub(super) seen_to: Counts<{ FLEET_OUTCOMES.len() }>,
     /// Tokens fetched for these tenants, and for no others.
     pub(super) tenants: BTreeMap<TenantId, Count>,
     /// Of a token, in millionths of a US dollar.
@@ -64,6 +70,7 @@ impl Counting {
             rejected: Counts::default(),
             runs_done: Counts::default(),
             runs_failed: Counts::default(),
+            seen_to: Counts::default(),
             tenants: settings.told_tenants.iter().map(|tenant| (tenant.clone(), Count::default())).collect(),
             token_price: settings.tokens.price,
         }
@@ -103,6 +110,15 @@ impl Counting {
             Task::ApplyProviders(_) => 8,
             Task::MoveTenant(_) => 9,
         });
+    }
+
+    pub(super) fn saw_to(&self, outcome: &FleetOutcome) {
+        match outcome {
+            FleetOutcome::Planned(_) => {}
+            FleetOutcome::Promoted(_) => self.seen_to.count(0),
+            FleetOutcome::Behind(..) => self.seen_to.count(1),
+            FleetOutcome::PassedOver(_) => self.seen_to.count(2),
+        }
     }
 
     /// Tokens that the endpoint has given, each of which is paid for.

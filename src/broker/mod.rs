@@ -16,6 +16,7 @@ mod claiming;
 mod clients;
 mod counting;
 mod exporting;
+mod fleet;
 mod journals;
 mod known;
 mod logins;
@@ -43,6 +44,7 @@ pub use catalog::Catalog;
 pub use clients::Clients;
 pub use counting::Counting;
 pub use exporting::Exporting;
+pub use fleet::Fleet;
 pub use logins::Logins;
 pub use matching::Matching;
 pub use reconciling::Reconciling;
@@ -79,6 +81,7 @@ pub struct Broker {
     pub tenants: Arc<Tenants>,
     pub clients: Arc<Clients>,
     pub rotations: Arc<Rotations>,
+    pub fleet: Arc<Fleet>,
     pub tokens: Arc<Tokens>,
     pub verifier: Arc<Verifier>,
     pub trust: Arc<Trust>,
@@ -116,6 +119,8 @@ impl Broker {
         let parts = Parts { onboarding, issuing, rotator: rotating, sweeping, providers: providing, moving };
         let journals = Arc::new(Journals::new(world.clone(), parts, background.clone()));
         let verifier = Arc::new(Verifier::new(world.clone(), background.clone()));
+        let rotations = Arc::new(Rotations::new(world.clone(), rotator.clone(), journals.clone()));
+        let fleet = Fleet::new(world.clone(), rotator.clone(), rotations.clone(), journals.clone(), background.clone());
         Ok(Broker {
             tenants: Arc::new(Tenants::new(
                 world.clone(),
@@ -128,14 +133,15 @@ impl Broker {
             reconciling: Arc::new(Reconciling::new(
                 world.clone(),
                 pools.clone(),
-                rotator.clone(),
+                rotator,
                 journals.clone(),
                 claiming.clone(),
                 providers,
             )),
             matching: Arc::new(Matching::new(world.clone())?),
             claiming,
-            rotations: Arc::new(Rotations::new(world.clone(), rotator, journals.clone())),
+            rotations,
+            fleet: Arc::new(fleet),
             logins: Arc::new(Logins::new(world.clone(), background.clone())?),
             tokens: Arc::new(Tokens::new(world.clone(), background)),
             revocations: Arc::new(Revocations::new(world.clone(), verifier.clone())),

@@ -36,7 +36,7 @@ impl Revocations {
     async fn try_revoke(&self, call: &Call, new: &NewRevocation) -> Result<Revocation> {
         let receipt = match self.world.asked(call).await? {
             Asked::Afresh(receipt) => receipt,
-            Asked::Again { resource } => {
+            Asked::Again { resource, .. } => {
                 let id = resource.strip_prefix("revocations/").unwrap_or_default();
                 let known: Option<Versioned<Revocation>> = self.world.records.get(id).await?;
                 return known.map(|known| known.value).ok_or_else(|| Error::not_found(resource));

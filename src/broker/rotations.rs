@@ -14,7 +14,7 @@ use super::clients::issuing::{ALL_ROTATIONS, MAX_ROTATIONS_KEPT, version_of};
 use super::journals::Journals;
 use super::records::shelves::{client_key, owner_key, rotation_key, rotation_prefix};
 use super::records::{Change, Record as _, Versioned};
-use super::world::{Asked, World, timed_id};
+use super::world::{Asked, Part, World, timed_id};
 use crate::domain::audit::{Call, Principal};
 use crate::domain::client::{Client, Owner};
 use crate::domain::error::{Error, Reason, Result};
@@ -104,20 +104,35 @@ impl Rotator {
         trigger: Trigger,
         validate_only: bool,
     ) -> Result<RotationView> {
-        self.world.settle(call, || self.try_start(call, name, request, trigger, validate_only)).await
+        self.start_part(call, None, name, request, trigger, validate_only).await
     }
 
-    async fn try_start(
+    /// The same where the call asks for many, of which this is one.
+    pub async fn start_part(
         &self,
         call: &Call,
+        part: Option<&Part>,
         name: &ClientName,
         request: &RotationRequest,
         trigger: Trigger,
         validate_only: bool,
     ) -> Result<RotationView> {
-        let receipt = match self.world.asked(call).await? {
+        let attempt = || self.try_start(call, part, name, request, trigger, validate_only);
+        self.world.settle_part(call, part, attempt).await
+    }
+
+    async fn try_start(
+        &self,
+        call: &Call,
+        part: Option<&Part>,
+        name: &ClientName,
+        request: &RotationRequest,
+        trigger: Trigger,
+        validate_only: bool,
+    ) -> Result<RotationView> {
+        let receipt = match self.world.asked_part(call, part).await? {
             Asked::Afresh(receipt) => receipt,
-            Asked::Again { resource } => {
+            Asked::Again { resource, .. } => {
                 let rotation = self.by_name(&RotationName::parse("request_id", &resource)?).await?;
                 return Ok(RotationView { rotation: rotation.value, planned: Vec::new() });
             }

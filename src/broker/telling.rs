@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Broker;
-use super::counting::{Counting, TASKS};
+use super::counting::{Counting, FLEET_OUTCOMES, TASKS};
 use super::ports::ENDS;
 use crate::counts::{Sheet, Told};
 use crate::domain::claims::Rule;
@@ -134,6 +134,13 @@ fn journals(counting: &Counting, sheet: &mut Sheet) {
     for (place, task) in TASKS.iter().enumerate() {
         runs.count(&[("task", task), ("outcome", "done")], counting.runs_done.get(place));
         runs.count(&[("task", task), ("outcome", "failed")], counting.runs_failed.get(place));
+    }
+    let seen_to = sheet.counter(
+        "keyward_fleet_clients_total",
+        "Clients that RotateClientSecrets has seen to: promoted, failed (begun, and tried again), skipped (not begun)",
+    );
+    for (place, outcome) in FLEET_OUTCOMES.iter().enumerate() {
+        seen_to.count(&[("outcome", outcome)], counting.seen_to.get(place));
     }
 }
 

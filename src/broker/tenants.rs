@@ -75,7 +75,7 @@ impl Tenants {
     ) -> Result<Option<TenantView>> {
         let receipt = match self.world.asked(call).await? {
             Asked::Afresh(receipt) => receipt,
-            Asked::Again { resource } => {
+            Asked::Again { resource, .. } => {
                 return self.get(&TenantId::from_name("request_id", &resource)?).await.map(Some);
             }
         };

@@ -25,7 +25,7 @@ use super::tokens::token_keys::TokenKeys;
 use crate::domain::audit::{Call, Event};
 use crate::domain::client::{Client, Marked};
 use crate::domain::error::{Error, Reason, Result};
-use crate::domain::id::{BrokerId, Issuer};
+use crate::domain::id::{BrokerId, Issuer, RequestId};
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::revocation::TokenId;
 use crate::domain::secret::ClientSecret;
@@ -180,26 +180,31 @@ impl World {
 
     /// Whether a mutation was asked for before: by the same caller, under the same request id, within 24 hours.
     pub async fn asked(&self, call: &Call) -> Result<Asked> {
+        self.asked_part(call, None).await
+    }
+
+    /// The same for one of many things that a call asks for, each of which is done once.
+    pub async fn asked_part(&self, call: &Call, part: Option<&Part>) -> Result<Asked> {
         let Some(request) = &call.request else {
             return Ok(Asked::Afresh(Receipt(None)));
         };
         let (now, principal) = (self.now(), call.principal.to_string());
-        let seen: Option<Versioned<SeenRequest>> =
-            self.records.get(&request_key(&principal, request.id.as_str())).await?;
+        let id = part.map_or_else(|| request.id.to_string(), |part| part_id(&request.id, &part.key));
+        let seen: Option<Versioned<SeenRequest>> = self.records.get(&request_key(&principal, &id)).await?;
         let known = seen.as_ref().filter(|seen| seen.expire_time > now);
         if let Some(known) = known {
             if known.fingerprint == request.fingerprint {
-                return Ok(Asked::Again { resource: known.resource.clone() });
+                return Ok(Asked::Again { resource: known.resource.clone(), expire_time: known.expire_time });
             }
             let rule = "was used within 24 hours for another request";
             return Err(Error::invalid_because(Reason::RequestIdReused, "request_id", rule));
         }
         let record = SeenRequest {
             principal,
-            request_id: request.id.to_string(),
+            request_id: id,
             fingerprint: request.fingerprint.clone(),
             resource: String::new(),
-            expire_time: now + REQUEST_MEMORY,
+            expire_time: part.map_or(now + REQUEST_MEMORY, |part| part.expire_time),
         };
         Ok(Asked::Afresh(Receipt(Some((record, seen.map(|seen| seen.version))))))
     }
@@ -210,9 +215,17 @@ impl World {
     where
         F: Future<Output = Result<T>>,
     {
+        self.settle_part(call, None, attempt).await
+    }
+
+    /// The same for one of many things that a call asks for.
+    pub async fn settle_part<T, F>(&self, call: &Call, part: Option<&Part>, attempt: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
         let result = settle(&attempt).await;
         let failed = result.is_err() && call.request.is_some();
-        match failed && matches!(self.asked(call).await, Ok(Asked::Again { .. })) {
+        match failed && matches!(self.asked_part(call, part).await, Ok(Asked::Again { .. })) {
             true => settle(attempt).await,
             false => result,
         }
@@ -232,13 +245,32 @@ pub enum Asked {
     /// It was done; this is the resource it was done to.
     Again {
         resource: String,
+        /// Until when that is known.
+        expire_time: Timestamp,
     },
+}
+
+/// One of many things that a call asks for: what it is of, and until when it is known that it was done.
+#[derive(Clone, Debug)]
+pub struct Part {
+    pub key: String,
+    pub expire_time: Timestamp,
+}
+
+/// What stands for a part in place of the request's id, which has no slash: no other request is known under it.
+pub fn part_id(request: &RequestId, key: &str) -> String {
+    format!("{request}/{key}")
 }
 
 /// To be filed with the change that a request makes, so that both are there or neither.
 pub struct Receipt(Option<(SeenRequest, Option<u64>)>);
 
 impl Receipt {
+    /// Until when it will be known; `None` where the caller gave no id.
+    pub fn expire_time(&self) -> Option<Timestamp> {
+        self.0.as_ref().map(|(record, _)| record.expire_time)
+    }
+
     pub fn file(self, change: Change, resource: impl std::fmt::Display) -> Change {
         match self.0 {
             Some((mut record, seen)) => {

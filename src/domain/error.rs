@@ -78,10 +78,6 @@ impl Error {
         Error::new(reason, message).retry_after(retry_after)
     }
 
-    pub fn not_offered(method: &'static str) -> Self {
-        Error::new(Reason::NotOffered, format!("this broker does not offer {method}"))
-    }
-
     /// A fault of ours: the caller learns only that it happened; `doing` and the source go to the log.
     pub fn internal(doing: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let mut error = Error::new(Reason::Internal, "the broker failed; its log has the cause");

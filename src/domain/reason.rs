@@ -94,7 +94,6 @@ pub enum Reason {
     CredentialsInvalid,
     CredentialsAmbiguous,
     PermissionDenied,
-    NotOffered,
     Internal,
 }
 
@@ -147,7 +146,6 @@ impl Reason {
         Reason::CredentialsInvalid,
         Reason::CredentialsAmbiguous,
         Reason::PermissionDenied,
-        Reason::NotOffered,
         Reason::Internal,
     ];
 
@@ -196,7 +194,6 @@ impl Reason {
                 Kind::Unauthenticated
             }
             Reason::PermissionDenied => Kind::PermissionDenied,
-            Reason::NotOffered => Kind::Unimplemented,
             Reason::Internal => Kind::Internal,
         }
     }
@@ -264,7 +261,6 @@ impl Reason {
             Reason::CredentialsInvalid => "CREDENTIALS_INVALID",
             Reason::CredentialsAmbiguous => "CREDENTIALS_AMBIGUOUS",
             Reason::PermissionDenied => "PERMISSION_DENIED",
-            Reason::NotOffered => "NOT_OFFERED",
             Reason::Internal => "INTERNAL",
         }
     }

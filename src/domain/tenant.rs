@@ -348,9 +348,9 @@ pub fn check_reason(reason: &str) -> Result<()> {
 }
 
 /// At most 32 labels; a key is 1 to 63 of `[a-z0-9._/-]`, a value at most 255 characters.
-pub fn check_labels(labels: &Labels) -> Result<()> {
+pub fn check_labels(field: &str, labels: &Labels) -> Result<()> {
     if labels.len() > 32 {
-        return Err(Error::invalid("labels", "at most 32 labels"));
+        return Err(Error::invalid(field, "at most 32 labels"));
     }
     for (key, value) in labels {
         let key_fits = (1..=63).contains(&key.len())
@@ -358,11 +358,11 @@ pub fn check_labels(labels: &Labels) -> Result<()> {
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'/' | b'-'));
         if !key_fits {
-            return Err(Error::invalid("labels", "a key is 1 to 63 characters of [a-z0-9._/-]"));
+            return Err(Error::invalid(field, "a key is 1 to 63 characters of [a-z0-9._/-]"));
         }
         if value.chars().count() > 255 || value.chars().any(char::is_control) {
             let rule = "a value is at most 255 characters, none of them a control character";
-            return Err(Error::invalid(format!("labels[{key}]"), rule));
+            return Err(Error::invalid(format!("{field}[{key}]"), rule));
         }
     }
     Ok(())

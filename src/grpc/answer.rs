@@ -66,15 +66,8 @@ impl Front {
         work.instrument(span).await
     }
 
-    /// Answers UNIMPLEMENTED: a method of the contract that this broker does not offer.
-    pub(super) async fn not_offered<M: Asked, A: Send + 'static>(
-        self: &Arc<Self>,
-        request: Request<M>,
-    ) -> Result<Response<A>, Status> {
-        self.answer(request, |_, _, _| async { Err(Error::not_offered(M::METHOD)) }).await
-    }
-
-    /// Answers a request with a stream, which ends when the broker drains.
+    /// Answers a request with a stream, which ends when the broker drains. What its `work` is to carry to an end when the
+    /// caller has left, it sees to by itself.
     pub(super) async fn stream<M, T, A, W>(
         self: &Arc<Self>,
         request: Request<M>,
@@ -87,11 +80,12 @@ impl Front {
         A: Send + 'static,
         W: FnOnce(&Call, M) -> Result<BoxStream<'static, Result<T>>>,
     {
-        let (metadata, extensions, message) = request.into_parts();
-        let (call, span, permitted) = self.begin(metadata, &extensions, &message).await;
+        let (metadata, extensions, mut message) = request.into_parts();
+        let (mut call, span, permitted) = self.begin(metadata, &extensions, &message).await;
         let (end, resource) = (End::of(&call, span.clone()), message.resource());
         let opened = permitted.and_then(|caller| {
             let standing = self.standing(caller, &extensions, &message);
+            call.request = message.take_promise()?;
             Ok((standing, work(&call, message)?))
         });
         match opened {

@@ -6,6 +6,7 @@ use super::answer::Answers;
 use super::decode::page::page;
 use super::decode::{client, etag, import};
 use super::{Service, encode, pinned};
+use crate::domain::audit::Call;
 use crate::domain::id::{ClientName, RotationName};
 use crate::proto::client_service_server::ClientService;
 use crate::proto::{
@@ -124,7 +125,11 @@ impl ClientService for Service {
         &self,
         request: Request<RotateClientSecretsRequest>,
     ) -> Result<Response<Self::RotateClientSecretsStream>, Status> {
-        self.0.not_offered(request).await
+        let open = |call: &Call, message: RotateClientSecretsRequest| {
+            let validate_only = message.validate_only;
+            client::fleet(message).map(|fleet| self.0.broker.fleet.rotate(call.clone(), fleet, validate_only))
+        };
+        self.0.stream(request, open, encode::fleet_progress).await
     }
 
     async fn get_rotation(&self, request: Request<GetRotationRequest>) -> Result<Response<Rotation>, Status> {

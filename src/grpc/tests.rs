@@ -32,8 +32,6 @@ use crate::proto::tenant_service_client::TenantServiceClient;
 use crate::proto::verification_service_client::VerificationServiceClient;
 use crate::runtime::clock::SystemClock;
 
-const NOT_OFFERED: &[&str] = &["keyward.v1.ClientService/RotateClientSecrets"];
-
 /// A front over an empty broker, and the folder that the broker needs for as long as it is asked.
 pub async fn front() -> (tempfile::TempDir, Front) {
     let folder = tempfile::tempdir().expect("folder");
@@ -185,17 +183,6 @@ fn policies_speak_of_exactly_the_methods_and_know_which_change_something() {
             _ => &["reads"],
         };
         assert_eq!(groups, expected, "{method}");
-    }
-}
-
-#[tokio::test]
-async fn what_is_not_offered_says_so() {
-    let channel = serve().await;
-    for method in NOT_OFFERED {
-        let status = send(&channel, method, Vec::new()).await.expect_err(method);
-        assert_eq!(status.code(), Code::Unimplemented, "{method}");
-        let details = status.get_error_details();
-        assert_eq!(details.error_info().expect("ErrorInfo").reason, "NOT_OFFERED", "{method}");
     }
 }
 

@@ -1,6 +1,7 @@
-//! A fleet of clients is onboarded as fast as AWS's quotas allow, and not faster.
+//! A fleet of clients is onboarded and rotated as fast as AWS's quotas allow, and not faster.
 
 mod onboarding;
+mod rotating;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

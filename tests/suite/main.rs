@@ -51,6 +51,7 @@ mod registry;
 mod replacement;
 mod requests;
 mod revocation;
+mod rotating_many;
 mod rotation;
 mod rotation_races;
 mod rotation_schedule;

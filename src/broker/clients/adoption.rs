@@ -116,7 +116,7 @@ impl Clients {
     /// client that is issued, in the background too if it fails.
     pub async fn import(&self, call: &Call, new: NewImport, validate_only: bool) -> Result<ClientView> {
         let name = ClientName::new(new.tenant.clone(), new.id.clone());
-        if let Asked::Again { resource } = self.world.asked(call).await? {
+        if let Asked::Again { resource, .. } = self.world.asked(call).await? {
             return self.get(&ClientName::parse("request_id", &resource)?).await;
         }
         let Examined { client, made, secret } = self.examine(&name, &new).await?;

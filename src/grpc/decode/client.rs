@@ -5,7 +5,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::broker::api::{
-    ClientPatch, ClientView, NewClient, NewRevocation, NewRevocationTarget, RotationRequest, WantedScopes,
+    ClientPatch, ClientView, FleetRequest, NewClient, NewRevocation, NewRevocationTarget, RotationRequest, WantedScopes,
 };
 use crate::domain::claims::MAX_TOKEN_BYTES;
 use crate::domain::client::{DEFAULT_TOKEN_VALIDITY, RotationPolicy, check_token_validity};
@@ -13,11 +13,12 @@ use crate::domain::error::{Error, Result};
 use crate::domain::id::{ClientId, ClientName, TenantId};
 use crate::domain::interactive::{ClientKind, InteractiveSettings};
 use crate::domain::revocation::TokenId;
+use crate::domain::tenant::check_labels;
 use crate::proto::{self, revoke_tokens_request::Target};
 
 use super::mask::{Fields, Mask};
 use super::tenant::{MAX_DISPLAY_NAME, labels};
-use super::{duration, etag, interactive, reason, required, timestamp, words};
+use super::{duration, etag, interactive, pool, reason, required, timestamp, words};
 
 const MAX_SECRET_READERS: usize = 20;
 const MAX_ARN: usize = 2048;
@@ -224,6 +225,18 @@ pub fn rotation(request: &proto::RotateClientSecretRequest) -> Result<RotationRe
 pub fn replacement(request: &proto::ReplaceClientRequest) -> Result<RotationRequest> {
     let rotation = rotation_of(request.immediate, request.overlap.as_ref(), &request.reason)?;
     Ok(RotationRequest { replace: true, ..rotation })
+}
+
+/// Which clients' secrets to rotate, and how.
+pub fn fleet(request: proto::RotateClientSecretsRequest) -> Result<FleetRequest> {
+    check_labels("match_labels", &request.match_labels)?;
+    Ok(FleetRequest {
+        tenant: parent(&request.parent)?,
+        pool: if request.pool.is_empty() { None } else { Some(pool(&request.pool)?) },
+        rotated_before: timestamp("rotated_before", request.rotated_before.as_ref())?,
+        rotation: rotation_of(request.immediate, request.overlap.as_ref(), &request.reason)?,
+        labels: request.match_labels,
+    })
 }
 
 fn rotation_of(immediate: bool, overlap: Option<&prost_types::Duration>, why: &str) -> Result<RotationRequest> {

@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use crate::broker::api::{NewImport, SecretSource};
 use crate::domain::error::{Error, Result};
-use crate::domain::id::{AppClientId, ClientId, PoolId, TenantId};
+use crate::domain::id::{AppClientId, ClientId, TenantId};
 use crate::domain::interactive::ClientKind;
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::ClientSecret;
@@ -12,7 +12,7 @@ use crate::proto::{self, import_client_request};
 
 use super::client::{rotation_policy, secret_readers, validity};
 use super::tenant::{MAX_DISPLAY_NAME, labels};
-use super::{interactive, not_offered, words};
+use super::{interactive, not_offered, pool, words};
 
 /// The longest name or ARN of a secret in Secrets Manager.
 const MAX_SECRET_NAME: usize = 2048;
@@ -62,12 +62,5 @@ fn secret(source: Option<Source>) -> Result<SecretSource> {
                 Err(Error::invalid("secret_name", rule))
             }
         }
-    }
-}
-
-fn pool(name: &str) -> Result<PoolId> {
-    match name.strip_prefix("pools/") {
-        Some(id) => PoolId::parse("pool", id),
-        None => Err(Error::invalid("pool", "must be pools/{pool}")),
     }
 }

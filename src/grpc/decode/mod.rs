@@ -26,7 +26,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::error::{Error, Result};
-use crate::domain::id::TenantId;
+use crate::domain::id::{PoolId, TenantId};
 
 /// Nanoseconds of one second.
 const NANOS: i32 = 1_000_000_000;
@@ -40,6 +40,14 @@ const MAX_ETAG: usize = 64;
 /// One tenant, or `None` for all, `tenants/-`.
 pub fn one_or_all(field: &str, name: &str) -> Result<Option<TenantId>> {
     if name == "tenants/-" { Ok(None) } else { TenantId::from_name(field, name).map(Some) }
+}
+
+/// A pool, `pools/{pool}`.
+pub fn pool(name: &str) -> Result<PoolId> {
+    match name.strip_prefix("pools/") {
+        Some(id) => PoolId::parse("pool", id),
+        None => Err(Error::invalid("pool", "must be pools/{pool}")),
+    }
 }
 
 /// A message that must be there.

@@ -208,6 +208,6 @@ fn no_own_pool() -> Error {
 }
 
 pub fn labels(labels: Labels, message: &str) -> Result<Labels> {
-    check_labels(&labels).map_err(|error| error.within(message))?;
+    check_labels("labels", &labels).map_err(|error| error.within(message))?;
     Ok(labels)
 }

@@ -64,6 +64,8 @@ pub async fn live(channel: &Channel) -> Life {
         life.reveal(channel, &client.name).await;
         rotate(channel, &client.name, true).await;
         life.reveal(channel, &client.name).await;
+        rotate_all(channel, tenant).await;
+        life.reveal(channel, &client.name).await;
         verified_and_forged(channel, &mut life, &token).await;
         mistakes(channel, &mut life, &client.name, &token).await;
         revoked(channel, &token).await;
@@ -82,6 +84,15 @@ async fn rotate(channel: &Channel, name: &str, immediate: bool) {
     let request = proto::RotateClientSecretRequest { name: name.to_owned(), immediate, ..Default::default() };
     let rotation = ClientServiceClient::new(channel.clone()).rotate_client_secret(request).await.expect("rotated");
     assert!(rotation.into_inner().promote_time.is_some());
+}
+
+async fn rotate_all(channel: &Channel, tenant: &str) {
+    let parent = format!("tenants/{tenant}");
+    let request = proto::RotateClientSecretsRequest { parent, immediate: true, ..Default::default() };
+    let mut told = ClientServiceClient::new(channel.clone()).rotate_client_secrets(request).await.expect("rotated");
+    while let Some(message) = told.get_mut().message().await.expect("rotated") {
+        assert_eq!(message.error_reason, "");
+    }
 }
 
 /// The token itself, with another signature, with other claims, and what is no token at all.

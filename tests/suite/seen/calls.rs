@@ -3,11 +3,10 @@
 use futures::StreamExt as _;
 use keyward::proto;
 use tonic::Code;
-use tonic::codegen::http::uri::PathAndQuery;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::told;
+use super::{call_what_is_no_method, told};
 use crate::harness::ports::{Stage, in_time};
 use crate::harness::{Daemon, methods, metrics, send_bytes};
 
@@ -61,18 +60,10 @@ async fn each_call_is_counted_once_whatever_becomes_of_it() {
     assert_eq!(refused.code(), Code::InvalidArgument);
     one_more("keyward.v1.TenantService/GetTenant", "INVALID_ARGUMENT").await;
     assert_eq!(counted(daemon, "keyward.v1.TenantService/GetTenant", "INVALID_ARGUMENT").await.0, 2.0);
-    let mut client = tonic::client::Grpc::new(daemon.channel.clone());
-    client.ready().await.expect("ready");
-    let codec = tonic_prost::ProstCodec::<proto::GetTenantRequest, proto::Tenant>::default();
-    let path = PathAndQuery::from_static("/keyward.v1.TenantService/acme");
-    let request = tonic::Request::new(proto::GetTenantRequest::default());
-    client.unary(request, path, codec).await.expect_err("no method");
+    call_what_is_no_method(&daemon.channel).await;
     one_more("_OTHER", "UNIMPLEMENTED").await;
     HealthClient::new(daemon.channel.clone()).check(HealthCheckRequest::default()).await.expect("healthy");
     one_more("grpc.health.v1.Health/Check", "OK").await;
-    let request = proto::RotateClientSecretsRequest::default();
-    daemon.clients().rotate_client_secrets(request).await.expect_err("not offered");
-    one_more("keyward.v1.ClientService/RotateClientSecrets", "UNIMPLEMENTED").await;
 
     stage.daemon.stop().await;
 }

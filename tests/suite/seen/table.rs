@@ -7,7 +7,7 @@ use keyward::aws::Credentials;
 use keyward::config::Listen;
 use keyward::runtime::clock::SystemClock;
 
-use super::told;
+use super::{call_what_is_no_method, told};
 use crate::fake::{Fake, REGION};
 use crate::harness::{Binary, Daemon, connect, create_client, create_tenant, folder, metrics, put_orders_api, token};
 use crate::peers::Peer;
@@ -83,8 +83,7 @@ async fn of_embedded() -> String {
     daemon.verify("x").await;
     let nobody = keyward::proto::GetTenantRequest { name: "tenants/nobody".into() };
     daemon.tenants().get_tenant(nobody).await.expect_err("nobody");
-    let request = keyward::proto::RotateClientSecretsRequest::default();
-    daemon.clients().rotate_client_secrets(request).await.expect_err("not offered");
+    call_what_is_no_method(&daemon.channel).await;
     let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
     http.get(format!("http://{}/", daemon.oauth_address())).send().await.expect("answered");
     let text = metrics(daemon.status_address().expect("it tells its status")).await.0;
