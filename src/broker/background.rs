@@ -1,9 +1,10 @@
 //! Where work runs that goes on behind the calls.
 
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 
+use crate::domain::error::{Error, Result};
 use crate::traces;
 
 /// Runs work as tasks of its own, all on one runtime, whichever runtime asks for it.
@@ -30,6 +31,20 @@ impl Background {
     pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.tracker.spawn_on(traces::carry(work), &self.runtime)
     }
+
+    /// Carries work through to its end, whatever becomes of whoever waits for it. `what` it is is said where it panics.
+    pub fn finish<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> impl Future<Output = Result<T>> {
+        let task = self.spawn(work);
+        async move {
+            // What a panic said may quote a secret, and a `JoinError` repeats it.
+            let how = |lost: JoinError| if lost.is_panic() { "its task panicked" } else { "its task was cancelled" };
+            task.await.unwrap_or_else(|lost| Err(Error::internal(what, how(lost))))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -53,5 +68,14 @@ mod tests {
         assert_eq!(ran_on, here);
         tracker.close();
         tracker.wait().await;
+    }
+
+    #[tokio::test]
+    async fn what_a_panic_said_is_not_told() {
+        let background = Background::here(TaskTracker::new());
+        let work = async { panic!("a s3cret") };
+        let error = background.finish::<()>("trying", work).await.expect_err("it panicked");
+        assert_eq!(error.internal_detail().as_deref(), Some("trying: its task panicked"));
+        assert!(!format!("{error:?}").contains("s3cret"));
     }
 }

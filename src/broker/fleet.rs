@@ -237,8 +237,7 @@ impl Fleet {
 
     /// As a task of its own, which goes on when nobody waits for it any more.
     async fn apart<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        let ended = self.background.spawn(work).await;
-        ended.unwrap_or_else(|lost| Err(Error::internal("rotating one of many clients", lost)))
+        self.background.finish("rotating many clients", work).await
     }
 }
 

@@ -12,14 +12,13 @@ mod refusing;
 
 use std::sync::Arc;
 
-use tokio::task::JoinError;
 use tracing::{Instrument as _, Span};
 
 use crate::audit_file::AuditFile;
 use crate::broker::Broker;
 use crate::broker::background::Background;
 use crate::callers::Callers;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::Result;
 use crate::permission::Permissions;
 
 pub use handing_out::Wanted;
@@ -42,9 +41,6 @@ pub struct Gate {
 impl Gate {
     /// Carries a task through to its end, whatever becomes of whoever waits for it.
     pub async fn finish<A: Send + 'static>(&self, task: impl Future<Output = Result<A>> + Send + 'static) -> Result<A> {
-        let ended = self.background.spawn(task.instrument(Span::current())).await;
-        // What a panic said may quote a secret, and a `JoinError` repeats it.
-        let how = |lost: JoinError| if lost.is_panic() { "its task panicked" } else { "its task was cancelled" };
-        ended.unwrap_or_else(|lost| Err(Error::internal("carrying out a call", how(lost))))
+        self.background.finish("carrying out a call", task.instrument(Span::current())).await
     }
 }
