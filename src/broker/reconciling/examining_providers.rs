@@ -208,16 +208,7 @@ impl Reconciling {
         {
             return Ok(None);
         }
-        let resource = tenant.map(|tenant| tenant.id.name()).unwrap_or_default();
-        let detail = "a secret under the broker's prefix that belongs to no identity provider";
-        let mut drift = Drift::new(DriftKind::Orphan, &resource, secret, detail);
-        if pass.mend {
-            self.note(pass, "keyward.reconcile/schedule-deletion", &resource, secret.as_str()).await?;
-            let window = self.world.settings.rotation.recovery_window;
-            let scheduled = self.world.vault.schedule_deletion(secret, window).await;
-            drift.mended = self.tried("an orphaned secret", scheduled);
-        }
-        Ok(Some(drift))
+        self.nobodys_secret(pass, secret, tenant.as_deref(), "identity provider").await.map(Some)
     }
 
     fn provider_of(&self, secret: &SecretName) -> Option<(TenantId, ProviderId)> {

@@ -68,8 +68,7 @@ impl Reconciling {
         Ok((!is_somebodys).then(|| client.name.to_string()))
     }
 
-    /// A secret under the broker's prefix that belongs to no client. It is scheduled for deletion, so it can be had back
-    /// for a while.
+    /// A secret under the broker's prefix that belongs to no client.
     pub(super) async fn orphaned_secret(&self, pass: &Pass, secret: &SecretName) -> Result<Vec<Drift>> {
         let inner = secret.as_str().strip_prefix(&format!("{}/", self.world.settings.secret_prefix));
         // What follows is the Region in which it is.
@@ -89,8 +88,19 @@ impl Reconciling {
             return Ok(Vec::new());
         }
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(name.tenant.as_str()).await?;
+        Ok(vec![self.nobodys_secret(pass, secret, tenant.as_deref(), "client").await?])
+    }
+
+    /// A secret that belongs to no `owner`, such as a client. It is scheduled for deletion, so it can be had back for a while.
+    pub(super) async fn nobodys_secret(
+        &self,
+        pass: &Pass,
+        secret: &SecretName,
+        tenant: Option<&Tenant>,
+        owner: &str,
+    ) -> Result<Drift> {
         let resource = tenant.map(|tenant| tenant.id.name()).unwrap_or_default();
-        let detail = "a secret under the broker's prefix that belongs to no client";
+        let detail = format!("a secret under the broker's prefix that belongs to no {owner}");
         let mut drift = Drift::new(DriftKind::Orphan, &resource, secret, detail);
         if pass.mend {
             self.note(pass, "keyward.reconcile/schedule-deletion", &resource, secret.as_str()).await?;
@@ -98,7 +108,7 @@ impl Reconciling {
             let scheduled = self.world.vault.schedule_deletion(secret, window).await;
             drift.mended = self.tried("an orphaned secret", scheduled);
         }
-        Ok(vec![drift])
+        Ok(drift)
     }
 
     /// A pool with the broker's mark that the registry does not know. Only an empty one is deleted: one with app clients
