@@ -3,6 +3,7 @@
 mod aws;
 mod errors;
 mod fleet;
+mod late;
 mod life;
 mod load;
 mod races;

@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use super::is_served;
 use super::next::{CHANGED, Next, unread};
 use crate::harness::backend::Backend;
+use crate::harness::readings::told_by;
 use crate::harness::rotations::{get_rotation, rotate, rotate_at_once};
 use crate::harness::{Daemon, claims, details, start_time};
 use crate::peers::Peer;
@@ -54,12 +55,12 @@ fn edit(config: &mut keyward::config::Config) {
 fn on(registry: Arc<DynamoDb>, release: Release, ports: Ports) -> Ports {
     let (feed, members) = (registry.clone(), registry.clone());
     let shared = Shared { feed, members, share: Arc::new(ShareInForce::new(Share::Whole)), tokens: None };
-    let registry: Arc<dyn Registry> = match release {
-        Release::Today => registry,
-        Release::Next => Arc::new(Next { registry, writes: false }),
-        Release::AfterNext => Arc::new(Next { registry, writes: true }),
-    };
-    Ports { registry, shared: Some(shared), ..ports }
+    let ports = Ports { registry, shared: Some(shared), ..ports };
+    match release {
+        Release::Today => ports,
+        Release::Next => told_by(ports, Arc::new(Next { writes: false })),
+        Release::AfterNext => told_by(ports, Arc::new(Next { writes: true })),
+    }
 }
 
 impl Fleet {

@@ -4,13 +4,11 @@
 //! whether it begins to write the newer is its own setting, as it would be in the release that first reads it and the one
 //! after. A record that is in it stays in it.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use jiff::Timestamp;
 use keyward::broker::ports::{Action, ChangeSet, PortResult, Registry, Shelf, StoredRecord};
-use keyward::domain::audit::NumberedEvent;
 use keyward::domain::form::Form;
+
+use crate::harness::readings::Reader;
 
 /// On these shelves there are two forms.
 pub const CHANGED: [Shelf; 4] = [Shelf::Client, Shelf::Credential, Shelf::Rotation, Shelf::Journal];
@@ -23,7 +21,6 @@ pub fn unread() -> Form {
 }
 
 pub struct Next {
-    pub registry: Arc<dyn Registry>,
     /// Whether it writes the newer form of itself.
     pub writes: bool,
 }
@@ -39,46 +36,25 @@ impl Next {
 }
 
 #[async_trait]
-impl Registry for Next {
-    async fn get(&self, shelf: Shelf, key: &str) -> PortResult<Option<StoredRecord>> {
-        Ok(self.registry.get(shelf, key).await?.map(Next::read))
-    }
-
-    async fn scan(
+impl Reader for Next {
+    async fn told(
         &self,
-        shelf: Shelf,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
+        _how: &'static str,
+        _shelf: Shelf,
+        found: PortResult<Vec<StoredRecord>>,
     ) -> PortResult<Vec<StoredRecord>> {
-        Ok(self.registry.scan(shelf, prefix, after, limit).await?.into_iter().map(Next::read).collect())
+        Ok(found?.into_iter().map(Next::read).collect())
     }
 
-    async fn due(&self, shelf: Shelf, limit: usize) -> PortResult<Vec<StoredRecord>> {
-        Ok(self.registry.due(shelf, limit).await?.into_iter().map(Next::read).collect())
-    }
-
-    async fn commit(&self, mut changes: ChangeSet) -> PortResult<u64> {
+    async fn commit(&self, registry: &dyn Registry, mut changes: ChangeSet) -> PortResult<u64> {
         for write in &mut changes.writes {
             let Action::Put { body, form, .. } = &mut write.action else { continue };
             // If it is another by now, the version is too.
-            let before = self.registry.get(write.shelf, &write.key).await?.map(|record| record.form);
+            let before = registry.get(write.shelf, &write.key).await?.map(|record| record.form);
             if CHANGED.contains(&write.shelf) && (self.writes || before == Some(unread())) {
                 (*body, *form) = ([BEFORE, body.as_slice(), b"}"].concat(), unread());
             }
         }
-        self.registry.commit(changes).await
-    }
-
-    async fn events(&self, after: u64, limit: usize) -> PortResult<Vec<NumberedEvent>> {
-        self.registry.events(after, limit).await
-    }
-
-    async fn last_event(&self) -> PortResult<u64> {
-        self.registry.last_event().await
-    }
-
-    async fn prune_events(&self, before: Timestamp, limit: usize) -> PortResult<usize> {
-        self.registry.prune_events(before, limit).await
+        registry.commit(changes).await
     }
 }

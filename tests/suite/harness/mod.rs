@@ -24,6 +24,7 @@ pub mod pki;
 pub mod ports;
 pub mod propagation;
 mod raw;
+pub mod readings;
 pub mod rotations;
 mod state;
 pub mod tolls;

@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
     Action, ChangeSet, DomainProofs, Fault, Peer, PortError, PortResult, Registry, Shelf, StoredRecord, Write,
 };
-use keyward::domain::audit::NumberedEvent;
 use keyward::domain::form::Form;
 use keyward::proto::{Isolation, SignInDomainKind};
 use serde_json::{Value, json};
 use tonic::Code;
 
 use super::{Stage, record};
+use crate::harness::readings::{Reader, told_by};
 use crate::harness::rotations::eventually;
 use crate::harness::{Outage, create_tenant, refusal, start_time};
 
@@ -46,53 +46,27 @@ fn preceded(ports: Ports, before: impl Fn(&str) -> BoxFuture<'static, ()> + Send
     Ports { domain_proofs: Arc::new(Preceded { proofs, before: Box::new(before) }), ..ports }
 }
 
-/// A registry that counts how often it is asked which claims are due, and does not say while it is down.
+/// Counts how often it is asked which claims are due, and does not say while it is down.
+#[derive(Default)]
 struct Schedule {
-    registry: Arc<dyn Registry>,
-    asked: Arc<AtomicUsize>,
-    is_down: Arc<AtomicBool>,
+    asked: AtomicUsize,
+    is_down: AtomicBool,
 }
 
 #[async_trait]
-impl Registry for Schedule {
-    async fn get(&self, shelf: Shelf, key: &str) -> PortResult<Option<StoredRecord>> {
-        self.registry.get(shelf, key).await
-    }
-
-    async fn scan(
+impl Reader for Schedule {
+    async fn told(
         &self,
+        how: &'static str,
         shelf: Shelf,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
+        found: PortResult<Vec<StoredRecord>>,
     ) -> PortResult<Vec<StoredRecord>> {
-        self.registry.scan(shelf, prefix, after, limit).await
-    }
-
-    async fn due(&self, shelf: Shelf, limit: usize) -> PortResult<Vec<StoredRecord>> {
-        let is_down = self.is_down.load(Ordering::SeqCst);
-        let found = self.registry.due(shelf, limit).await;
-        if shelf != Shelf::Claim {
+        if (how, shelf) != ("due", Shelf::Claim) {
             return found;
         }
+        let is_down = self.is_down.load(Ordering::SeqCst);
         self.asked.fetch_add(1, Ordering::SeqCst);
         if is_down { Err(PortError::new(Peer::Registry, Fault::Unavailable, "due", "not now")) } else { found }
-    }
-
-    async fn commit(&self, changes: ChangeSet) -> PortResult<u64> {
-        self.registry.commit(changes).await
-    }
-
-    async fn events(&self, after: u64, limit: usize) -> PortResult<Vec<NumberedEvent>> {
-        self.registry.events(after, limit).await
-    }
-
-    async fn last_event(&self) -> PortResult<u64> {
-        self.registry.last_event().await
-    }
-
-    async fn prune_events(&self, before: Timestamp, limit: usize) -> PortResult<usize> {
-        self.registry.prune_events(before, limit).await
     }
 }
 
@@ -193,24 +167,19 @@ async fn what_was_found_and_cannot_be_written_down_is_an_error() {
 #[tokio::test]
 async fn the_next_look_comes_when_it_is_due_and_soon_after_one_that_failed() {
     for fails in [false, true] {
-        let (asked, is_down) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let schedule = |ports: Ports| {
-            let registry =
-                Schedule { registry: ports.registry.clone(), asked: asked.clone(), is_down: is_down.clone() };
-            Ports { registry: Arc::new(registry), ..ports }
-        };
-        let stage = Stage::set_through(|_| {}, schedule).await;
+        let schedule = Arc::new(Schedule::default());
+        let stage = Stage::set_through(|_| {}, |ports| told_by(ports, schedule.clone())).await;
         create_tenant(&stage.daemon.channel, "acme", Isolation::AppClient).await;
         let claimed = stage.claim("acme", &[("acme.example", Email)]).await.expect("claimed").sign_in_domains.remove(0);
         stage.names.knows(&record(&claimed));
         // It looks every 30 seconds what is due, so the time after this is 75 seconds.
-        let asked = || asked.load(Ordering::SeqCst);
+        let asked = || schedule.asked.load(Ordering::SeqCst);
         eventually("it works", async || asked() > 0).await;
         let before = asked();
-        is_down.store(fails, Ordering::SeqCst);
+        schedule.is_down.store(fails, Ordering::SeqCst);
         stage.at(SignedDuration::from_secs(45));
         eventually("it works on", async || asked() > before).await;
-        is_down.store(false, Ordering::SeqCst);
+        schedule.is_down.store(false, Ordering::SeqCst);
         stage.at(SignedDuration::from_secs(60));
         let found = async || stored(&*stage.registry, CLAIM).await.1["verified"] == json!(true);
         eventually("it is looked for when it is due", found).await;

@@ -4,78 +4,33 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
-use keyward::broker::Ports;
-use keyward::broker::ports::{Action, ChangeSet, PortResult, Registry, Shelf, StoredRecord, Write};
-use keyward::domain::audit::NumberedEvent;
+use keyward::broker::ports::{Action, ChangeSet, PortResult, Shelf, StoredRecord, Write};
 use keyward::proto::match_tenant_request::Hint;
 use keyward::proto::{self};
 
 use super::{Stage, about, email};
+use crate::harness::readings::{Reader, told_by};
 
-/// A registry, what was read of it, and how many records that gave.
+/// What was read, and how many records that gave.
 struct Watched {
-    registry: Arc<dyn Registry>,
     read: Arc<Mutex<Reads>>,
     found: Arc<AtomicUsize>,
 }
 
-impl Watched {
-    /// A daemon that has just started looks at its own settings besides, whenever it comes to it.
-    fn note(&self, how: &'static str, shelf: Shelf) {
-        if shelf == Shelf::Setting {
-            return;
-        }
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).push((how, shelf));
-    }
-
-    fn count(&self, shelf: Shelf, records: usize) {
-        if shelf != Shelf::Setting {
-            self.found.fetch_add(records, Ordering::SeqCst);
-        }
-    }
-}
-
 #[async_trait]
-impl Registry for Watched {
-    async fn get(&self, shelf: Shelf, key: &str) -> PortResult<Option<StoredRecord>> {
-        self.note("get", shelf);
-        let found = self.registry.get(shelf, key).await?;
-        self.count(shelf, found.iter().len());
-        Ok(found)
-    }
-
-    async fn scan(
+impl Reader for Watched {
+    async fn told(
         &self,
+        how: &'static str,
         shelf: Shelf,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
+        found: PortResult<Vec<StoredRecord>>,
     ) -> PortResult<Vec<StoredRecord>> {
-        self.note("scan", shelf);
-        let found = self.registry.scan(shelf, prefix, after, limit).await?;
-        self.count(shelf, found.len());
-        Ok(found)
-    }
-
-    async fn due(&self, shelf: Shelf, limit: usize) -> PortResult<Vec<StoredRecord>> {
-        self.registry.due(shelf, limit).await
-    }
-
-    async fn commit(&self, changes: ChangeSet) -> PortResult<u64> {
-        self.registry.commit(changes).await
-    }
-
-    async fn events(&self, after: u64, limit: usize) -> PortResult<Vec<NumberedEvent>> {
-        self.registry.events(after, limit).await
-    }
-
-    async fn last_event(&self) -> PortResult<u64> {
-        self.registry.last_event().await
-    }
-
-    async fn prune_events(&self, before: Timestamp, limit: usize) -> PortResult<usize> {
-        self.registry.prune_events(before, limit).await
+        // A daemon that has just started looks at its own settings besides, whenever it comes to it, and at what is due.
+        if how != "due" && shelf != Shelf::Setting {
+            self.read.lock().unwrap_or_else(PoisonError::into_inner).push((how, shelf));
+            self.found.fetch_add(found.iter().map(Vec::len).sum(), Ordering::SeqCst);
+        }
+        found
     }
 }
 
@@ -90,13 +45,8 @@ impl Stage {
     /// The same, with how many records there were in what was read.
     async fn watched_and_counted(self, read: &Arc<Mutex<Reads>>, found: &Arc<AtomicUsize>) -> Self {
         let Stage { daemon, clock, names, registry } = self;
-        let (read_by, found_by) = (read.clone(), found.clone());
-        let daemon = daemon
-            .restart_through(|ports| Ports {
-                registry: Arc::new(Watched { registry: ports.registry.clone(), read: read_by, found: found_by }),
-                ..ports
-            })
-            .await;
+        let watched = Arc::new(Watched { read: read.clone(), found: found.clone() });
+        let daemon = daemon.restart_through(|ports| told_by(ports, watched)).await;
         taken(read);
         Stage { daemon, clock, names, registry }
     }

@@ -52,17 +52,12 @@ impl Moving {
         let mut listed = Some(client);
         for look in 0..=LOOKS {
             let now = self.world.now();
-            let key = client_key(&name);
-            let client = match listed.take() {
-                Some(client) => Some(client),
-                None => self.world.records.get::<Client>(&key).await?,
+            let is_there = |client: &Client| moved.state == MoveState::Running && moved.is_new_place(&client.pool);
+            let (client, credential) = match listed.take().filter(|client| is_there(client)) {
+                Some(client) => (Some(client), None),
+                None => self.client_and_credential(&name).await?,
             };
             let Some(client) = client else { return Ok((look > 0, Outcome::Gone)) };
-            let is_there = moved.state == MoveState::Running && moved.is_new_place(&client.pool);
-            let credential: Option<Versioned<Credential>> = match is_there {
-                true => None,
-                false => self.world.records.get(&key).await?,
-            };
             let to_do = match moved.state {
                 MoveState::Running => moved.way_of(&client, credential.as_deref(), now),
                 MoveState::Overlap | MoveState::Succeeded => match moved.rest_of(&client, credential.as_deref(), now) {
@@ -105,6 +100,18 @@ impl Moving {
             _ => Reason::RotationRunning,
         };
         Ok((true, Outcome::Unsettled { again, trouble: trouble.unwrap_or(not_done) }))
+    }
+
+    /// As they are now, the credential read first. A client that was read before its credential may be as it was before the
+    /// rotation that the credential has the end of; it would be waited for until its old app client goes, and that is
+    /// held for as long as it is waited for.
+    async fn client_and_credential(
+        &self,
+        name: &ClientName,
+    ) -> Result<(Option<Versioned<Client>>, Option<Versioned<Credential>>)> {
+        let key = client_key(name);
+        let credential = self.world.records.get(&key).await?;
+        Ok((self.world.records.get(&key).await?, credential))
     }
 
     async fn replace(&self, cause: &Call, name: &ClientName) -> Result<()> {
