@@ -133,7 +133,7 @@ operations! {
     "DeleteSecret" secrets::delete_secret::DeleteSecretError, SecretWrites, PLAIN,
         ["secretsmanager:DeleteSecret"], "schedules a retired client's secret for deletion";
     "RestoreSecret" secrets::restore_secret::RestoreSecretError, SecretWrites, PLAIN,
-        ["secretsmanager:RestoreSecret"], "a client is made again under the name of one that was deleted";
+        ["secretsmanager:RestoreSecret"], "a client or an identity provider is made again under the name of one that was deleted";
     "PutResourcePolicy" secrets::put_resource_policy::PutResourcePolicyError, SecretWrites, PLAIN,
         ["secretsmanager:PutResourcePolicy"], "lets a tenant's own principals read its secret";
     "DeleteResourcePolicy" secrets::delete_resource_policy::DeleteResourcePolicyError, SecretWrites, PLAIN,

@@ -75,10 +75,16 @@ impl SecretsManager {
             },
         };
         if seen.deleted_date().is_some() {
-            let request = region.secrets.restore_secret().secret_id(name.as_str());
-            self.calls.make(asking, &region.name, None, request.send()).await?;
+            self.bring_back(asking, region, name).await?;
         }
         Ok(Some(seen))
+    }
+
+    /// One that is to be deleted is not.
+    pub(super) async fn bring_back(&self, asking: Asking, region: &Region, name: &SecretName) -> PortResult<()> {
+        let request = region.secrets.restore_secret().secret_id(name.as_str());
+        self.calls.make(asking, &region.name, None, request.send()).await?;
+        Ok(())
     }
 
     /// [`Fault::Conflict`] when somebody else was faster.

@@ -152,6 +152,16 @@ impl Vault for SecretsManager {
         }
     }
 
+    async fn restore(&self, name: &SecretName) -> PortResult<bool> {
+        let asking = asking("restore a secret");
+        let region = self.region(asking, name)?;
+        let is_to_be_deleted = self.see(asking, region, name).await?.is_some_and(|seen| seen.deleted_date().is_some());
+        if is_to_be_deleted {
+            self.bring_back(asking, region, name).await?;
+        }
+        Ok(is_to_be_deleted)
+    }
+
     async fn set_readers(&self, name: &SecretName, readers: &[String]) -> PortResult<()> {
         let asking = asking("set a secret's readers");
         let region = self.region(asking, name)?;

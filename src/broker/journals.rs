@@ -84,7 +84,7 @@ impl Journals {
             let Some(journal) = self.world.records.get::<Journal>(&task.to_string()).await? else {
                 held = None;
                 match overtaken_as.take() {
-                    Some(cause) if matches!(task, Task::RotateSecret(_)) => self.write_again(task, &cause).await?,
+                    Some(cause) if task.is_made_good() => self.write_again(task, &cause).await?,
                     _ => return Ok(()),
                 }
                 continue;
@@ -143,8 +143,8 @@ impl Journals {
         }
     }
 
-    /// Another broker was faster and has struck the journal out, perhaps before the last call of this run took effect:
-    /// a label or a secret may have come that nobody has seen.
+    /// Another broker was faster and has struck the journal out, perhaps before the last call of this run took effect: a
+    /// label or a secret may have come that nobody has seen, or an older setting in the place of a newer one.
     async fn write_again(&self, task: &Task, cause: &Call) -> Result<()> {
         let journal = Journal::new(task.clone(), cause, self.world.now());
         match self.world.records.commit(Change::housekeeping().create(&journal)).await {

@@ -304,6 +304,10 @@ pub trait Vault: Send + Sync {
     /// Deletes the secret after the recovery window. Succeeds when it is gone or scheduled already.
     async fn schedule_deletion(&self, name: &SecretName, window: Duration) -> PortResult<()>;
 
+    /// Takes back that the secret is to be deleted: it is there again with its versions and labels. `false` when it was not
+    /// to be deleted, or is gone.
+    async fn restore(&self, name: &SecretName) -> PortResult<bool>;
+
     /// Lets exactly these IAM principals (ARNs) read the secret by themselves. A vault without IAM takes no notice.
     async fn set_readers(&self, name: &SecretName, readers: &[String]) -> PortResult<()>;
 

@@ -84,6 +84,25 @@ impl Task {
         }
     }
 
+    /// Whether it is written down anew by whoever has lost it to another broker in the middle of a step, and finds it struck
+    /// out: a call of that step may have been done last. What it brings up to a record could then stay as it was before,
+    /// and what a rotation left would be seen by the next one only. The others make, or take away, what a reconciliation
+    /// finds.
+    pub fn is_made_good(&self) -> bool {
+        match self {
+            Task::ApplyUserPool(_)
+            | Task::ApplyClient(_)
+            | Task::ApplyCatalog
+            | Task::ApplyProviders(_)
+            | Task::RotateSecret(_) => true,
+            Task::OnboardTenant(_)
+            | Task::OffboardTenant(_)
+            | Task::IssueClient(_)
+            | Task::RetireClient(_)
+            | Task::MoveTenant(_) => false,
+        }
+    }
+
     /// The least form in which it can be stored.
     pub fn form(&self) -> Form {
         match self {

@@ -215,6 +215,17 @@ impl Vault for SqliteVault {
         self.store.write(asking, change).await
     }
 
+    async fn restore(&self, name: &SecretName) -> PortResult<bool> {
+        self.distance.travel().await;
+        let (name, now) = (name.clone(), self.distance.now());
+        let change = move |tx: &Transaction<'_>| {
+            purge(tx, now)?;
+            let sql = "UPDATE secrets SET deletion_time = NULL WHERE name = ?1 AND deletion_time IS NOT NULL";
+            Ok(tx.prepare_cached(sql)?.execute([name.as_str()])? > 0)
+        };
+        self.store.write(asking("restore a secret"), change).await
+    }
+
     async fn set_readers(&self, _name: &SecretName, _readers: &[String]) -> PortResult<()> {
         Ok(())
     }

@@ -3,6 +3,8 @@
 //! Each broker has a clock of its own, which differs from the other's by as much as is tolerated, either way. What all
 //! orders of events come to is for `tests/model`; here is that the daemon's own loop keeps the rules.
 
+mod stalled;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

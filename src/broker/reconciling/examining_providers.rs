@@ -77,16 +77,21 @@ impl Reconciling {
         provider: &IdentityProvider,
     ) -> Result<Vec<Drift>> {
         let resource = tenant.id.name();
-        if let ProviderProtocol::Oidc(_) = &provider.protocol {
+        let (mut drifts, mut spec) = (Vec::new(), self.providers.spec(tenant, provider).await?);
+        if spec.is_none() {
             let secret = self.providers.secret_name(tenant, &provider.id).await?;
-            if self.world.vault.labels(&secret).await?.is_none() {
-                let detail = "the secret of an identity provider is not in the vault; give it again";
-                return Ok(vec![Drift::new(DriftKind::Missing, resource, secret, detail)]);
+            if pass.mend {
+                self.note(pass, "keyward.reconcile/restore-secret", &resource, secret.as_str()).await?;
+                self.tried("an identity provider's secret", self.world.vault.restore(&secret).await.map(drop));
+                spec = self.providers.spec(tenant, provider).await?;
             }
+            let detail =
+                "the secret of an identity provider is not in the vault; where it cannot be restored, give it again";
+            drifts.push(Drift { mended: spec.is_some(), ..Drift::new(DriftKind::Missing, &resource, secret, detail) });
         }
-        let spec = self.providers.spec(tenant, provider).await?;
+        let Some(spec) = spec else { return Ok(drifts) };
         let seen = or_none(self.world.user_pools.compare_identity_provider(made, &spec).await)?;
-        let mut drifts: Vec<_> = match seen {
+        let mut in_pool: Vec<_> = match seen {
             None => {
                 let detail = "the user pool lacks this identity provider of the tenant";
                 vec![Drift::new(DriftKind::Missing, &resource, &provider.name, detail)]
@@ -99,12 +104,13 @@ impl Reconciling {
                 })
                 .collect(),
         };
-        if pass.mend && !drifts.is_empty() {
+        if pass.mend && !in_pool.is_empty() {
             self.note(pass, "keyward.reconcile/put-identity-provider", &resource, &provider.name).await?;
             let put = self.world.user_pools.put_identity_provider(made, &spec).await;
             let mended = self.tried("an identity provider", put);
-            drifts.iter_mut().for_each(|drift| drift.mended = mended);
+            in_pool.iter_mut().for_each(|drift| drift.mended = mended);
         }
+        drifts.extend(in_pool);
         Ok(drifts)
     }
 

@@ -70,7 +70,7 @@ impl Providers {
     /// Makes and changes what the tenant has.
     pub async fn bring_up(&self, tenant: &Tenant, pool: &MadePool) -> Result<()> {
         for provider in &tenant.identity_providers {
-            let spec = self.spec(tenant, provider).await?;
+            let spec = self.spec_with_secret(tenant, provider).await?;
             self.world
                 .user_pools
                 .put_identity_provider(pool, &spec)
@@ -139,17 +139,36 @@ impl Providers {
         Ok(documents.iter().fold(change, |change, document| change.delete(document)))
     }
 
-    /// The provider as its pool shall have it. Reads what is secret of it.
-    pub(in crate::broker) async fn spec(&self, tenant: &Tenant, provider: &IdentityProvider) -> Result<ProviderSpec> {
+    /// The provider as its pool shall have it. Its secret is brought back where it is to be deleted: whoever has seen to that
+    /// had an older record before them, as a broker that has stalled, and took for nobody's what was just staged.
+    async fn spec_with_secret(&self, tenant: &Tenant, provider: &IdentityProvider) -> Result<ProviderSpec> {
+        if let Some(spec) = self.spec(tenant, provider).await? {
+            return Ok(spec);
+        }
+        let name = self.secret_name(tenant, &provider.id).await?;
+        if self.world.vault.restore(&name).await? {
+            tracing::warn!(tenant = %tenant.id, provider = %provider.id, "the secret of an identity provider was to be deleted");
+        }
+        let lost = || Error::internal("reading an identity provider's secret", "the vault does not have it");
+        self.spec(tenant, provider).await?.ok_or_else(lost)
+    }
+
+    /// The provider as its pool shall have it, with what is secret of it; `None` where the vault does not have that.
+    pub(in crate::broker) async fn spec(
+        &self,
+        tenant: &Tenant,
+        provider: &IdentityProvider,
+    ) -> Result<Option<ProviderSpec>> {
         let protocol = match &provider.protocol {
             ProviderProtocol::Oidc(oidc) => {
                 let name = self.secret_name(tenant, &provider.id).await?;
-                let document = self.world.vault.read(&name, Wanted::Version(&oidc.secret)).await?;
-                let lost = || Error::internal("reading an identity provider's secret", "the vault does not have it");
+                let Some(document) = self.world.vault.read(&name, Wanted::Version(&oidc.secret)).await? else {
+                    return Ok(None);
+                };
                 ProtocolSpec::Oidc(OidcSpec {
                     issuer: oidc.issuer.clone(),
                     client_id: oidc.client_id.clone(),
-                    client_secret: document.ok_or_else(lost)?.client_secret,
+                    client_secret: document.client_secret,
                     scopes: oidc.scopes.clone(),
                     authorize_url: oidc.authorize_url.clone(),
                     token_url: oidc.token_url.clone(),
@@ -175,7 +194,7 @@ impl Providers {
             }
         };
         let (name, attribute_mapping) = (provider.name.clone(), provider.attribute_mapping.clone());
-        Ok(ProviderSpec { name, protocol, attribute_mapping })
+        Ok(Some(ProviderSpec { name, protocol, attribute_mapping }))
     }
 
     /// All names of identity providers in a pool, of which there are 300 at the most.

@@ -82,6 +82,7 @@ pub async fn play_deletion(backend: &Backend, ledger: &mut Ledger) {
     let (vault, name) = (&backend.vault, name("contract/deleted"));
     let labels = async || vault.labels(&name).await.map(places);
     ledger.holds("delete none", vault.schedule_deletion(&name, 7 * DAY).await, &());
+    ledger.holds("restore none", vault.restore(&name).await, &false);
     vault.stage(&name, &version(1), &document(1)).await.expect("staged");
     for window in [Duration::from_secs(1), 6 * DAY, 31 * DAY] {
         ledger.fails("a window out of bounds", vault.schedule_deletion(&name, window).await, Fault::Refused);
@@ -94,6 +95,10 @@ pub async fn play_deletion(backend: &Backend, ledger: &mut Ledger) {
     ledger.holds("and its current one", vault.read(&name, Wanted::Current).await, &None::<()>);
     ledger.fails("promote in it", vault.promote(&name, &version(1), &version(2)).await, Fault::NotFound);
     ledger.holds("clear in it", vault.clear(&name, Label::Pending, &version(1)).await, &());
+    ledger.holds("restore it", vault.restore(&name).await, &true);
+    ledger.holds("it is there as it was", labels().await, &on(1, Some(1), None));
+    ledger.holds("restore what is not to be deleted", vault.restore(&name).await, &false);
+    ledger.holds("schedule it once more", vault.schedule_deletion(&name, 7 * DAY).await, &());
 
     backend.advance(6 * DAY);
     ledger.holds("stage brings it back", vault.stage(&name, &version(2), &document(2)).await, &());
@@ -103,6 +108,7 @@ pub async fn play_deletion(backend: &Backend, ledger: &mut Ledger) {
 
     vault.schedule_deletion(&name, 7 * DAY).await.expect("scheduled");
     backend.advance(8 * DAY);
+    ledger.holds("restore after its window", vault.restore(&name).await, &false);
     ledger.holds("stage after its window", vault.stage(&name, &version(3), &document(3)).await, &());
     ledger.holds("it is a new secret", labels().await, &on(3, Some(3), None));
     ledger.holds("without the old", vault.read(&name, Wanted::Version(&version(1))).await, &None::<()>);

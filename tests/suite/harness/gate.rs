@@ -322,6 +322,10 @@ impl Vault for Gated<dyn Vault> {
         self.change(Peer::Vault, self.inner.schedule_deletion(name, window)).await
     }
 
+    async fn restore(&self, name: &SecretName) -> PortResult<bool> {
+        self.change(Peer::Vault, self.inner.restore(name)).await
+    }
+
     async fn set_readers(&self, name: &SecretName, readers: &[String]) -> PortResult<()> {
         self.change(Peer::Vault, self.inner.set_readers(name, readers)).await
     }

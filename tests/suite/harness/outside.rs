@@ -143,6 +143,10 @@ impl Vault for VaultOfOthers {
         self.own.schedule_deletion(name, window).await
     }
 
+    async fn restore(&self, name: &SecretName) -> PortResult<bool> {
+        self.own.restore(name).await
+    }
+
     async fn set_readers(&self, name: &SecretName, readers: &[String]) -> PortResult<()> {
         if let Some(fault) = *self.readers.fault.lock().expect("no panic under it") {
             return Err(PortError::new(Peer::Vault, fault, "set readers", "as the test wants it"));

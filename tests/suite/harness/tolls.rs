@@ -272,6 +272,10 @@ impl Vault for Road {
         self.pass("schedule_deletion", self.ports.vault.schedule_deletion(name, window)).await
     }
 
+    async fn restore(&self, name: &SecretName) -> PortResult<bool> {
+        self.pass("restore", self.ports.vault.restore(name)).await
+    }
+
     async fn set_readers(&self, name: &SecretName, readers: &[String]) -> PortResult<()> {
         self.pass("set_readers", self.ports.vault.set_readers(name, readers)).await
     }

@@ -1,5 +1,7 @@
 //! Identity providers that were changed or taken away by hand, and those that are nobody's.
 
+use std::time::Duration;
+
 use keyward::broker::ports::Wanted;
 use keyward::domain::id::{SecretName, VersionId};
 use keyward::proto::DriftKind;
@@ -97,16 +99,20 @@ async fn every_setting_of_either_protocol_is_compared() {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_lost_is_missing_until_it_is_given_again() {
+async fn a_secret_that_is_lost_is_missing_until_it_is_restored_or_given_again() {
     let (daemon, backend) = super::daemon().await;
     put(&daemon, "acme", &[oidc("okta")]).await.expect("put");
     let secret = SecretName::parse("name", "keyward/tenants/acme/providers/okta").expect("a name");
-    backend.0.vault.schedule_deletion(&secret, std::time::Duration::from_secs(7 * 86_400)).await.expect("deleted");
-    for mend in [false, true] {
-        let found = reconcile_all(&daemon, ACME, mend).await;
-        assert_eq!(told(&found), [(DriftKind::Missing, ACME, "", false)]);
-        assert_eq!(found[0].external_id, secret.as_str());
+    for (window, comes_back) in [(Duration::from_secs(7 * 86_400), true), (Duration::ZERO, false)] {
+        backend.0.vault.schedule_deletion(&secret, window).await.expect("deleted");
+        for mend in [false, true] {
+            let found = reconcile_all(&daemon, ACME, mend).await;
+            assert_eq!(told(&found), [(DriftKind::Missing, ACME, "", mend && comes_back)]);
+            assert_eq!(found[0].external_id, secret.as_str());
+        }
+        assert_eq!(reconcile_all(&daemon, ACME, false).await.is_empty(), comes_back);
     }
+    assert!(is_on_record(&daemon, "keyward.reconcile/restore-secret", ACME).await);
     daemon.stop().await;
 }
 
