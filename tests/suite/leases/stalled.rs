@@ -72,14 +72,14 @@ async fn overtake(
     first.watch.hold(stalls_in, Moment::Before);
     let meanwhile = async {
         first.watch.reached.notified().await;
-        change(&second.broker, false).await;
+        Box::pin(change(&second.broker, false)).await;
         second.broker.work();
         second.clock.set(start_time() + LAPSE);
         first.clock.set(start_time() + LAPSE);
         eventually("the other one is done", async || bench.backend.journals().await.is_empty()).await;
         first.watch.release.notify_one();
     };
-    tokio::join!(change(&first.broker, true), meanwhile);
+    tokio::join!(Box::pin(change(&first.broker, true)), meanwhile);
     assert_eq!(bench.backend.journals().await, [], "it has seen to it by itself");
     // Past the renewals that a run makes of its lease.
     second.clock.set(start_time() + LAPSE + SignedDuration::from_secs(60));
