@@ -8,10 +8,11 @@ use keyward::broker::api::{ClientPatch, NewProvider, TenantPatch};
 use keyward::domain::drift::Drift;
 use keyward::domain::tenant::{Isolation, UserPoolSettings};
 
-use super::{CLIENT, LAPSE, Moment, Sharing};
+use super::{CLIENT, LAPSE, Sharing};
 use crate::harness::brokers::{Bench, Working, call, client_name, oidc_provider, tenant_id};
 use crate::harness::rotations::eventually;
 use crate::harness::start_time;
+use crate::harness::watch::Moment;
 
 #[tokio::test]
 async fn a_late_change_of_an_app_client_is_made_good() {
