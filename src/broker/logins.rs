@@ -3,7 +3,7 @@
 //!
 //! No copy of a secret is kept for it. What is held in memory is a keyed digest, under a key that this process made for
 //! nothing else, of each secret that authenticates at Cognito now: the current one, the one on its way out, the one on its
-//! way in. It holds for one version of the client's credential record, so the step of a rotation that takes a secret out
+//! way in. It holds until the client's credential record changes, so the step of a rotation that takes a secret out
 //! of that record takes it out of here, and a wrong secret costs the vault nothing.
 //!
 //! It must never say yes to a secret that Cognito would refuse, once this broker has recorded that, or heard that another
@@ -12,21 +12,26 @@
 //! nobody either: another one may have rotated the secret out, or in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::{constant_time, hmac};
 
 use super::api::Page;
 use super::background::Background;
+use super::basis::Basis;
 use super::flights::Flights;
 use super::ports::Wanted;
-use super::records::Versioned;
 use super::records::shelves::{client_key, owner_prefix};
+use super::records::{Record as _, Versioned};
 use super::world::World;
 use crate::domain::client::{Client, Owner};
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{AppClientId, ClientName};
 use crate::domain::rotation::{Candidate, Credential};
 use crate::domain::secret::ClientSecret;
+
+/// How often an app client is looked up that somebody else is rotating.
+const LOOKS: usize = 3;
 
 pub struct Logins {
     world: Arc<World>,
@@ -39,8 +44,8 @@ pub struct Logins {
 /// Who has an app client id, and what their secrets digest to.
 struct Login {
     client: ClientName,
-    client_uid: String,
-    credential_version: u64,
+    /// The credential. Whatever takes a secret out of use changes it, and so does whatever takes the client away.
+    basis: Basis,
     digests: Vec<hmac::Tag>,
 }
 
@@ -65,8 +70,8 @@ impl Logins {
             return Ok(None);
         };
         let login = match self.held.get(&app_client) {
-            Some(Some(login)) if self.is_current(&login).await? => Some(login),
-            _ => self.read(&app_client).await?,
+            Some(Some(login)) if self.world.records.stands(&login.basis) => Some(login),
+            _ => self.read_now(&app_client).await?,
         };
         // Also before a no: that would tell which ids are somebody's.
         self.world.may_say_verified()?;
@@ -79,13 +84,16 @@ impl Logins {
         Ok(fits.then(|| login.client.clone()))
     }
 
-    /// Whether nothing has changed since the secrets were read.
-    async fn is_current(&self, login: &Login) -> Result<bool> {
-        let key = client_key(&login.client);
-        let client = self.world.records.view::<Client>(&key).await?;
-        let credential = self.world.records.view::<Credential>(&key).await?;
-        Ok(client.is_some_and(|client| client.uid == login.client_uid)
-            && credential.is_some_and(|credential| credential.version == login.credential_version))
+    /// As it is now. A reading that was under way may be of before what whoever asks was told of; then another one follows.
+    async fn read_now(self: &Arc<Self>, app_client: &AppClientId) -> Result<Option<Arc<Login>>> {
+        for _ in 0..LOOKS {
+            let login = self.read(app_client).await?;
+            if login.as_ref().is_none_or(|login| self.world.records.stands(&login.basis)) {
+                return Ok(login);
+            }
+        }
+        let (message, wait) = ("the secrets of this client are being changed", Duration::from_secs(1));
+        Err(Error::unavailable(Reason::RegistryUnavailable, message, wait))
     }
 
     /// Reads it anew; one reading serves all who ask meanwhile.
@@ -107,15 +115,18 @@ impl Logins {
         let page = Page { after: None, size: 2 };
         let owners = self.world.records.list::<Owner>(&owner_prefix(app_client), &page).await?;
         // Cognito's ids are unique; of two owners nobody could say which is meant.
-        let [owner] = owners.items.as_slice() else { return Ok(None) };
-        if owner.revoked || owner.purge_time.is_some() {
-            return Ok(None);
-        }
-        let key = client_key(&owner.client);
+        let [found] = owners.items.as_slice() else { return Ok(None) };
+        let key = client_key(&found.client);
+        let mut basis = Basis::default();
+        self.world.records.note::<Credential>(&key, &mut basis);
         let credential: Option<Versioned<Credential>> = self.world.records.get(&key).await?;
         let client: Option<Versioned<Client>> = self.world.records.get(&key).await?;
-        let (Some(credential), Some(client)) = (credential, client) else { return Ok(None) };
-        if client.uid != owner.client_uid {
+        // Last: whoever revokes it changes the credential with it. So it is revoked here, or the credential is of before that
+        // and does not hold for long.
+        let owner: Option<Versioned<Owner>> = self.world.records.get(&found.key()).await?;
+        let owner = owner.filter(|owner| !owner.revoked && owner.purge_time.is_none());
+        let (Some(credential), Some(client), Some(owner)) = (credential, client, owner) else { return Ok(None) };
+        if (&client.name, &client.uid) != (&owner.client, &owner.client_uid) {
             return Ok(None);
         }
         let registered = |candidate: &&Candidate| candidate.secret.is_some();
@@ -128,11 +139,6 @@ impl Logins {
             let document = document.filter(|document| document.client_id.as_ref() == Some(app_client));
             digests.extend(document.map(|it| hmac::sign(&self.key, it.client_secret.expose().as_bytes())));
         }
-        Ok(Some(Arc::new(Login {
-            client: client.name.clone(),
-            client_uid: client.uid.clone(),
-            credential_version: credential.version,
-            digests,
-        })))
+        Ok(Some(Arc::new(Login { client: client.name.clone(), basis, digests })))
     }
 }

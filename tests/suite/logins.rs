@@ -14,6 +14,7 @@ use keyward::domain::tenant::Isolation;
 
 use crate::harness::brokers::{Bench, Working, call, client_name};
 use crate::harness::rotations::eventually;
+use crate::harness::stops::{At, Pair};
 use crate::harness::tolls::{Toll, tolled};
 
 const CLIENT: &str = "tenants/acme/clients/checkout";
@@ -69,10 +70,7 @@ impl Stage {
 
     /// The current secret, as a backend reads it.
     async fn current(&self, name: &str) -> SecretDocument {
-        let clients: Vec<Client> = self.bench.backend.records(Shelf::Client).await;
-        let client = clients.into_iter().find(|client| client.name == client_name(name)).expect("a client");
-        let read = self.bench.ports().vault.read(&client.secret_name, Wanted::Current).await;
-        read.expect("read").expect("there")
+        current(&self.bench, name).await
     }
 
     async fn check(&self, id: &str, secret: &str) -> Result<Option<String>> {
@@ -93,6 +91,13 @@ impl Stage {
     async fn strike(self) {
         self.broker.stop().await;
     }
+}
+
+async fn current(bench: &Bench, name: &str) -> SecretDocument {
+    let clients: Vec<Client> = bench.backend.records(Shelf::Client).await;
+    let client = clients.into_iter().find(|client| client.name == client_name(name)).expect("a client");
+    let read = bench.ports().vault.read(&client.secret_name, Wanted::Current).await;
+    read.expect("read").expect("there")
 }
 
 fn request(immediate: bool, replace: bool) -> RotationRequest {
@@ -265,4 +270,61 @@ async fn a_deleted_clients_secret_is_nobodys() {
     assert_eq!(stage.who(&document).await, None);
     assert_eq!(stage.who(&stage.current(CLIENT).await).await.as_deref(), Some(CLIENT));
     stage.strike().await;
+}
+
+#[tokio::test]
+async fn an_app_client_that_turns_out_to_be_compromised_while_it_is_looked_up_is_nobodys() {
+    let pair = Pair::set().await;
+    pair.other.create_tenant("acme", Isolation::AppClient).await.expect("a tenant");
+    pair.other.create_client(CLIENT).await.expect("a client");
+    let stolen = current(&pair.bench, CLIENT).await;
+    let id = stolen.client_id.expect("an id");
+
+    pair.stop.at(At::Found("scan", Shelf::Owner));
+    // It is replaced, and not deleted yet.
+    pair.other_stop.at(At::Before("delete_app_client"));
+    let looking = async {
+        let mut who = Vec::new();
+        // The second time from memory, where it is held.
+        for _ in 0..2 {
+            who.push(pair.one.logins.check(id.as_str(), stolen.client_secret.expose()).await.expect("checked"));
+        }
+        pair.other_stop.go();
+        who
+    };
+    let replacing = async {
+        pair.stop.reached().await;
+        pair.other.rotations.rotate(&call(), &client_name(CLIENT), request(true, true), false).await
+    };
+    let between = async {
+        pair.other_stop.reached().await;
+        pair.stop.go();
+    };
+    let (looking, replacing) = (Box::pin(looking), Box::pin(replacing));
+    let (who, replaced, ()) = tokio::join!(looking, replacing, between);
+    replaced.expect("replaced");
+    assert_eq!(who, [None, None]);
+    pair.settle(&[CLIENT]).await;
+}
+
+#[tokio::test]
+async fn whoever_asks_once_a_secret_was_rotated_out_is_not_answered_by_a_look_of_before() {
+    let pair = Pair::set().await;
+    pair.one.create_tenant("acme", Isolation::AppClient).await.expect("a tenant");
+    pair.one.create_client(CLIENT).await.expect("a client");
+    let stolen = current(&pair.bench, CLIENT).await;
+    let (id, secret) = (stolen.client_id.expect("an id"), stolen.client_secret);
+    let mut late = Ok(None);
+    let early = pair.one.logins.check(id.as_str(), secret.expose());
+    let meanwhile = async {
+        pair.one.work();
+        pair.one.rotations.rotate(&call(), &client_name(CLIENT), request(true, false), false).await.expect("rotated");
+        pair.bench.settle().await;
+        let asked = async { late = pair.one.logins.check(id.as_str(), secret.expose()).await };
+        // By now it waits for the look that was begun.
+        tokio::join!(asked, async { pair.stop.go() });
+    };
+    Box::pin(pair.stop.during(At::After("read"), early, meanwhile)).await.expect("checked");
+    assert_eq!(late.expect("checked"), None);
+    pair.settle(&[CLIENT]).await;
 }

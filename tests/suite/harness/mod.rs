@@ -27,6 +27,7 @@ mod raw;
 pub mod readings;
 pub mod rotations;
 mod state;
+pub mod stops;
 pub mod tolls;
 mod tools;
 pub mod watch;
