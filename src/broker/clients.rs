@@ -338,8 +338,10 @@ impl Clients {
 
     /// The tenant, where it has a say in what becomes of a client that people sign in with, and says yes.
     async fn tenant_for(&self, record: &Client, client: &Client) -> Result<Option<Versioned<Tenant>>> {
-        let has_changed =
-            record.interactive != client.interactive || record.access_token_validity != client.access_token_validity;
+        // All that its app client is made of: whoever brings that up for the tenant is to find out.
+        let has_changed = record.interactive != client.interactive
+            || record.scopes != client.scopes
+            || record.access_token_validity != client.access_token_validity;
         let Some(settings) = record.interactive.as_ref().filter(|_| has_changed) else { return Ok(None) };
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(record.name.tenant.as_str()).await?;
         let tenant = tenant.ok_or_else(|| Error::not_found(record.name.tenant.name()))?;

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use keyward::broker::api::{ClientPatch, NewProtocol, NewProvider, TenantPatch};
+use keyward::broker::api::{ClientPatch, NewProtocol, NewProvider, TenantPatch, WantedScopes};
 use keyward::broker::ports::{InteractiveSpec, PortResult, Shelf};
 use keyward::domain::client::Client;
 use keyward::domain::drift::Drift;
 use keyward::domain::error::Reason;
 use keyward::domain::interactive::InteractiveSettings;
 use keyward::domain::pool::Pool;
+use keyward::domain::scope::ScopeSet;
 use keyward::domain::tenant::{Isolation, Tenant};
 use tokio::sync::Notify;
 
@@ -136,6 +137,23 @@ async fn an_app_client_that_is_changed_offers_providers_that_came_meanwhile() {
     pair.quick.work();
     pair.bench.settle().await;
     assert_eq!(pair.at_backend().await.sign_out_urls, [OUT.to_owned()].into_iter().collect());
+    pair.settle().await;
+}
+
+#[tokio::test]
+async fn scopes_that_are_taken_away_while_another_broker_offers_providers_stay_away() {
+    let pair = Pair::set(&[]).await;
+    pair.quick.create_interactive_client(PORTAL).await.expect("a client");
+    let left = ScopeSet::parse("scopes", &["orders/read"]).expect("a scope");
+    let narrowing = async {
+        let scopes = WantedScopes { resource: left.clone(), standard: sign_in().standard_scopes };
+        let patch = ClientPatch { scopes: Some(scopes), ..Default::default() };
+        pair.quick.clients.update(&call(), &client_name(PORTAL), patch, None, false).await.expect("changed");
+    };
+    Box::pin(pair.during("update_interactive_client", put(&pair.slow, ids(&["okta"])), narrowing)).await;
+    pair.quick.work();
+    pair.bench.settle().await;
+    assert_eq!(pair.at_backend().await.scopes, left);
     pair.settle().await;
 }
 
