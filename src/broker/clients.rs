@@ -4,15 +4,15 @@ mod adoption;
 pub(super) mod interactive;
 pub(super) mod issuing;
 mod retiring;
+mod scopes;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::api::{ClientPatch, ClientView, Listing, NewClient, Page, Revealed, WantedScopes};
 use super::journals::Journals;
 use super::pools::Pools;
 use super::ports::Wanted;
-use super::records::shelves::{ScopeUse, client_key, tenant_prefix, use_key};
+use super::records::shelves::{client_key, tenant_prefix};
 use super::records::{Change, Versioned};
 use super::world::{Asked, World, check_version, unique_id};
 use crate::domain::audit::Call;
@@ -21,10 +21,11 @@ use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{ClientName, SecretName, TenantId};
 use crate::domain::interactive::{InteractiveSettings, StandardScope};
 use crate::domain::journal::{Journal, Task};
-use crate::domain::scope::{ResourceServer, ScopeSet};
+use crate::domain::scope::ScopeSet;
 use crate::domain::tenant::{Isolation, Tenant};
 use interactive::{check_kind, enter, shares_accounts};
 use issuing::next_rotation;
+use scopes::check_scope_changes;
 
 pub struct Clients {
     pub(super) world: Arc<World>,
@@ -283,49 +284,6 @@ impl Clients {
         Ok(Revealed { document, next_rotate_time: client.next_rotate_time })
     }
 
-    /// Fails unless every scope is in the catalogue.
-    async fn check_scopes(&self, scopes: &ScopeSet) -> Result<()> {
-        if scopes.is_empty() {
-            return Err(Error::invalid("client.scopes", "must hold at least one scope"));
-        }
-        let mut known = BTreeSet::new();
-        for identifier in scopes.identifiers() {
-            let server: Option<Versioned<ResourceServer>> = self.world.records.get(identifier).await?;
-            known.extend(server.iter().flat_map(|server| server.full_scopes()));
-        }
-        match scopes.iter().find(|scope| !known.contains(scope)) {
-            Some(scope) => {
-                let rule = format!("{scope} is not in the catalogue");
-                Err(Error::invalid_because(Reason::ScopeUnknown, "client.scopes", rule))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Notes which scopes the client uses, so that none is taken away from under it. Requires the resource servers to
-    /// be as they were checked.
-    async fn use_scopes(
-        &self,
-        mut change: Change,
-        name: &ClientName,
-        old: &ScopeSet,
-        new: &ScopeSet,
-    ) -> Result<Change> {
-        for identifier in new.identifiers() {
-            if let Some(server) = self.world.records.get::<ResourceServer>(identifier).await? {
-                change = change.require(&server);
-            }
-        }
-        for scope in new.iter().filter(|scope| !old.contains(scope)) {
-            change = change.create(&ScopeUse { scope: scope.clone(), client: name.clone() });
-        }
-        for scope in old.iter().filter(|scope| !new.contains(scope)) {
-            let seen: Option<Versioned<ScopeUse>> = self.world.records.get(&use_key(scope, name)).await?;
-            change = seen.iter().fold(change, |change, seen| change.delete(seen));
-        }
-        Ok(change)
-    }
-
     async fn stored(&self, name: &ClientName) -> Result<Versioned<Client>> {
         self.world.records.get(&client_key(name)).await?.ok_or_else(|| Error::not_found(name))
     }
@@ -379,18 +337,6 @@ fn with_scopes(
     let had = client.interactive.as_ref().map(|settings| &settings.standard_scopes);
     let standard_scopes = wanted.or(had).cloned().unwrap_or_default();
     settings.map(|settings| InteractiveSettings { standard_scopes, ..settings })
-}
-
-/// A change of scopes is one transaction with a record for each scope, and a transaction of DynamoDB holds 100.
-const MAX_SCOPE_CHANGES: usize = 50;
-
-fn check_scope_changes(old: &ScopeSet, new: &ScopeSet) -> Result<()> {
-    let missing_in = |one: &ScopeSet, other: &ScopeSet| one.iter().filter(|scope| !other.contains(scope)).count();
-    if missing_in(old, new) + missing_in(new, old) > MAX_SCOPE_CHANGES {
-        let rule = format!("at most {MAX_SCOPE_CHANGES} scopes can be added and taken away in one call");
-        return Err(Error::invalid("client.scopes", rule));
-    }
-    Ok(())
 }
 
 /// A secret stays where its pool is, and its name says where that is: `…/orders@eu-west-1`, nothing for the broker's own

@@ -1,5 +1,6 @@
 //! Clients: what is set and what is shown, changes, deletion, and the states that forbid things.
 
+mod races;
 mod secrets;
 
 use std::collections::BTreeSet;
