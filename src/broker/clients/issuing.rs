@@ -135,10 +135,14 @@ impl Issuing {
     }
 
     /// Deletes an app client that could not be written down because another broker was faster, unless it is the one
-    /// that was written down, or may be yet.
+    /// that was written down, or may be yet. Whoever deletes its client may have looked for it before it was there.
     pub(super) async fn take_back(&self, client: &Client, pool: &MadePool, app_client: &AppClientId) -> Result<()> {
         let now = self.client(&client.name).await?.filter(|now| now.uid == client.uid);
-        if now.is_some_and(|now| now.app_client.as_ref().is_none_or(|known| known == app_client)) {
+        let is_kept = |now: Versioned<Client>| match &now.app_client {
+            Some(known) => known == app_client,
+            None => now.state == ClientState::Creating,
+        };
+        if now.is_some_and(is_kept) {
             return Ok(());
         }
         self.world.user_pools.delete_app_client(pool, app_client).await?;

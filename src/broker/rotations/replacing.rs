@@ -7,6 +7,9 @@
 //!
 //! Where the backend chooses the secret itself, that goes to the vault before the app client is written down, in a
 //! version that hangs on the app client's id. An app client that is found without it is condemned.
+//!
+//! A client that is deleted meanwhile, by another broker, takes with it what is written down. What a creation makes after
+//! that is deleted by whoever made it.
 
 use jiff::Timestamp;
 
@@ -14,10 +17,10 @@ use super::rotator::{Rotator, Scene, clear_error};
 use crate::broker::clients::issuing::{document, spec_of, version_of};
 use crate::broker::pools::Place;
 use crate::broker::ports::{AppClientSpec, Fault, NewAppClient, Wanted};
-use crate::broker::records::shelves::owner_key;
+use crate::broker::records::shelves::{client_key, owner_key};
 use crate::broker::records::{Change, Versioned};
 use crate::broker::world::new_secret;
-use crate::domain::client::{Client, MAX_TOKEN_VALIDITY, Owner};
+use crate::domain::client::{Client, ClientState, MAX_TOKEN_VALIDITY, Owner};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::{AppClientId, PoolId, VersionId};
 use crate::domain::journal::Journal;
@@ -76,8 +79,16 @@ impl Rotator {
         let pool = self.pools.ready(&attempt.pool, &journal.cause).await?;
         match self.world.user_pools.create_app_client(&pool, &spec(&attempt), &secret).await {
             Ok(made) => {
-                let new = self.keep_assigned(scene, candidate, &pool, made).await?;
-                self.record_app_client(journal, scene, now, credential, &pool, new).await
+                let id = made.id.clone();
+                let recorded = async {
+                    let new = self.keep_assigned(scene, candidate, &pool, made).await?;
+                    self.record_app_client(journal, scene, now, credential, &pool, new).await
+                };
+                let recorded = recorded.await;
+                if recorded.is_err() {
+                    self.take_back(scene, &pool, &id).await?;
+                }
+                recorded
             }
             Err(error) => {
                 // These say that it has not happened; after any other nobody knows.
@@ -109,6 +120,19 @@ impl Rotator {
         let content = document(&scene.client, pool, Some(id.clone()), secret);
         self.world.vault.stage(&scene.client.secret_name, &version, &content).await?;
         Ok(Registered { id, assigned: Some(version) })
+    }
+
+    /// Deletes an app client that could not be written down, where nobody will find it: its client is gone, or about to go,
+    /// and whoever sees to that may have looked for it before it was there.
+    async fn take_back(&self, scene: &Scene, pool: &MadePool, made: &AppClientId) -> Result<()> {
+        let name = &scene.client.name;
+        let client: Option<Versioned<Client>> = self.world.records.get(&client_key(name)).await?;
+        let is_in_use = |client: &Client| client.uid == scene.client.uid && client.state != ClientState::Deleting;
+        if client.is_some_and(|client| is_in_use(&client)) {
+            return Ok(());
+        }
+        tracing::warn!(client = %name, app_client = %made, "a client was deleted while it was given another app client");
+        Ok(self.world.user_pools.delete_app_client(pool, made).await?)
     }
 
     /// Gives up an app client that an earlier creation made and whose secret is lost. It is deleted once this is written

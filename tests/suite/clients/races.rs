@@ -1,13 +1,14 @@
 //! What one broker does about a client while another one is in the middle of something for it.
 
-use keyward::broker::api::{ClientPatch, NewResourceServer, WantedScopes};
+use keyward::broker::api::{ClientPatch, NewResourceServer, RotationRequest, WantedScopes};
 use keyward::broker::ports::Shelf;
 use keyward::domain::error::Reason;
 use keyward::domain::scope::{Identifier, ScopeDefinition, ScopeSet};
 use keyward::domain::tenant::Isolation;
+use tokio::sync::Notify;
 
 use crate::harness::SCOPES;
-use crate::harness::brokers::{Working, call, client_name};
+use crate::harness::brokers::{Working, call, client_name, tenant_id};
 use crate::harness::stops::{At, Pair};
 
 const CLIENT: &str = "tenants/acme/clients/checkout";
@@ -61,4 +62,48 @@ async fn a_scope_that_goes_while_it_is_given_to_a_client_is_unknown() {
     let given = Box::pin(pair.stop.during(At::Found("get", Shelf::ResourceServer), giving, taking_away)).await;
     assert_eq!(given.expect_err("it is not there").reason(), Reason::ScopeUnknown);
     pair.settle(&[CLIENT]).await;
+}
+
+#[tokio::test]
+async fn an_app_client_that_comes_in_place_of_one_whose_client_is_deleted_meanwhile_goes_too() {
+    for is_tenants in [false, true] {
+        let pair = with_tenant().await;
+        pair.other.create_client(CLIENT).await.expect("a client");
+        let replacing = async {
+            let request = RotationRequest { immediate: false, replace: true, overlap: None, reason: String::new() };
+            // It comes to nothing.
+            let _ = pair.one.rotations.rotate(&call(), &client_name(CLIENT), request, false).await;
+        };
+        let deleting = async {
+            match is_tenants {
+                true => pair.other.tenants.delete(&call(), &tenant_id("acme"), None, false).await.expect("deleted"),
+                false => pair.other.clients.delete(&call(), &client_name(CLIENT), None).await.expect("deleted"),
+            }
+        };
+        Box::pin(pair.stop.during(At::Before("create_app_client"), replacing, deleting)).await;
+        pair.settle(&[]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_app_client_that_is_made_when_a_deletion_has_looked_for_it_goes_too() {
+    let pair = with_tenant().await;
+    pair.stop.at(At::Before("create_app_client"));
+    let is_made = Notify::new();
+    let making = async {
+        let _ = pair.one.create_client(CLIENT).await;
+        is_made.notify_one();
+    };
+    let deleting = async {
+        pair.stop.reached().await;
+        pair.other.clients.delete(&call(), &client_name(CLIENT), None).await.expect("deleted");
+    };
+    let meanwhile = async {
+        pair.stop.go();
+        is_made.notified().await;
+    };
+    let deleting = pair.other_stop.during(At::After("find_app_client"), deleting, meanwhile);
+    let (making, deleting) = (Box::pin(making), Box::pin(deleting));
+    tokio::join!(making, deleting);
+    pair.settle(&[]).await;
 }
