@@ -4,7 +4,8 @@
 //! so whatever was made under a record is found to have one; what then seems to be nobody's is looked at once more under
 //! its owner's lock. An app client is Keyward's by the form of its name, a secret by its prefix, a pool by the backend's
 //! word; all else is left alone. [`orphans`](orphans) has those, [`examining`](examining) what concerns one
-//! client, [`examining_providers`](examining_providers) identity providers.
+//! client, [`examining_providers`](examining_providers) identity providers, [`looking_again`](looking_again) the look
+//! after a mend.
 //!
 //! A call ends when it has found enough or its time is up, and says so. What was not looked at comes first in the next
 //! call of the same kind, so that calling again comes to the end of a platform of any size.
@@ -12,6 +13,7 @@
 mod examining;
 mod examining_interactive;
 mod examining_providers;
+mod looking_again;
 mod orphans;
 
 use std::sync::Arc;
@@ -45,6 +47,8 @@ pub const MAX_DRIFTS: usize = 1_000;
 /// Clients of one page, and how many of them are looked at side by side.
 const CLIENTS: usize = 40;
 const AT_A_TIME: usize = 8;
+/// How often something is looked at that somebody else is changing.
+const LOOKS: usize = 3;
 /// Calls of which it is remembered how far they came.
 const MAX_UNFINISHED: u64 = 1_000;
 
@@ -288,8 +292,7 @@ impl Reconciling {
         if !drifts.is_empty() && pass.mend {
             let target = pool.tenant.as_ref().map_or_else(|| pool.id.name(), TenantId::name);
             let _target = self.world.targets.lock(target).await;
-            let note = self.note(pass, "keyward.reconcile/update-pool", pool.id.name(), made.user_pool.as_str());
-            note.await?;
+            self.note(pass, "keyward.reconcile/update-pool", pool.id.name(), made.user_pool.as_str()).await?;
             let (domain, others): (Vec<_>, Vec<_>) = drifts.iter_mut().partition(|drift| is_of_domain(drift.field));
             if !others.is_empty() {
                 let mended = self.tried("a user pool", self.world.user_pools.update_pool(made, &wanted).await);
@@ -298,6 +301,9 @@ impl Reconciling {
             if !domain.is_empty() {
                 let mended = self.tried("a user pool's domain", self.mend_domain(pass, pool, &wanted).await);
                 domain.into_iter().for_each(|drift| drift.mended = mended);
+            }
+            if let Some(tenant) = &pool.tenant {
+                self.look_at_pool(pass, &pool.id, tenant, &wanted).await?;
             }
         }
         Ok(drifts)
@@ -348,8 +354,7 @@ impl Reconciling {
             if pass.mend {
                 let doing = "keyward.reconcile/put-resource-server";
                 self.note(pass, doing, pool.id.name(), server.identifier.as_str()).await?;
-                let put = self.world.user_pools.put_resource_server(made, server).await;
-                drift.mended = self.tried("a resource server", put);
+                drift.mended = self.tried("a resource server", self.put_server(made, server).await);
             }
             drifts.push(drift);
         }

@@ -2,6 +2,7 @@
 
 mod leftovers;
 mod load;
+mod overtaken;
 mod races;
 mod secrets;
 mod settings;

@@ -1,11 +1,12 @@
 //! One client, as the registry has it and as the backends do, and how a difference between them is mended.
 //!
 //! The client's lock is held from the first look to the last write, so no task of this broker is at work on it; if
-//! another broker was, the records have other versions afterwards, and it is looked at again.
+//! another broker was, the records have other versions afterwards, and it is looked at again: before anything is mended,
+//! and [once it was](super::looking_again).
 
 use std::time::Duration;
 
-use super::{Pass, Reconciling, is_settled, or_none};
+use super::{LOOKS, Pass, Reconciling, is_settled, or_none};
 use crate::broker::api::RotationRequest;
 use crate::broker::clients::issuing::{document, set_readers, spec_of};
 use crate::broker::ports::{Fault, Label, Wanted};
@@ -21,9 +22,6 @@ use crate::domain::journal::{Journal, Task};
 use crate::domain::pool::MadePool;
 use crate::domain::rotation::{Credential, Observed, Trigger};
 use crate::domain::tenant::Tenant;
-
-/// How often a client is looked at that somebody else is changing.
-const LOOKS: usize = 3;
 
 /// A client that is in use.
 struct Known {
@@ -144,8 +142,9 @@ impl Reconciling {
             DriftKind::ChangedSetting if drift.field != KIND => {
                 self.note(pass, "keyward.reconcile/update-app-client", &known.client.name, drift.field).await?;
                 let spec = spec_of(&known.client);
-                self.world.user_pools.update_app_client(&known.pool, &known.app_client, &spec).await?;
-                Ok(true)
+                let updated = self.world.user_pools.update_app_client(&known.pool, &known.app_client, &spec).await;
+                self.look_at_client(pass, &known.client, None).await?;
+                Ok(updated.map(|()| true)?)
             }
             DriftKind::ForeignSecret => match SecretId::parse("secret", &drift.external_id) {
                 Ok(secret) => self.remove_secret(pass, known, seen, &secret).await,
@@ -159,20 +158,36 @@ impl Reconciling {
 
     /// Makes the version that the record calls current so in the vault too, the secret included if it is gone: one that
     /// is scheduled for deletion comes back with its value. Whether that value still gets a token is the answer.
+    ///
+    /// The record is written once more first, so whoever is just moving the label by an older one cannot write that down. Who
+    /// rotates by the newer one has written a candidate before it moves the label: then it is left where it is.
     async fn put_current_back(&self, pass: &Pass, known: &Known) -> Result<bool> {
         let (name, version) = (&known.client.secret_name, &known.credential.current.version);
-        self.note(pass, "keyward.reconcile/restore-secret", &known.client.name, name.as_str()).await?;
+        let key = client_key(&known.client.name);
+        let credential: Option<Versioned<Credential>> = self.world.records.get(&key).await?;
+        let is_as_compared = |now: &Versioned<Credential>| {
+            (&now.current, &now.candidate) == (&known.credential.current, &known.credential.candidate)
+        };
+        let Some(credential) = credential.filter(is_as_compared) else { return Ok(false) };
+        let event = pass.call.doing("keyward.reconcile/restore-secret").event(self.world.now(), &known.client.name);
+        let change = Change::because(event.detail(name.as_str())).update(credential.version, &credential.value);
+        self.world.records.commit(change).await?;
+        let written = credential.version + 1;
         // A version that is there keeps its content.
         let content = document(&known.client, &known.pool, Some(known.app_client.clone()), new_secret()?);
         self.world.vault.stage(name, version, &content).await?;
         let labels = self.world.vault.labels(name).await?.unwrap_or_default();
-        if let Some(other) = labels.current.filter(|current| current != version) {
+        let credential: Option<Versioned<Credential>> = self.world.records.get(&key).await?;
+        let is_as_written = credential.is_some_and(|now| now.version == written);
+        if let Some(other) = labels.current.filter(|current| is_as_written && current != version) {
             self.world.vault.promote(name, &other, version).await?;
             self.world.vault.clear(name, Label::Previous, &other).await?;
         }
         self.world.vault.clear(name, Label::Pending, version).await?;
-        set_readers(&self.world, &known.client).await?;
-        Ok(self.authenticates(known).await? == Some(true))
+        let set = set_readers(&self.world, &known.client).await;
+        self.look_at_client(pass, &known.client, None).await?;
+        set?;
+        Ok(is_as_written && self.authenticates(known).await? == Some(true))
     }
 
     /// Condemns the secret in the record before it is deleted, so that no rotation takes it for its own. The last one

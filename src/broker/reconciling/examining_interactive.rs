@@ -42,6 +42,7 @@ impl Reconciling {
             let update =
                 self.world.user_pools.update_interactive_client(&known.pool, &known.app_client, &known.spec).await;
             let is_done = self.tried("an app client that people sign in with", update);
+            self.look_at_client(pass, &known.client, Some(&known.tenant)).await?;
             // A secret that somebody gave it stays, so it may be no better than before.
             let left =
                 if is_done { compare(&known, self.see_interactive(&known).await?.as_ref()) } else { drifts.clone() };

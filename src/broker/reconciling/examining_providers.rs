@@ -59,14 +59,25 @@ impl Reconciling {
             return Ok(Vec::new());
         }
         let Some(made) = self.pools.made(&tenant.pool).await? else { return Ok(Vec::new()) };
-        let mut drifts = Vec::new();
-        for provider in &tenant.identity_providers {
-            drifts.extend(self.one_providers(pass, &tenant, &made, provider).await?);
-        }
+        let compared = async {
+            let mut drifts = Vec::new();
+            for provider in &tenant.identity_providers {
+                drifts.extend(self.one_providers(pass, &tenant, &made, provider).await?);
+            }
+            Ok(drifts)
+        };
+        let compared: Result<Vec<Drift>> = compared.await;
         // Another broker may have changed them meanwhile.
         let now: Option<Versioned<Tenant>> = self.world.records.get(id.as_str()).await?;
-        let is_as_before = now.is_some_and(|now| now.version == tenant.version) && !self.are_applied(id).await?;
-        Ok(if is_as_before { drifts } else { Vec::new() })
+        if now.as_ref().is_some_and(|now| now.version == tenant.version) && !self.are_applied(id).await? {
+            return compared;
+        }
+        // And may have been done before this one mended what it had found.
+        let is_mended = pass.mend && compared.as_ref().map_or(true, |drifts| !drifts.is_empty());
+        if now.is_some_and(|now| is_mended && is_settled(&now)) {
+            self.bring_providers_up_again(pass, id).await?;
+        }
+        compared.map(|_| Vec::new())
     }
 
     async fn one_providers(
@@ -214,7 +225,13 @@ impl Reconciling {
         {
             return Ok(None);
         }
-        self.nobodys_secret(pass, secret, tenant.as_deref(), "identity provider").await.map(Some)
+        let drift = self.nobodys_secret(pass, secret, tenant.as_deref(), "identity provider").await?;
+        // Another broker may have put such a provider meanwhile.
+        let tenant: Option<Versioned<Tenant>> = self.world.records.get(id.as_str()).await?;
+        if pass.mend && tenant.is_some_and(|tenant| has_it(&tenant)) {
+            self.world.vault.restore(secret).await?;
+        }
+        Ok(Some(drift))
     }
 
     fn provider_of(&self, secret: &SecretName) -> Option<(TenantId, ProviderId)> {

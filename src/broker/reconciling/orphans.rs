@@ -76,19 +76,26 @@ impl Reconciling {
         let Some(name) = inner.and_then(|name| ClientName::parse("name", name).ok()) else {
             return Ok(self.orphaned_provider_secret(pass, secret).await?.into_iter().collect());
         };
-        let has_it = |client: &Versioned<Client>| client.secret_name == *secret;
-        if self.world.records.get::<Client>(&client_key(&name)).await?.is_some_and(|client| has_it(&client)) {
+        if self.is_of(secret, &name).await? {
             return Ok(Vec::new());
         }
         // An import writes the secret before the client, and holds the lock for as long.
         let _client = self.world.targets.lock(name.to_string()).await;
-        if self.world.vault.labels(secret).await?.is_none()
-            || self.world.records.get::<Client>(&client_key(&name)).await?.is_some_and(|client| has_it(&client))
-        {
+        if self.world.vault.labels(secret).await?.is_none() || self.is_of(secret, &name).await? {
             return Ok(Vec::new());
         }
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(name.tenant.as_str()).await?;
-        Ok(vec![self.nobodys_secret(pass, secret, tenant.as_deref(), "client").await?])
+        let drift = self.nobodys_secret(pass, secret, tenant.as_deref(), "client").await?;
+        // Another broker may have made a client of that name meanwhile.
+        if pass.mend && self.is_of(secret, &name).await? {
+            self.world.vault.restore(secret).await?;
+        }
+        Ok(vec![drift])
+    }
+
+    async fn is_of(&self, secret: &SecretName, name: &ClientName) -> Result<bool> {
+        let client: Option<Versioned<Client>> = self.world.records.get(&client_key(name)).await?;
+        Ok(client.is_some_and(|client| client.secret_name == *secret))
     }
 
     /// A secret that belongs to no `owner`, such as a client. It is scheduled for deletion, so it can be had back for a while.

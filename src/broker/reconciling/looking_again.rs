@@ -1,0 +1,90 @@
+//! The look after a mend. What is mended is written as the records were when it was compared. Another broker may have changed
+//! them since, brought that up and struck its journal out; then what is written last is the older. So whoever has written
+//! looks once more, and has the newer brought up again where there is one: by the journal that does so for every change, which
+//! finds out by itself when it is overtaken.
+//!
+//! It must follow every such write, also one that failed: nobody knows whether that was done.
+
+use super::{LOOKS, Pass, Reconciling, is_settled};
+use crate::broker::records::shelves::client_key;
+use crate::broker::records::{Change, Versioned, settle};
+use crate::domain::client::{Client, ClientState};
+use crate::domain::error::{Error, Reason, Result};
+use crate::domain::id::{PoolId, TenantId};
+use crate::domain::journal::{Journal, Task};
+use crate::domain::pool::MadePool;
+use crate::domain::scope::ResourceServer;
+use crate::domain::tenant::{Tenant, UserPoolSettings};
+
+impl Reconciling {
+    /// An app client was written as `client` says, and where people sign in with it as `tenant` does.
+    pub(super) async fn look_at_client(
+        &self,
+        pass: &Pass,
+        client: &Versioned<Client>,
+        tenant: Option<&Versioned<Tenant>>,
+    ) -> Result<()> {
+        let now: Option<Versioned<Client>> = self.world.records.get(&client_key(&client.name)).await?;
+        let Some(now) = now.filter(|now| now.state == ClientState::Active) else { return Ok(()) };
+        let mut is_as_written = now.version == client.version;
+        if let Some(tenant) = tenant {
+            let now: Option<Versioned<Tenant>> = self.world.records.get(tenant.id.as_str()).await?;
+            is_as_written &= now.is_some_and(|now| now.version == tenant.version);
+        }
+        match is_as_written {
+            true => Ok(()),
+            false => self.bring_up_again(pass, Task::ApplyClient(client.name.clone())).await,
+        }
+    }
+
+    /// The settings of a tenant's own pool were written.
+    pub(super) async fn look_at_pool(
+        &self,
+        pass: &Pass,
+        pool: &PoolId,
+        tenant: &TenantId,
+        written: &UserPoolSettings,
+    ) -> Result<()> {
+        let now: Option<Versioned<Tenant>> = self.world.records.get(tenant.as_str()).await?;
+        let now = now.filter(|now| is_settled(now) && now.pool == *pool);
+        match now.and_then(|now| now.value.user_pool).is_some_and(|now| now != *written) {
+            true => self.bring_up_again(pass, Task::ApplyUserPool(tenant.clone())).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Something was written of a tenant's identity providers, and its record is another by now.
+    pub(super) async fn bring_providers_up_again(&self, pass: &Pass, tenant: &TenantId) -> Result<()> {
+        self.bring_up_again(pass, Task::ApplyProviders(tenant.clone())).await
+    }
+
+    /// Whoever is at work on it already looks again.
+    async fn bring_up_again(&self, pass: &Pass, task: Task) -> Result<()> {
+        settle(|| async {
+            let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
+            let journal = Journal::new(task.clone(), &pass.call, self.world.now()).in_place_of(under_way.as_deref());
+            let change = Change::housekeeping().put(&journal, under_way.map(|journal| journal.version));
+            self.world.records.commit(change).await
+        })
+        .await
+    }
+
+    /// Puts a resource server into a pool, as the catalogue has it once that is done. A pool that was brought up to a
+    /// catalogue is not brought up to it again, so no journal would help here.
+    pub(super) async fn put_server(&self, made: &MadePool, server: &Versioned<ResourceServer>) -> Result<()> {
+        let identifier = &server.identifier;
+        let mut wanted = Some(server.clone());
+        for _ in 0..LOOKS {
+            let written = match &wanted {
+                Some(server) => self.world.user_pools.put_resource_server(made, server).await,
+                None => self.world.user_pools.delete_resource_server(made, identifier).await,
+            };
+            let now: Option<Versioned<ResourceServer>> = self.world.records.get(identifier.as_str()).await?;
+            if now == wanted {
+                return Ok(written?);
+            }
+            wanted = now;
+        }
+        Err(Error::new(Reason::ConcurrentChange, "the catalogue is being changed"))
+    }
+}
