@@ -288,9 +288,10 @@ impl Clients {
         self.world.records.get(&client_key(name)).await?.ok_or_else(|| Error::not_found(name))
     }
 
-    /// A client's tenant is there as long as the client is.
-    async fn tenant_of(&self, client: &Client) -> Result<Arc<Versioned<Tenant>>> {
-        let tenant = self.world.records.view::<Tenant>(client.name.tenant.as_str()).await?;
+    /// A client's tenant is there as long as the client is. As the registry has it: another broker may have suspended it a
+    /// moment ago.
+    async fn tenant_of(&self, client: &Client) -> Result<Versioned<Tenant>> {
+        let tenant = self.world.records.get(client.name.tenant.as_str()).await?;
         tenant.ok_or_else(|| Error::not_found(client.name.tenant.name()))
     }
 
@@ -301,8 +302,7 @@ impl Clients {
             || record.scopes != client.scopes
             || record.access_token_validity != client.access_token_validity;
         let Some(settings) = record.interactive.as_ref().filter(|_| has_changed) else { return Ok(None) };
-        let tenant: Option<Versioned<Tenant>> = self.world.records.get(record.name.tenant.as_str()).await?;
-        let tenant = tenant.ok_or_else(|| Error::not_found(record.name.tenant.name()))?;
+        let tenant = self.tenant_of(record).await?;
         self.check_interactive(&tenant, record, settings).await?;
         Ok(Some(tenant))
     }

@@ -4,6 +4,8 @@
 //! that is not ACTIVE itself, an app client that is compromised. Nor one of people: a program that compares an ID token's
 //! audience would take it for an access token's client. An app client that was replaced is named until its last token has expired.
 //!
+//! So a broker that has not heard for too long what others change, which may be a suspension, exports nothing, as it says nothing of a token.
+//!
 //! It reads clients page by page and stops as soon as there is more than the format takes, or more than it looks at: so no call reads
 //! a whole platform. Then it fails; it never leaves one out.
 
@@ -48,6 +50,7 @@ impl Exporting {
     ///
     /// Fails with EXPORT_TOO_LARGE where there is more than the format takes, with SCOPE_UNKNOWN where a route needs a scope
     /// that is not in the catalogue, and with CLIENT_NOT_READY where no client is in use: an authorizer of nobody is none.
+    /// Fails with UNAVAILABLE where the registry cannot be read, or changes to it have not been heard of for too long.
     pub async fn export(
         &self,
         tenant: Option<&TenantId>,
@@ -77,6 +80,8 @@ impl Exporting {
                 next => next,
             };
         }
+        // Before anything is said of what was found.
+        self.world.may_say_verified()?;
         if found.pools.is_empty() {
             let message = "no machine client is in use, so there is nobody to let in";
             return Err(Error::new(Reason::ClientNotReady, message));

@@ -107,3 +107,16 @@ async fn an_app_client_that_is_made_when_a_deletion_has_looked_for_it_goes_too()
     tokio::join!(making, deleting);
     pair.settle(&[]).await;
 }
+
+#[tokio::test]
+async fn a_client_whose_tenant_another_broker_has_suspended_is_not_revealed() {
+    let pair = Pair::set_with(|settings| settings.reveal_secrets = true).await;
+    pair.other.create_tenant("acme", Isolation::AppClient).await.expect("a tenant");
+    pair.other.create_client(CLIENT).await.expect("a client");
+    let reveal = async || pair.one.clients.reveal(&call(), &client_name(CLIENT), "a test").await.map(drop);
+    reveal().await.expect("revealed");
+    pair.other.tenants.suspend(&call(), &tenant_id("acme"), "late").await.expect("suspended");
+    assert_eq!(reveal().await.expect_err("it is suspended").reason(), Reason::TenantSuspended);
+    pair.other.tenants.resume(&call(), &tenant_id("acme")).await.expect("resumed");
+    pair.settle(&[CLIENT]).await;
+}

@@ -18,6 +18,7 @@ use keyward::broker::ports::{
 };
 use keyward::broker::{Ports, Shared};
 use keyward::config::Config;
+use keyward::domain::authorizer::Format;
 use keyward::domain::error::Reason;
 use keyward::domain::id::SecretName;
 use keyward::domain::share::Share;
@@ -443,6 +444,34 @@ async fn a_broker_that_hears_nothing_takes_nobodys_secret_after_the_time_it_stat
     until(async || {
         pair.clock.advance(INTERVAL);
         check(secret).await == Ok(false)
+    })
+    .await;
+    broker.stop().await;
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hears_nothing_exports_nobody_after_the_time_it_states() {
+    let pair = Pair::start().await;
+    let (broker, line) = pair.broker().await;
+    let export = async || {
+        let said = broker.exporting.export(None, Format::Envoy, &[]).await;
+        said.map(|pools| pools.len()).map_err(|error| (error.reason(), error.retry_delay()))
+    };
+    assert_eq!(export().await, Ok(1));
+    pair.until_heard(&line).await;
+    line.cut(true);
+
+    pair.clock.advance(Duration::from_secs(5) - INTERVAL);
+    suspend(&pair.one).await;
+    assert_eq!(export().await, Ok(1), "for so long it may not have heard");
+    pair.clock.advance(INTERVAL + MILLISECOND);
+    assert_eq!(export().await, Err((Reason::RegistryUnavailable, Some(INTERVAL))));
+
+    line.cut(false);
+    until(async || {
+        pair.clock.advance(INTERVAL);
+        export().await.map_err(|(reason, _)| reason) == Err(Reason::ClientNotReady)
     })
     .await;
     broker.stop().await;
