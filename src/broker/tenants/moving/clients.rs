@@ -23,7 +23,8 @@ use crate::domain::rotation::Trigger;
 const LOOKS: usize = 3;
 /// When to look again at what another broker is at work on, or at what could not even be started.
 const AGAIN: Duration = Duration::from_secs(10);
-/// When to look again at a client that cannot be moved before somebody does something about it.
+/// When to look again at a client that cannot be moved before somebody does something about it, and the longest that any is
+/// waited for without a look: an overlap of months can end early, and the client go, without a word to the move.
 const LATER: Duration = Duration::from_secs(15 * 60);
 
 /// How far a client is.
@@ -35,7 +36,7 @@ pub(super) enum Outcome {
         again: Timestamp,
         trouble: Reason,
     },
-    /// There is nothing to do before.
+    /// There is nothing to do before, or that is not known yet.
     Waiting(Timestamp),
 }
 
@@ -63,7 +64,7 @@ impl Moving {
                 MoveState::Overlap | MoveState::Succeeded => match moved.rest_of(&client, credential.as_deref(), now) {
                     Rest::Nothing => Way::There,
                     Rest::Carry(task) => Way::Carry(task),
-                    Rest::Wait(until) => return Ok((look > 0, Outcome::Waiting(until))),
+                    Rest::Wait(until) => return Ok((look > 0, Outcome::Waiting(until.min(now + LATER)))),
                     Rest::Release => {
                         self.release(journal, moved, &name).await?;
                         continue;
@@ -74,7 +75,7 @@ impl Moving {
             let next = match to_do {
                 Way::There => return Ok((look > 0, Outcome::Settled)),
                 Way::Closed => return unsettled(now + LATER, Reason::ClientKindMismatch),
-                Way::Wait(until) => return unsettled(until, Reason::RotationRunning),
+                Way::Wait(until) => return unsettled(until.min(now + LATER), Reason::RotationRunning),
                 Way::Carry(task) => task,
                 Way::Replace => {
                     if let Err(error) = self.replace(&journal.cause, &name).await {
