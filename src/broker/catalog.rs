@@ -1,4 +1,8 @@
 //! The catalogue of resource servers, and the pools that it is applied to.
+//!
+//! A scope that a client has is not taken away. It is looked for clients before the change, and once more after it: from then on
+//! none is given the scope, since whoever gives a client one requires the resource server as it was. Who came between the two
+//! looks has the scope, so it is put back, and the request fails as if it had never been made.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,8 +11,8 @@ use super::api::{Listing, NewResourceServer, Page, PoolFilter, PoolListing, Pool
 use super::journals::Journals;
 use super::pools::Pools;
 use super::records::shelves::{CatalogState, ScopeUse, use_prefix};
-use super::records::{Change, Versioned};
-use super::world::{Asked, Receipt, World, check_version};
+use super::records::{Change, Versioned, settle};
+use super::world::{Asked, World, check_version};
 use crate::domain::audit::Call;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::journal::{Journal, Task};
@@ -66,12 +70,13 @@ impl Catalog {
             update_time: now,
         };
         server.check().map_err(|error| error.within("resource_server"))?;
+        let kept: BTreeSet<Scope> = server.full_scopes().collect();
+        let before = seen.as_deref().cloned();
+        let had = before.iter().flat_map(|server| server.full_scopes());
+        let gone: Vec<Scope> = had.filter(|scope| !kept.contains(scope)).collect();
         match &seen {
             None => self.check_room().await?,
-            Some(seen) => {
-                let kept: BTreeSet<Scope> = server.full_scopes().collect();
-                self.check_unused(seen.full_scopes().filter(|scope| !kept.contains(scope))).await?;
-            }
+            Some(_) => self.check_unused(gone.iter().cloned()).await?,
         }
         if validate_only {
             let version = seen.map_or(0, |seen| seen.version);
@@ -79,7 +84,10 @@ impl Catalog {
         }
         let change = Change::because(call.event(now, new.identifier.name()));
         let change = change.put(&server, seen.map(|seen| seen.version));
-        self.commit(change, receipt, call, state, &server.identifier).await?;
+        self.commit(receipt.file(change, new.identifier.name()), call, state).await?;
+        if let Some(before) = &before {
+            self.check_gone(call, before, gone.iter().cloned()).await?;
+        }
         let stored = self.world.records.get(new.identifier.as_str()).await?;
         self.seen(stored.ok_or_else(|| Error::not_found(new.identifier.name()))?).await
     }
@@ -106,20 +114,14 @@ impl Catalog {
                 self.check_unused(seen.full_scopes()).await?;
                 let change = Change::because(call.event(self.world.now(), identifier.name())).delete(&seen);
                 let state = self.state().await?;
-                self.commit(change, receipt, call, state, identifier).await
+                self.commit(receipt.file(change, identifier.name()), call, state).await?;
+                self.check_gone(call, &seen, seen.full_scopes()).await
             })
             .await
     }
 
     /// Makes a change of the catalogue together with its new version and the journal that carries it to every pool.
-    async fn commit(
-        &self,
-        change: Change,
-        receipt: Receipt,
-        call: &Call,
-        state: Option<Versioned<CatalogState>>,
-        identifier: &Identifier,
-    ) -> Result<()> {
+    async fn commit(&self, change: Change, call: &Call, state: Option<Versioned<CatalogState>>) -> Result<()> {
         let known = state.as_ref().map(|state| state.value.clone()).unwrap_or_default();
         let next = CatalogState { version: known.version + 1, ..known };
         let task = Task::ApplyCatalog;
@@ -127,10 +129,37 @@ impl Catalog {
         let journal = Journal::new(task, call, self.world.now()).in_place_of(under_way.as_deref());
         let change =
             change.put(&next, state.map(|state| state.version)).put(&journal, under_way.map(|journal| journal.version));
-        self.world.records.commit(receipt.file(change, identifier.name())).await?;
+        self.world.records.commit(change).await?;
         // How it goes is in the log and in the view; nobody waits for every pool.
         drop(self.journals.run(Task::ApplyCatalog));
         Ok(())
+    }
+
+    /// Fails when a client was given one of these scopes before they were gone. Then they are back.
+    async fn check_gone(&self, call: &Call, before: &ResourceServer, gone: impl Iterator<Item = Scope>) -> Result<()> {
+        let checked = self.check_unused(gone).await;
+        if checked.as_ref().is_err_and(|error| error.reason() == Reason::ScopeInUse) {
+            settle(|| self.put_back(call, before)).await?;
+        }
+        checked
+    }
+
+    /// Puts back what the resource server had before this request, beside what it has now.
+    async fn put_back(&self, call: &Call, before: &ResourceServer) -> Result<()> {
+        let now: Option<Versioned<ResourceServer>> = self.world.records.get(before.identifier.as_str()).await?;
+        let state = self.state().await?;
+        let mut server = now.as_deref().unwrap_or(before).clone();
+        for scope in &before.scopes {
+            if server.scopes.iter().all(|has| has.scope_name != scope.scope_name) {
+                server.scopes.push(scope.clone());
+            }
+        }
+        server.catalog_version = state.as_ref().map_or(0, |state| state.value.version) + 1;
+        server.update_time = self.world.now();
+        let event = call.doing("keyward.catalog/put-back").event(self.world.now(), before.identifier.name());
+        let change = Change::because(event.detail("a client was given a scope meanwhile"));
+        let change = change.put(&server, now.map(|now| now.version));
+        self.commit(self.world.unfile(call, change).await?, call, state).await
     }
 
     async fn check_room(&self) -> Result<()> {

@@ -231,6 +231,14 @@ impl World {
         }
     }
 
+    /// Adds to `change`, which takes back what a request has done, that it is as if it had never been made.
+    pub async fn unfile(&self, call: &Call, change: Change) -> Result<Change> {
+        let Some(request) = &call.request else { return Ok(change) };
+        let key = request_key(&call.principal.to_string(), &request.id.to_string());
+        let seen: Option<Versioned<SeenRequest>> = self.records.get(&key).await?;
+        Ok(seen.iter().fold(change, |change, seen| change.delete(seen)))
+    }
+
     /// Remembers a request that found nothing to do, so that a late retry of it does nothing either.
     pub async fn nothing_done(&self, receipt: Receipt, resource: impl std::fmt::Display) -> Result<()> {
         match receipt.0 {

@@ -3,7 +3,7 @@
 use keyward::broker::api::{ClientPatch, NewResourceServer, RotationRequest, WantedScopes};
 use keyward::broker::ports::Shelf;
 use keyward::domain::error::Reason;
-use keyward::domain::scope::{Identifier, ScopeDefinition, ScopeSet};
+use keyward::domain::scope::{Identifier, ResourceServer, ScopeDefinition, ScopeSet};
 use keyward::domain::tenant::Isolation;
 use tokio::sync::Notify;
 
@@ -62,6 +62,25 @@ async fn a_scope_that_goes_while_it_is_given_to_a_client_is_unknown() {
     let given = Box::pin(pair.stop.during(At::Found("get", Shelf::ResourceServer), giving, taking_away)).await;
     assert_eq!(given.expect_err("it is not there").reason(), Reason::ScopeUnknown);
     pair.settle(&[CLIENT]).await;
+}
+
+#[tokio::test]
+async fn a_scope_that_a_client_is_given_when_it_was_seen_to_be_nobodys_stays() {
+    for is_deleted in [false, true] {
+        let pair = with_tenant().await;
+        let taking_away = async {
+            match is_deleted {
+                true => pair.one.catalog.delete(&call(), &orders(), None).await,
+                false => pair.one.catalog.put(&call(), narrowed(), None, false).await.map(drop),
+            }
+        };
+        let creating = async { drop(pair.other.create_client(CLIENT).await.expect("a client")) };
+        let taken = Box::pin(pair.stop.during(At::Before("commit"), taking_away, creating)).await;
+        assert_eq!(taken.expect_err("a client has it").reason(), Reason::ScopeInUse);
+        let server: Option<ResourceServer> = pair.bench.backend.record(Shelf::ResourceServer, "orders").await;
+        assert_eq!(server.expect("it is back").scopes.len(), SCOPES.len());
+        pair.settle(&[CLIENT]).await;
+    }
 }
 
 #[tokio::test]
