@@ -5,6 +5,7 @@
 
 mod capacity;
 pub(super) mod domains;
+mod resource_servers;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,15 +17,13 @@ use super::api::Page;
 use super::background::Background;
 use super::flights::Flights;
 use super::ports::{Fault, PortError, PortResult};
-use super::records::shelves::CatalogState;
 use super::records::{Change, IssuerPool, Versioned, settle};
 use super::world::{World, unique_id};
 use crate::domain::audit::Call;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{PoolId, TenantId};
-use crate::domain::pool::{Adopted, MadePool, Pool};
+use crate::domain::pool::{MadePool, Pool};
 use crate::domain::quota::Quota;
-use crate::domain::scope::{Identifier, MAX_RESOURCE_SERVERS, ResourceServer};
 use crate::domain::tenant::{Tenant, UserPoolSettings};
 use capacity::Counted;
 
@@ -256,73 +255,6 @@ impl Pools {
         };
         let tenant: Option<Versioned<Tenant>> = self.world.records.get(tenant.as_str()).await?;
         Ok(tenant.and_then(|tenant| tenant.settings_of(&pool.id)).unwrap_or_default())
-    }
-
-    /// Takes away what is no longer in the catalogue, and puts what changed in it since the pool last had it.
-    pub async fn apply_catalog(&self, id: &PoolId, made: &MadePool, cause: &Call) -> Result<()> {
-        let state: Option<Versioned<CatalogState>> = self.world.records.get(CatalogState::KEY).await?;
-        let target = state.map_or(0, |state| state.value.version);
-        let has = self.pool(id).await?.catalog_version;
-        if has >= target {
-            return Ok(());
-        }
-        let everything = Page { after: None, size: MAX_RESOURCE_SERVERS };
-        let catalog = self.world.records.list::<ResourceServer>("", &everything).await?.items;
-        let there = self.world.user_pools.list_resource_servers(made).await?;
-        // Which servers are Keyward's own is written down before they are there.
-        let adopted = self.note_own_servers(id, &catalog, &there).await?;
-        let is_ours = |identifier: &Identifier| {
-            adopted.as_ref().is_none_or(|adopted| adopted.resource_servers.contains(identifier))
-        };
-        // First what goes, so that a pool that is full of resource servers has room for what comes.
-        for identifier in there.iter().filter(|identifier| is_ours(identifier)) {
-            if !catalog.iter().any(|server| server.identifier == *identifier) {
-                self.world.user_pools.delete_resource_server(made, identifier).await?;
-            }
-        }
-        for server in catalog.iter().filter(|server| server.catalog_version > has) {
-            match there.contains(&server.identifier) {
-                true => self.world.user_pools.put_resource_server(made, server).await?,
-                false => self.world.user_pools.create_resource_server(made, server).await?,
-            }
-        }
-        settle(|| async {
-            let _turn = self.place_in_turn().await;
-            let pool = self.pool(id).await?;
-            if pool.catalog_version >= target {
-                return Ok(());
-            }
-            let mut record = Pool { catalog_version: target, ..pool.value.clone() };
-            if let Some(adopted) = &mut record.adopted {
-                adopted.resource_servers.retain(|own| catalog.iter().any(|server| server.identifier == *own));
-            }
-            let event = cause.doing("keyward.catalog/apply").event(self.world.now(), id.name());
-            self.world.records.commit(Change::because(event).update(pool.version, &record)).await
-        })
-        .await
-    }
-
-    /// In an adopted pool: writes down which servers of the catalogue are not there yet, so that they and no others are
-    /// taken away again. `None` for a pool that is Keyward's as a whole.
-    async fn note_own_servers(
-        &self,
-        id: &PoolId,
-        catalog: &[Versioned<ResourceServer>],
-        there: &[Identifier],
-    ) -> Result<Option<Adopted>> {
-        settle(|| async {
-            let _turn = self.place_in_turn().await;
-            let pool = self.pool(id).await?;
-            let Some(mut adopted) = pool.adopted.clone() else { return Ok(None) };
-            let new = catalog.iter().map(|server| &server.identifier).filter(|identifier| !there.contains(identifier));
-            adopted.resource_servers.extend(new.cloned());
-            if pool.adopted.as_ref() != Some(&adopted) {
-                let record = Pool { adopted: Some(adopted.clone()), ..pool.value.clone() };
-                self.world.records.commit(Change::housekeeping().update(pool.version, &record)).await?;
-            }
-            Ok(Some(adopted))
-        })
-        .await
     }
 
     /// Deletes a pool of a tenant's own at the backend, which [`forget_own`](Pools::forget_own) follows. Does nothing where

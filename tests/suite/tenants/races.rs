@@ -1,0 +1,134 @@
+//! Two brokers on one registry that are at work on one pool, or one tenant, at one moment.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use keyward::broker::api::NewResourceServer;
+use keyward::broker::ports::{PortResult, Shelf};
+use keyward::broker::settings::Settings;
+use keyward::domain::lease::LeaseTerms;
+use keyward::domain::pool::Pool;
+use keyward::domain::scope::{Identifier, ScopeDefinition};
+use keyward::domain::tenant::Isolation;
+use tokio::sync::Notify;
+
+use crate::harness::brokers::{Bench, Working, call};
+use crate::harness::ports::in_time;
+use crate::harness::rotations::eventually;
+use crate::harness::tolls::{Toll, tolled};
+
+const CLIENT: &str = "tenants/acme/clients/checkout";
+
+/// Where a call is held up: before its effect, or before its answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Before,
+    After,
+}
+
+/// Holds a call up, once, and counts all of them.
+#[derive(Default)]
+struct Stop {
+    next: Mutex<Option<(&'static str, Moment)>>,
+    calls: Mutex<BTreeMap<&'static str, usize>>,
+    is_reached: Notify,
+    go: Notify,
+}
+
+impl Stop {
+    fn at(&self, call: &'static str, moment: Moment) {
+        *self.next.lock().expect("no panic under it") = Some((call, moment));
+    }
+
+    async fn is_reached(&self) {
+        in_time(self.is_reached.notified()).await;
+    }
+
+    fn go_on(&self) {
+        self.go.notify_one();
+    }
+
+    fn count(&self, call: &str) -> usize {
+        self.calls.lock().expect("no panic under it").get(call).copied().unwrap_or_default()
+    }
+
+    async fn pass(&self, call: &'static str, moment: Moment) {
+        if self.next.lock().expect("no panic under it").take_if(|next| *next == (call, moment)).is_some() {
+            self.is_reached.notify_one();
+            self.go.notified().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Toll for Stop {
+    async fn before(&self, call: &'static str) -> PortResult<()> {
+        *self.calls.lock().expect("no panic under it").entry(call).or_default() += 1;
+        self.pass(call, Moment::Before).await;
+        Ok(())
+    }
+
+    async fn after(&self, call: &'static str) -> PortResult<()> {
+        self.pass(call, Moment::After).await;
+        Ok(())
+    }
+}
+
+/// A broker that can be held up. It only answers calls.
+async fn held_up(bench: &Bench, lease: Option<LeaseTerms>) -> (Working, Arc<Stop>) {
+    let stop = Arc::new(Stop::default());
+    let leased = |settings: &mut Settings| settings.journal.lease = lease;
+    let broker = Working::open_with(tolled(bench.ports(), stop.clone()), leased).await.expect("a broker");
+    (broker, stop)
+}
+
+/// Lets the second one do what is left; nothing is left then that nobody knows.
+async fn settle(bench: &Bench, [first, second]: [Working; 2]) {
+    second.work();
+    bench.settle().await;
+    first.stop().await;
+    second.stop().await;
+    bench.check(&[CLIENT]).await;
+}
+
+async fn pool_of(bench: &Bench, tenant: &str) -> Option<Pool> {
+    let pools: Vec<Pool> = bench.backend.records(Shelf::Pool).await;
+    pools.into_iter().find(|pool| pool.tenant.as_ref().is_some_and(|id| id.as_str() == tenant))
+}
+
+async fn catalog_version_of(bench: &Bench, tenant: &str) -> u64 {
+    pool_of(bench, tenant).await.map_or(0, |pool| pool.catalog_version)
+}
+
+fn invoices() -> NewResourceServer {
+    NewResourceServer {
+        identifier: Identifier::parse("identifier", "invoices").expect("an identifier"),
+        display_name: "Invoices".to_owned(),
+        scopes: vec![ScopeDefinition { scope_name: "read".to_owned(), description: "read".to_owned() }],
+    }
+}
+
+#[tokio::test]
+async fn a_resource_server_that_comes_while_an_older_catalogue_is_applied_stays() {
+    let bench = Bench::new().await;
+    let (slow, stop) = held_up(&bench, None).await;
+    let quick = Working::open(bench.ports()).await.expect("a broker");
+    stop.at("list_resource_servers", Moment::Before);
+    let meanwhile = async {
+        stop.is_reached().await;
+        quick.catalog.put(&call(), invoices(), None, false).await.expect("put");
+        eventually("the pool has it", async || catalog_version_of(&bench, "acme").await == 2).await;
+        stop.go_on();
+    };
+    let (created, ()) = tokio::join!(slow.create_tenant("acme", Isolation::UserPool), meanwhile);
+    created.expect("a tenant");
+    eventually("the pool is up to the catalogue", async || catalog_version_of(&bench, "acme").await == 2).await;
+    let pool = pool_of(&bench, "acme").await.and_then(|pool| pool.made).expect("made");
+    let there = bench.ports().user_pools.list_resource_servers(&pool).await.expect("asked");
+    let there: Vec<_> = there.iter().map(Identifier::as_str).collect();
+    assert_eq!(there, ["invoices", "orders"]);
+    assert_eq!(stop.count("delete_resource_server"), 0, "what came after the catalogue was read is not taken for gone");
+    settle(&bench, [slow, quick]).await;
+}
+
