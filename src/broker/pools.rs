@@ -293,9 +293,9 @@ impl Pools {
         self.world.records.get(id.as_str()).await?.ok_or_else(|| Error::not_found(id.name()))
     }
 
-    /// What is known of a pool, from memory where possible.
+    /// See [`World::made`].
     pub async fn made(&self, id: &PoolId) -> Result<Option<MadePool>> {
-        Ok(self.world.records.view::<Pool>(id.as_str()).await?.and_then(|pool| pool.made.clone()))
+        self.world.made(id).await
     }
 }
 

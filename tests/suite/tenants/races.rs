@@ -2,18 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use keyward::broker::api::NewResourceServer;
+use keyward::broker::Basis;
+use keyward::broker::api::{NewResourceServer, Question, RotationRequest, Verdict};
 use keyward::broker::ports::{PortResult, Shelf};
 use keyward::broker::settings::Settings;
 use keyward::domain::lease::LeaseTerms;
+use keyward::domain::person::Accepted;
 use keyward::domain::pool::Pool;
-use keyward::domain::scope::{Identifier, ScopeDefinition};
+use keyward::domain::rotation::RotationState;
+use keyward::domain::scope::{Identifier, ScopeDefinition, ScopeSet};
 use keyward::domain::tenant::Isolation;
 use tokio::sync::Notify;
+use zeroize::Zeroizing;
 
-use crate::harness::brokers::{Bench, Working, call};
+use crate::harness::brokers::{Bench, Working, call, client_name, tenant_id};
 use crate::harness::ports::in_time;
 use crate::harness::rotations::eventually;
 use crate::harness::tolls::{Toll, tolled};
@@ -130,5 +135,42 @@ async fn a_resource_server_that_comes_while_an_older_catalogue_is_applied_stays(
     assert_eq!(there, ["invoices", "orders"]);
     assert_eq!(stop.count("delete_resource_server"), 0, "what came after the catalogue was read is not taken for gone");
     settle(&bench, [slow, quick]).await;
+}
+
+/// The memory of the second one is never told of what the first does.
+#[tokio::test]
+async fn a_pool_that_another_broker_has_made_is_never_taken_for_one_that_is_not_made() {
+    let bench = Bench::new().await;
+    let (slow, stop) = held_up(&bench, None).await;
+    let other = Working::open(bench.ports()).await.expect("a broker");
+    stop.at("ensure_pool", Moment::Before);
+    let meanwhile = async {
+        stop.is_reached().await;
+        let seen = other.tenants.get(&tenant_id("acme")).await.expect("it is there");
+        assert_eq!(seen.issuer, None, "it is not made yet");
+        stop.go_on();
+    };
+    let (created, ()) = tokio::join!(slow.create_tenant("acme", Isolation::UserPool), meanwhile);
+    created.expect("a tenant");
+    slow.create_client(CLIENT).await.expect("a client");
+    let seen = other.tenants.get(&tenant_id("acme")).await.expect("it is there");
+    assert!(seen.issuer.is_some(), "it is made");
+
+    let name = client_name(CLIENT);
+    let token = other.tokens.get(&name, &ScopeSet::default(), Duration::ZERO).await.expect("a token");
+    let question = Question {
+        token: Zeroizing::new(token.expose().to_owned()),
+        required_scopes: ScopeSet::default(),
+        tenant: None,
+        accepted: Accepted::default(),
+    };
+    let verdict = other.verifier.verify(&question, &mut Basis::default()).await.expect("judged");
+    assert!(matches!(verdict, Verdict::Verified(_)), "{verdict:?}");
+
+    let request = RotationRequest { immediate: true, overlap: None, reason: String::new(), replace: true };
+    let rotated = other.rotations.rotate(&call(), &name, request, false).await.expect("rotated");
+    assert_eq!(rotated.rotation.state, RotationState::Succeeded);
+    other.clients.delete(&call(), &name, None).await.expect("deleted");
+    settle(&bench, [slow, other]).await;
 }
 
