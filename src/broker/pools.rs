@@ -230,8 +230,8 @@ impl Pools {
         let recorded = settle(|| async {
             let _turn = self.place_in_turn().await;
             let pool = self.pool(id).await?;
-            if pool.made.is_some() {
-                return Ok(());
+            if let Some(recorded) = &pool.made {
+                return Ok(recorded.clone());
             }
             let record = Pool { made: Some(made.clone()), ..pool.value.clone() };
             let issuer = IssuerPool { issuer: made.issuer.clone(), pool: id.clone() };
@@ -239,14 +239,19 @@ impl Pools {
             let mut change = Change::because(event.detail(made.user_pool.as_str()));
             change = change.update(pool.version, &record).create(&issuer);
             change = self.taken(&settings).await?.iter().fold(change, |change, counted| counted.keep(change));
-            self.world.records.commit(change).await
+            self.world.records.commit(change).await.map(|()| made.clone())
         })
         .await;
-        if recorded.as_ref().is_err_and(|error| error.reason() == Reason::ResourceNotFound) {
+        let is_nobodys = match &recorded {
+            // Another broker has made one too, since names are not unique at Cognito, and has written that one down.
+            Ok(recorded) => recorded.user_pool != made.user_pool,
             // Another broker has deleted its tenant meanwhile, and found nothing to delete here.
+            Err(error) => error.reason() == Reason::ResourceNotFound,
+        };
+        if is_nobodys {
             self.world.user_pools.delete_pool(id, &made.region, Some(&made)).await?;
         }
-        recorded.map(|()| made)
+        recorded
     }
 
     async fn settings_of(&self, pool: &Pool) -> Result<UserPoolSettings> {

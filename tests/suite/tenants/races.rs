@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use keyward::aws::TokenSource;
 use keyward::broker::Basis;
 use keyward::broker::api::{NewResourceServer, Question, RotationRequest, Verdict};
 use keyward::broker::ports::{PortResult, Shelf};
@@ -18,6 +19,8 @@ use keyward::domain::tenant::Isolation;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
+use crate::fake::{After, Fault};
+use crate::harness::aws_bench::AwsBench;
 use crate::harness::brokers::{Bench, Working, call, client_name, tenant_id};
 use crate::harness::ports::in_time;
 use crate::harness::rotations::eventually;
@@ -172,5 +175,39 @@ async fn a_pool_that_another_broker_has_made_is_never_taken_for_one_that_is_not_
     assert_eq!(rotated.rotation.state, RotationState::Succeeded);
     other.clients.delete(&call(), &name, None).await.expect("deleted");
     settle(&bench, [slow, other]).await;
+}
+
+#[tokio::test]
+async fn of_two_pools_that_two_brokers_make_for_one_record_the_one_that_is_not_written_down_goes() {
+    two_makers(TokenSource::GetClientToken).await;
+}
+
+#[tokio::test]
+async fn a_pool_that_was_made_too_late_to_have_its_prefix_goes() {
+    two_makers(TokenSource::TokenEndpoint).await;
+}
+
+/// Each looks for the pool before the other has made it, as Cognito allows: names are not unique there.
+async fn two_makers(token_source: TokenSource) {
+    let bench = AwsBench::new_with(|options| options.token_source = token_source).await;
+    let [first, second] = [bench.broker_at_rest(None).await, bench.broker_at_rest(None).await];
+    bench.fake.fail(After::calls(0).of("CreateUserPool"), Fault::Hang);
+    let meanwhile = async {
+        in_time(bench.fake.wait_for_hanging(1)).await;
+        second.create_tenant("other", Isolation::AppClient).await.expect("a tenant");
+        bench.fake.release();
+    };
+    // Whoever is second to have the prefix fails for now.
+    let (_, ()) = tokio::join!(first.create_tenant("acme", Isolation::AppClient), meanwhile);
+    second.work();
+    bench.settle(|| false).await;
+    for (broker, client) in [(&first, CLIENT), (&second, "tenants/other/clients/checkout")] {
+        broker.create_client(client).await.expect("a client");
+    }
+    first.stop().await;
+    second.stop().await;
+    let pools: Vec<Pool> = bench.backend.records(Shelf::Pool).await;
+    assert_eq!(pools.len(), 1, "{pools:?}");
+    bench.check(&[CLIENT]).await;
 }
 
