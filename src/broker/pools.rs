@@ -262,25 +262,26 @@ impl Pools {
         Ok(tenant.and_then(|tenant| tenant.settings_of(&pool.id)).unwrap_or_default())
     }
 
-    /// Deletes a pool of a tenant's own at the backend, which [`forget_own`](Pools::forget_own) follows. Does nothing where
-    /// the pool is not the tenant's, or gone: `false` then.
-    pub async fn delete_own(&self, tenant: &TenantId, id: &PoolId) -> Result<bool> {
-        match self.own(tenant, id).await? {
-            Some(pool) => self.delete(&pool).await.map(|()| true),
-            None => Ok(false),
+    /// Deletes a pool of a tenant's own at the backend, which [`forget_own`](Pools::forget_own) follows: with the record as
+    /// it was then. `None`, and nothing is done, where the pool is not the tenant's, or gone.
+    pub async fn delete_own(&self, tenant: &TenantId, id: &PoolId) -> Result<Option<Versioned<Pool>>> {
+        let own = self.own(tenant, id).await?;
+        if let Some(pool) = &own {
+            self.delete(pool).await?;
         }
+        Ok(own)
     }
 
-    /// Adds to a change that a pool of the tenant's own is forgotten. The caller holds its turn.
-    pub async fn forget_own(&self, change: Change, tenant: &Tenant, id: &PoolId) -> Result<Change> {
-        let Some(pool) = self.own(&tenant.id, id).await? else { return Ok(change) };
-        let settings = tenant.settings_of(id);
-        let mut change = self.given_back(&pool, settings.as_ref()).await?.keep(change);
+    /// Adds to a change that a pool is forgotten that [`delete_own`](Pools::delete_own) has deleted. What another broker has
+    /// made of it since is not deleted, and fails the change. The caller holds its turn.
+    pub async fn forget_own(&self, change: Change, tenant: &Tenant, pool: &Versioned<Pool>) -> Result<Change> {
+        let settings = tenant.settings_of(&pool.id);
+        let mut change = self.given_back(pool, settings.as_ref()).await?.keep(change);
         if let Some(made) = &pool.made {
             let issuer = self.world.records.get::<IssuerPool>(made.issuer.as_str()).await?;
             change = issuer.iter().fold(change, |change, issuer| change.delete(issuer));
         }
-        Ok(change.delete(&pool))
+        Ok(change.delete(pool))
     }
 
     async fn own(&self, tenant: &TenantId, id: &PoolId) -> Result<Option<Versioned<Pool>>> {

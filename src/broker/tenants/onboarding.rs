@@ -126,18 +126,15 @@ impl Onboarding {
             change = applying.iter().fold(change, |change, journal| change.delete(journal));
         }
         // Of a tenant that is being moved there may be two.
-        let homes = tenant.homes();
-        let mut turn = None;
-        for pool in &homes {
-            if self.pools.delete_own(id, pool).await? && turn.is_none() {
-                turn = Some(self.pools.place_in_turn().await);
-            }
+        let mut gone = Vec::new();
+        for pool in tenant.homes() {
+            gone.extend(self.pools.delete_own(id, &pool).await?);
         }
-        for pool in &homes {
+        let _turn = if gone.is_empty() { None } else { Some(self.pools.place_in_turn().await) };
+        for pool in &gone {
             change = self.pools.forget_own(change, &tenant, pool).await?;
         }
         self.world.records.commit(change).await?;
-        drop(turn);
         Ok(Progress::Done)
     }
 

@@ -211,3 +211,25 @@ async fn two_makers(token_source: TokenSource) {
     bench.check(&[CLIENT]).await;
 }
 
+#[tokio::test]
+async fn a_pool_that_is_made_while_its_tenant_is_deleted_goes_too() {
+    let bench = Bench::new().await;
+    let ((maker, making), (deleter, deleting)) = (held_up(&bench, None).await, held_up(&bench, None).await);
+    making.at("ensure_pool", Moment::Before);
+    deleting.at("delete_pool", Moment::After);
+    let delete = async {
+        making.is_reached().await;
+        deleter.tenants.delete(&call(), &tenant_id("acme"), None, false).await.expect("deleted");
+    };
+    let meanwhile = async {
+        deleting.is_reached().await;
+        making.go_on();
+        eventually("the pool is made", async || pool_of(&bench, "acme").await.is_some_and(|pool| pool.made.is_some()))
+            .await;
+        deleting.go_on();
+    };
+    // There is no such tenant any more.
+    let _ = tokio::join!(maker.create_tenant("acme", Isolation::UserPool), delete, meanwhile);
+    settle(&bench, [maker, deleter]).await;
+}
+
