@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyward::aws::TokenSource;
 use keyward::broker::Basis;
-use keyward::broker::api::{NewResourceServer, Question, RotationRequest, Verdict};
+use keyward::broker::api::{NewResourceServer, Question, RotationRequest, TenantPatch, Verdict};
 use keyward::broker::ports::{PortResult, Shelf};
 use keyward::broker::settings::Settings;
 use keyward::domain::lease::LeaseTerms;
@@ -21,12 +21,13 @@ use zeroize::Zeroizing;
 
 use crate::fake::{After, Fault};
 use crate::harness::aws_bench::AwsBench;
-use crate::harness::brokers::{Bench, Working, call, client_name, tenant_id};
+use crate::harness::brokers::{Bench, Working, call, client_name, custom_domain, oidc_provider, tenant_id};
 use crate::harness::ports::in_time;
 use crate::harness::rotations::eventually;
 use crate::harness::tolls::{Toll, tolled};
 
 const CLIENT: &str = "tenants/acme/clients/checkout";
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Where a call is held up: before its effect, or before its answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -233,3 +234,67 @@ async fn a_pool_that_is_made_while_its_tenant_is_deleted_goes_too() {
     settle(&bench, [maker, deleter]).await;
 }
 
+#[tokio::test]
+async fn an_identity_provider_that_is_given_up_while_another_broker_makes_it_goes() {
+    given_up_provider(Some(LeaseTerms::default())).await;
+}
+
+/// As where the first one's lease has lapsed.
+#[tokio::test]
+async fn an_identity_provider_that_comes_after_another_broker_has_taken_its_tenant_over_goes() {
+    given_up_provider(None).await;
+}
+
+async fn given_up_provider(lease: Option<LeaseTerms>) {
+    let bench = Bench::new().await;
+    let (slow, stop) = held_up(&bench, lease).await;
+    let quick = Working::open_with(bench.ports(), |settings| settings.journal.lease = lease).await.expect("a broker");
+    stop.at("put_identity_provider", Moment::Before);
+    let meanwhile = async {
+        stop.is_reached().await;
+        bench.clock.advance(SECOND);
+        let patch = TenantPatch { identity_providers: Some(Vec::new()), ..Default::default() };
+        quick.tenants.update(&call(), &tenant_id("acme"), patch, None, false).await.expect("changed");
+        stop.go_on();
+    };
+    let providers = vec![oidc_provider("one")];
+    let (created, ()) = tokio::join!(slow.create_tenant_with("acme", Isolation::AppClient, providers), meanwhile);
+    created.expect("a tenant");
+    settle(&bench, [slow, quick]).await;
+}
+
+#[tokio::test]
+async fn a_domain_that_is_given_up_while_another_broker_asks_for_it_goes() {
+    given_up_domain(Some(LeaseTerms::default())).await;
+}
+
+/// As where the first one's lease has lapsed.
+#[tokio::test]
+async fn a_domain_that_comes_after_another_broker_has_taken_its_tenant_over_goes() {
+    given_up_domain(None).await;
+}
+
+async fn given_up_domain(lease: Option<LeaseTerms>) {
+    const DOMAIN: &str = "login.acme.example";
+    let bench = AwsBench::new().await;
+    let [slow, quick] = [bench.broker_at_rest(lease).await, bench.broker_at_rest(lease).await];
+    // The first is the prefix.
+    bench.fake.fail(After::calls(1).of("CreateUserPoolDomain"), Fault::Hang);
+    let meanwhile = async {
+        in_time(bench.fake.wait_for_hanging(1)).await;
+        bench.clock.advance(SECOND);
+        quick.move_tenant_to("acme", None).await.expect("changed");
+        bench.fake.release();
+    };
+    let (created, ()) = tokio::join!(slow.create_tenant_at("acme", custom_domain(DOMAIN)), meanwhile);
+    created.expect("a tenant");
+    quick.work();
+    bench.settle(|| false).await;
+    slow.stop().await;
+    quick.stop().await;
+    let domains = bench.fake.domains();
+    assert!(domains.iter().all(|(domain, _)| domain != DOMAIN), "{domains:?}");
+    let pools: Vec<Pool> = bench.backend.records(Shelf::Pool).await;
+    assert!(pools.iter().all(|pool| pool.made.as_ref().is_some_and(|made| made.domain != DOMAIN)), "{pools:?}");
+    bench.check(&[]).await;
+}
