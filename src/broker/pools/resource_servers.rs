@@ -107,14 +107,38 @@ impl Pools {
         if pool.catalog_version == step.target && self.catalog_version().await? == step.target {
             return Ok(true);
         }
-        let record = Pool { catalog_version: pool.catalog_version.min(step.has), ..pool.value.clone() };
+        self.put_back(pool, pool.catalog_version.min(step.has), cause).await.map(|()| false)
+    }
+
+    /// Writes down that a pool has the catalogue no further than to a version, with the journal that brings the rest. The
+    /// caller holds its turn.
+    async fn put_back(&self, pool: &Versioned<Pool>, version: u64, cause: &Call) -> Result<()> {
+        let record = Pool { catalog_version: version, ..pool.value.clone() };
         let task = Task::ApplyCatalog;
         // Whoever is at work on it may have been at this pool already.
         let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
         let journal = Journal::new(task, cause, self.world.now()).in_place_of(under_way.as_deref());
         let change = Change::housekeeping().update(pool.version, &record);
-        let change = change.put(&journal, under_way.map(|journal| journal.version));
-        self.world.records.commit(change).await.map(|()| false)
+        self.world.records.commit(change.put(&journal, under_way.map(|journal| journal.version))).await
+    }
+
+    /// The version of the catalogue, where the pool's record says that it has all of it; `None` for a pool that is still to
+    /// be brought there, or is gone.
+    pub async fn whole_catalog(&self, id: &PoolId) -> Result<Option<u64>> {
+        let version = self.catalog_version().await?;
+        let pool: Option<Versioned<Pool>> = self.world.records.get(id.as_str()).await?;
+        Ok(pool.filter(|pool| pool.catalog_version >= version).map(|_| version))
+    }
+
+    /// Applies the whole catalogue to a pool that lacks some of it, whatever its record says.
+    pub async fn bring_anew(&self, id: &PoolId, made: &MadePool, cause: &Call) -> Result<()> {
+        settle(|| async {
+            let _turn = self.place_in_turn().await;
+            let pool = self.pool(id).await?;
+            self.put_back(&pool, 0, cause).await
+        })
+        .await?;
+        self.apply_catalog(id, made, cause).await
     }
 
     /// In an adopted pool: writes down which servers of the catalogue are not there yet, so that they and no others are

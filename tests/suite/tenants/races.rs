@@ -141,6 +141,25 @@ async fn a_resource_server_that_comes_while_an_older_catalogue_is_applied_stays(
     settle(&bench, [slow, quick]).await;
 }
 
+#[tokio::test]
+async fn a_resource_server_that_another_broker_brings_while_it_is_looked_for_is_not_missing() {
+    let bench = Bench::new().await;
+    let (slow, stop) = held_up(&bench, None).await;
+    let quick = Working::open(bench.ports()).await.expect("a broker");
+    quick.create_tenant("acme", Isolation::UserPool).await.expect("a tenant");
+    stop.at("list_resource_servers", Moment::After);
+    let meanwhile = async {
+        stop.is_reached().await;
+        quick.catalog.put(&call(), invoices(), None, false).await.expect("put");
+        eventually("the pool has it", async || catalog_version_of(&bench, "acme").await == 2).await;
+        stop.go_on();
+    };
+    let caller = call();
+    let (found, ()) = tokio::join!(slow.reconciling.reconcile(&caller, None, true), meanwhile);
+    assert_eq!(found.expect("compared").drifts, []);
+    settle(&bench, [slow, quick]).await;
+}
+
 /// The memory of the second one is never told of what the first does.
 #[tokio::test]
 async fn a_pool_that_another_broker_has_made_is_never_taken_for_one_that_is_not_made() {
