@@ -19,7 +19,7 @@ use crate::domain::audit::Call;
 use crate::domain::client::{Client, ClientState, DEFAULT_TOKEN_VALIDITY, RotationPolicy};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{ClientName, SecretName, TenantId};
-use crate::domain::interactive::InteractiveSettings;
+use crate::domain::interactive::{InteractiveSettings, StandardScope};
 use crate::domain::journal::{Journal, Task};
 use crate::domain::scope::{ResourceServer, ScopeSet};
 use crate::domain::tenant::{Isolation, Tenant};
@@ -186,7 +186,8 @@ impl Clients {
         self.tenant_of(&client).await?.check_not_deleting()?;
         client.check_active()?;
         check_kind(&client, patch)?;
-        if let Some(WantedScopes { resource, .. }) = &patch.scopes {
+        if let Some(WantedScopes { resource, standard }) = &patch.scopes {
+            StandardScope::check("client.scopes", standard.iter().copied())?;
             if client.interactive.is_none() || !resource.is_empty() {
                 self.check_scopes(resource).await?;
             }

@@ -31,7 +31,8 @@ use keyward::tour::TourError;
 
 const ABOUT: &str = "Keeps the machine-to-machine credentials of a multi-tenant platform on Amazon Cognito: issues an \
                      app client for each tenant backend, rotates its secret without anybody noticing, hands out cached \
-                     access tokens, and tells internal services whose token they are looking at.";
+                     access tokens, tells internal services whose token they are looking at, and sends people to their tenant's \
+                     sign-in.";
 
 const AFTER: &str = "\
 Examples:

@@ -107,6 +107,20 @@ impl StandardScope {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.as_str() == text)
     }
+
+    /// Fails where one of these is granted only together with `openid`, which is not among them: Cognito answers
+    /// `invalid_scope` to whoever wants to sign in with them
+    /// (<https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pools-app-idp-settings.html>).
+    pub fn check(field: &str, scopes: impl Iterator<Item = StandardScope> + Clone) -> Result<()> {
+        let has = |wanted| scopes.clone().any(|scope| scope == wanted);
+        let describes = [StandardScope::Email, StandardScope::Phone, StandardScope::Profile];
+        match describes.into_iter().find(|scope| has(*scope)) {
+            Some(scope) if !has(StandardScope::OpenId) => {
+                Err(Error::invalid(field, format!("`{}` is granted only together with `openid`", scope.as_str())))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]

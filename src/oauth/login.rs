@@ -23,6 +23,7 @@ use crate::broker::api::{Hint, PassedOn, SignInQuestion, email_domain};
 use crate::callers::Form;
 use crate::domain::error::Error;
 use crate::domain::id::ClientId;
+use crate::domain::interactive::StandardScope;
 use crate::gate::log_cause;
 
 /// What is handed on, with how long each may be. The limits are those of `MatchTenantRequest`.
@@ -113,7 +114,9 @@ impl Front {
             nonce: given("nonce").to_owned(),
             code_challenge: challenge.to_owned(),
         };
-        let scopes = given("scope").split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect();
+        let scopes: Vec<_> = given("scope").split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect();
+        let standard = scopes.iter().filter_map(|scope| StandardScope::parse(scope));
+        StandardScope::check("scope", standard).map_err(|_| self.broken())?;
         let redirect_uri = Some(given("redirect_uri").to_owned()).filter(|uri| !uri.is_empty());
         Ok(domain.map(|domain| SignInQuestion { hint: Hint::Email(domain), client, redirect_uri, scopes, passed }))
     }

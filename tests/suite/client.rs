@@ -51,7 +51,7 @@ async fn rule(verifier: &Verifier, token: &str) -> Option<Rule> {
 /// Returns once `holds`.
 pub async fn until(mut holds: impl AsyncFnMut() -> bool) {
     in_time(async {
-        let mut looks = tokio::time::interval(Duration::from_millis(2));
+        let mut looks = crate::harness::pauses(Duration::from_millis(2));
         while !holds().await {
             looks.tick().await;
         }

@@ -393,7 +393,7 @@ async fn crash_everywhere<T>(
 
 /// Moves the clock to whatever is due next.
 async fn until_settled_or_blown(bench: &Bench, fuse: &Fuse) {
-    let mut looks = tokio::time::interval(Duration::from_millis(1));
+    let mut looks = crate::harness::pauses(Duration::from_millis(1));
     while !fuse.is_blown() {
         let journals = bench.backend.journals().await;
         let Some(next) = journals.into_iter().map(|journal| journal.due_time).min() else { return };

@@ -12,7 +12,7 @@ use tonic::codegen::http::{HeaderMap, Request};
 
 use crate::envoy::{CHECK, question};
 use crate::harness::Daemon;
-use crate::harness::http2::Raw;
+use crate::harness::http2::{Raw, framed};
 
 const GET: &str = "keyward.v1.TokenService/GetToken";
 const VERIFY: &str = "keyward.v1.VerificationService/VerifyToken";
@@ -40,11 +40,6 @@ fn texts(headers: &HeaderMap) -> BTreeMap<String, String> {
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     let all = headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes())));
     all.filter(|(name, _)| name != "date").collect()
-}
-
-fn frame(message: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(message.len()).expect("short");
-    [&[0][..], &length.to_be_bytes(), message].concat()
 }
 
 async fn raw(daemon: &Daemon) -> Raw {
@@ -84,14 +79,14 @@ async fn questions(daemon: &Daemon) -> Vec<(&'static str, Vec<u8>, &'static str)
     let token = daemon.token(&client.name).await.access_token;
     let get = |name: &str, scopes: &[&str]| {
         let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-        frame(&GetTokenRequest { name: name.to_owned(), scopes, ..Default::default() }.encode_to_vec())
+        framed(&GetTokenRequest { name: name.to_owned(), scopes, ..Default::default() }.encode_to_vec())
     };
     let verify = |token: &str, tenant: &str| {
         let request = VerifyTokenRequest { token: token.to_owned(), tenant: tenant.to_owned(), ..Default::default() };
-        frame(&request.encode_to_vec())
+        framed(&request.encode_to_vec())
     };
     let envoys = |rule: &[(&str, &str)], credential: &str| {
-        frame(&question(rule, &[("authorization", credential)]).encode_to_vec())
+        framed(&question(rule, &[("authorization", credential)]).encode_to_vec())
     };
     let compressed = [&[1][..], &get(&client.name, &[])[1..]].concat();
     let too_short = [&[0, 0, 0, 0, 99][..], b"x"].concat();
@@ -101,8 +96,8 @@ async fn questions(daemon: &Daemon) -> Vec<(&'static str, Vec<u8>, &'static str)
         (GET, get(&client.name, &["orders/admin"]), "3"),
         (GET, get("tenants/acme/clients/nobody", &[]), "5"),
         (GET, get("nonsense", &[]), "3"),
-        (GET, frame(b"\xff\xff\xff"), "3"),
-        (GET, frame(&[]), "3"),
+        (GET, framed(b"\xff\xff\xff"), "3"),
+        (GET, framed(&[]), "3"),
         // tonic reads the first message and no more.
         (GET, [get(&client.name, &[]), get(&client.name, &[])].concat(), "0"),
         (GET, compressed, "3"),
@@ -114,14 +109,14 @@ async fn questions(daemon: &Daemon) -> Vec<(&'static str, Vec<u8>, &'static str)
         (VERIFY, verify("no.token.this", ""), "0"),
         (VERIFY, verify("", ""), "3"),
         (VERIFY, verify(&"x".repeat(30_000), ""), "3"),
-        (VERIFY, frame(b"\x0a\x05a"), "3"),
+        (VERIFY, framed(b"\x0a\x05a"), "3"),
         (CHECK, envoys(&[("keyward.scopes", "orders/read")], &format!("Bearer {token}")), "0"),
         (CHECK, envoys(&[("keyward.scopes", "orders/admin")], &format!("Bearer {token}")), "0"),
         (CHECK, envoys(&[("keyward.scope", "orders/read")], &format!("Bearer {token}")), "0"),
         (CHECK, envoys(&[("keyward.scopes", "")], "Bearer no.token.this"), "0"),
         (CHECK, envoys(&[("keyward.scopes", "")], "Basic x"), "0"),
-        (CHECK, frame(&[]), "0"),
-        (CHECK, frame(b"\x0a\x05a"), "3"),
+        (CHECK, framed(&[]), "0"),
+        (CHECK, framed(b"\x0a\x05a"), "3"),
         (CHECK, Vec::new(), "3"),
     ]
 }

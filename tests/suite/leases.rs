@@ -5,26 +5,25 @@
 
 mod stalled;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use keyward::broker::Ports;
 use keyward::broker::api::RotationRequest;
-use keyward::broker::ports::{Clock as _, PortResult, Shelf};
+use keyward::broker::ports::{Clock as _, Shelf};
 use keyward::domain::client::ClientState;
 use keyward::domain::journal::{Journal, Renewal};
 use keyward::domain::lease::LeaseTerms;
 use keyward::domain::rotation::{Rotation, RotationState, Trigger};
 use keyward::domain::tenant::Isolation;
 use keyward::runtime::clock::ManualClock;
-use tokio::sync::Notify;
 
 use crate::harness::brokers::{Bench, Working, call, client_name};
 use crate::harness::rotations::eventually;
 use crate::harness::start_time;
-use crate::harness::tolls::{Toll, tolled};
+use crate::harness::tolls::tolled;
+use crate::harness::watch::{Moment, Watch};
 
 const CLIENT: &str = "tenants/acme/clients/checkout";
 const OVERLAP: Duration = Duration::from_secs(3_600);
@@ -361,79 +360,5 @@ async fn settle(bench: &Bench, sharing: &Sharing) {
         .await;
         let Some(journal) = bench.backend.journals().await.pop() else { return };
         sharing.clock.set(journal.due_time);
-    }
-}
-
-/// Where a call is held up: before it is done, or before its answer is known.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Moment {
-    Before,
-    After,
-}
-
-/// Notes every call, and holds up one.
-#[derive(Default)]
-struct Watch {
-    calls: Mutex<Vec<&'static str>>,
-    held: Mutex<Option<(&'static str, Moment)>>,
-    reached: Notify,
-    release: Notify,
-}
-
-impl Watch {
-    fn hold(&self, call: &'static str, moment: Moment) {
-        *self.held.lock().expect("alone") = Some((call, moment));
-    }
-
-    fn forget(&self) {
-        self.calls.lock().expect("alone").clear();
-    }
-
-    fn count(&self, call: &str) -> usize {
-        self.calls.lock().expect("alone").iter().filter(|made| **made == call).count()
-    }
-
-    /// Calls that change something at Cognito or in the vault.
-    fn changes(&self) -> Vec<&'static str> {
-        const CHANGING: &[&str] = &[
-            "ensure_pool",
-            "update_pool",
-            "set_domain",
-            "put_resource_server",
-            "create_app_client",
-            "update_app_client",
-            "delete_app_client",
-            "add_secret",
-            "delete_secret",
-            "stage",
-            "put",
-            "promote",
-            "clear",
-            "schedule_deletion",
-        ];
-        let calls = self.calls.lock().expect("alone");
-        calls.iter().filter(|call| CHANGING.contains(*call)).copied().collect()
-    }
-
-    async fn pass(&self, call: &'static str, moment: Moment) {
-        let is_held = self.held.lock().expect("alone").take_if(|held| *held == (call, moment)).is_some();
-        if is_held {
-            self.reached.notify_one();
-            self.release.notified().await;
-        }
-    }
-}
-
-#[async_trait]
-impl Toll for Watch {
-    async fn before(&self, call: &'static str) -> PortResult<()> {
-        self.calls.lock().expect("alone").push(call);
-        self.pass(call, Moment::Before).await;
-        Ok(())
-    }
-
-    async fn after(&self, call: &'static str) -> PortResult<()> {
-        self.pass(call, Moment::After).await;
-        Ok(())
     }
 }

@@ -53,6 +53,7 @@ mod requests;
 mod revocation;
 mod rotating_many;
 mod rotation;
+mod rotation_joins;
 mod rotation_races;
 mod rotation_schedule;
 mod rotation_trouble;

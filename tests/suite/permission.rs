@@ -28,7 +28,7 @@ async fn get_tenant(daemon: &Daemon, name: &str) -> Result<proto::Tenant, tonic:
 
 /// Looks until it is so.
 pub async fn until(mut is_so: impl AsyncFnMut() -> bool) {
-    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    let mut looks = crate::harness::pauses(Duration::from_millis(20));
     let end = async {
         while !is_so().await {
             looks.tick().await;
@@ -57,7 +57,7 @@ async fn changed_policies_are_taken_and_bad_ones_are_not() {
     std::fs::write(path.join("one.cedar"), "permit (principal, action, resource").expect("written");
     std::fs::remove_file(path.join("two.cedar")).expect("removed");
     std::fs::write(path.join("three.cedar"), "").expect("written");
-    let mut looks = tokio::time::interval(Duration::from_millis(100));
+    let mut looks = crate::harness::pauses(Duration::from_millis(100));
     for _ in 0..10 {
         looks.tick().await;
         refusal(get_tenant(&daemon, "tenants/acme").await);

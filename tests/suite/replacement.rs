@@ -5,7 +5,6 @@ mod methods;
 mod steps;
 mod tokens;
 
-use std::future::Future;
 use std::time::Duration;
 
 use keyward::proto;
@@ -13,6 +12,7 @@ use keyward::proto::verify_token_response::Verdict;
 use tonic::Status;
 
 use crate::harness::Daemon;
+pub use crate::harness::rotations::eventually;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 
@@ -66,17 +66,6 @@ pub async fn rejection(daemon: &Daemon, token: &str) -> proto::RejectionReason {
         Verdict::Verified(verified) => panic!("{verified:?}"),
         Verdict::Rejected(rejected) => rejected.reason(),
     }
-}
-
-/// Asks again and again until the answer is yes. For what nothing tells of.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
-    let mut looks = tokio::time::interval(Duration::from_millis(2));
-    let asked = async {
-        while !holds().await {
-            looks.tick().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), asked).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 pub async fn until_state(daemon: &Daemon, name: &str, state: proto::RotationState) -> proto::Rotation {

@@ -9,7 +9,7 @@ use keyward::proto::verify_token_response::Verdict;
 use tonic::{Code, Status};
 
 use crate::harness::forge::{Fields, SigningKey, TEST_KEY, claims, decoded, with, without};
-use crate::harness::ports::{Stage, in_time};
+use crate::harness::ports::{AT_REST, Stage, in_time};
 use crate::harness::{create_tenant, details, start_time};
 
 #[tokio::test]
@@ -134,8 +134,8 @@ async fn a_token_of_the_second_under_way_is_revoked_and_the_next_is_of_the_secon
         let (channel, name) = (stage.daemon.channel.clone(), stage.client.name.clone());
         tokio::spawn(async move { crate::harness::token(&channel, &name).await })
     };
-    // The journals and the fetch, which waits for a second that can be told apart.
-    in_time(stage.clock.wait_for_sleepers(2)).await;
+    // The fetch, too, which waits for a second that can be told apart.
+    in_time(stage.clock.wait_for_sleepers(AT_REST + 1)).await;
     stage.at_second(11);
     let new = in_time(waiting).await.expect("it waited").expect("a token").access_token;
     assert_eq!(decoded(&new, 1)["iat"], start_time().as_second() + 11);

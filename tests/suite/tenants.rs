@@ -54,11 +54,12 @@ fn settings() -> proto::UserPoolSettings {
         region: "eu-central-1".to_owned(),
         password_policy: Some(proto::PasswordPolicy {
             minimum_length: 20,
-            require_lowercase: true,
-            require_symbols: true,
+            require_lowercase: Some(true),
+            require_uppercase: Some(false),
+            require_digits: Some(false),
+            require_symbols: Some(true),
             temporary_password_validity: Some(prost_types::Duration { seconds: 3 * 86_400, nanos: 0 }),
             history_size: 5,
-            ..Default::default()
         }),
         mfa_mode: proto::MfaMode::Optional.into(),
         mfa_factors: vec![proto::MfaFactor::Totp.into(), proto::MfaFactor::Sms.into()],
@@ -128,7 +129,8 @@ async fn settings_of_an_own_pool_are_kept_and_have_defaults() {
     let user_pool = plain.user_pool.expect("settings");
     let policy = user_pool.password_policy.expect("a policy");
     assert_eq!(policy.minimum_length, 8);
-    assert!(policy.require_lowercase && policy.require_uppercase && policy.require_digits && policy.require_symbols);
+    let needs = [policy.require_lowercase, policy.require_uppercase, policy.require_digits, policy.require_symbols];
+    assert_eq!(needs, [Some(true); 4]);
     assert_eq!(user_pool.feature_plan(), proto::FeaturePlan::Essentials);
     assert_eq!((user_pool.mfa_mode(), user_pool.deletion_protection), (proto::MfaMode::Off, false));
 

@@ -7,11 +7,11 @@ use keyward::proto::revoke_tokens_request::Target;
 use keyward::proto::verify_token_response::Verdict;
 use tonic::{Code, Status, Streaming};
 
-use crate::harness::ports::{Stage, in_time};
+use crate::harness::ports::{AT_REST, Stage, in_time};
 use crate::harness::{ErrorDetails, details, forge};
 
-/// Who sleeps by the clock of a daemon that rests and has one stream: its journals and the stream.
-const SLEEPERS: usize = 2;
+/// Who sleeps by the clock of a daemon that rests and has one stream.
+const SLEEPERS: usize = AT_REST + 1;
 
 #[tokio::test]
 async fn the_current_token_is_sent_at_once() {

@@ -92,11 +92,11 @@ pub fn scopes(client: &proto::Client) -> Result<WantedScopes> {
     Ok(WantedScopes { resource: resource.into_iter().collect(), standard })
 }
 
-/// Fails where a machine is to have scopes that only people get.
+/// Fails where a machine is to have scopes that only people get, or people ones that they do not get.
 pub fn check_scopes(kind: ClientKind, scopes: &WantedScopes) -> Result<()> {
     if kind == ClientKind::Machine && !scopes.standard.is_empty() {
         let rule = "a machine client has scopes of resource servers alone";
         return Err(Error::invalid_because(Reason::ClientKindMismatch, "client.scopes", rule));
     }
-    Ok(())
+    StandardScope::check("client.scopes", scopes.standard.iter().copied())
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use crate::broker::api::{Hint, PassedOn, SignInQuestion, ascii_name, email_domain};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::{AppClientId, ClientId, Issuer, TenantId};
+use crate::domain::interactive::StandardScope;
 use crate::domain::scope::MAX_SCOPES_PER_CLIENT;
 use crate::domain::sign_in::{MAX_SIGN_IN_DOMAINS, SignInDomain, SignInDomainKind};
 use crate::proto::{self, match_tenant_request as given};
@@ -83,6 +84,7 @@ pub fn question(request: proto::MatchTenantRequest) -> Result<SignInQuestion> {
             return Err(Error::invalid(format!("scopes[{at}]"), "is not a scope"));
         }
     }
+    StandardScope::check("scopes", request.scopes.iter().filter_map(|scope| StandardScope::parse(scope)))?;
     Ok(SignInQuestion {
         hint,
         client,

@@ -218,9 +218,13 @@ fn what_a_tenant_leaves_open_has_its_default() {
     let new = new.expect("valid");
     assert_eq!(new.isolation, Isolation::UserPool);
     assert_eq!(new.user_pool, Some(UserPoolSettings::default()));
-    let policy = tenant::new(password_request(|p| p.require_digits = true)).expect("valid");
+    // What is not said of passwords is not left out of what they must have.
+    let policy = tenant::new(password_request(|p| p.minimum_length = 14)).expect("valid");
     let policy = policy.user_pool.expect("own pool").password_policy;
-    assert_eq!((policy.minimum_length, policy.require_numbers, policy.require_symbols), (8, true, false));
+    assert_eq!(policy, PasswordPolicy { minimum_length: 14, ..PasswordPolicy::default() });
+    let policy = tenant::new(password_request(|p| p.require_symbols = Some(false))).expect("valid");
+    let policy = policy.user_pool.expect("own pool").password_policy;
+    assert_eq!(policy, PasswordPolicy { require_symbols: false, ..PasswordPolicy::default() });
 }
 
 fn current(user_pool: Option<UserPoolSettings>) -> TenantView {
@@ -269,9 +273,14 @@ fn only_the_masked_part_of_a_pool_changes() {
 
     let strict = PasswordPolicy { minimum_length: 20, ..PasswordPolicy::default() };
     let before = UserPoolSettings { password_policy: strict, ..own.clone() };
-    let change = update(&["user_pool.password_policy.require_symbols"], |_| {}).expect("valid");
-    let policy = change.against(Some(&current(Some(before)))).expect("valid").user_pool.expect("own").password_policy;
-    assert_eq!((policy.minimum_length, policy.require_symbols), (20, false));
+    for (given, expected) in [(Some(false), false), (Some(true), true), (None, true)] {
+        let password_policy = Some(proto::PasswordPolicy { require_symbols: given, ..Default::default() });
+        let user_pool = Some(proto::UserPoolSettings { password_policy, ..Default::default() });
+        let change = update(&["user_pool.password_policy.require_symbols"], |tenant| tenant.user_pool = user_pool);
+        let patch = change.expect("valid").against(Some(&current(Some(before.clone())))).expect("valid");
+        let policy = patch.user_pool.expect("own").password_policy;
+        assert_eq!((policy.minimum_length, policy.require_symbols), (20, expected));
+    }
 
     let whole = update(&["*"], |_| {}).expect("valid").against(Some(&current(Some(own)))).expect("valid");
     assert_eq!(whole.display_name.as_deref(), Some(""));

@@ -186,8 +186,9 @@ fn hosted_domain(given: proto::HostedDomain) -> Result<HostedDomain> {
 
 fn password_policy(given: proto::PasswordPolicy) -> Result<PasswordPolicy> {
     const VALIDITY: &str = "tenant.user_pool.password_policy.temporary_password_validity";
+    let default = PasswordPolicy::default();
     let minimum_length = match given.minimum_length {
-        0 => PasswordPolicy::default().minimum_length,
+        0 => default.minimum_length,
         length => u32::try_from(length).unwrap_or(0),
     };
     let temporary_validity_days = match duration(VALIDITY, given.temporary_password_validity.as_ref())? {
@@ -199,10 +200,10 @@ fn password_policy(given: proto::PasswordPolicy) -> Result<PasswordPolicy> {
     };
     Ok(PasswordPolicy {
         minimum_length,
-        require_lowercase: given.require_lowercase,
-        require_uppercase: given.require_uppercase,
-        require_numbers: given.require_digits,
-        require_symbols: given.require_symbols,
+        require_lowercase: given.require_lowercase.unwrap_or(default.require_lowercase),
+        require_uppercase: given.require_uppercase.unwrap_or(default.require_uppercase),
+        require_numbers: given.require_digits.unwrap_or(default.require_numbers),
+        require_symbols: given.require_symbols.unwrap_or(default.require_symbols),
         temporary_validity_days,
         // A negative number is out of range, too.
         history_size: u32::try_from(given.history_size).unwrap_or(u32::MAX),

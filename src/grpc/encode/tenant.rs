@@ -91,10 +91,10 @@ fn user_pool(settings: UserPoolSettings, cname_target: String) -> proto::UserPoo
         region: settings.region,
         password_policy: Some(proto::PasswordPolicy {
             minimum_length: count(password.minimum_length),
-            require_lowercase: password.require_lowercase,
-            require_uppercase: password.require_uppercase,
-            require_digits: password.require_numbers,
-            require_symbols: password.require_symbols,
+            require_lowercase: Some(password.require_lowercase),
+            require_uppercase: Some(password.require_uppercase),
+            require_digits: Some(password.require_numbers),
+            require_symbols: Some(password.require_symbols),
             temporary_password_validity: password
                 .temporary_validity_days
                 .map(|days| prost_types::Duration { seconds: i64::from(days) * DAY, nanos: 0 }),

@@ -89,7 +89,7 @@ async fn readers_that_could_not_be_set_are_set_later() {
     assert_eq!((told.code, told.reason.as_str()), (Code::Unavailable, "VAULT_UNAVAILABLE"));
     readers.fail(None);
     clock.advance(Duration::from_secs(2));
-    let mut looks = tokio::time::interval(Duration::from_millis(1));
+    let mut looks = crate::harness::pauses(Duration::from_millis(1));
     while !backend.journals().await.is_empty() {
         looks.tick().await;
     }

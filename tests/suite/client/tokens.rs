@@ -8,7 +8,7 @@ use tonic::transport::Endpoint;
 
 use super::{clock, patient_stage, until};
 use crate::harness::folder;
-use crate::harness::ports::{Stage, in_time};
+use crate::harness::ports::{AT_REST, Stage, in_time};
 
 fn source(stage: &Stage, request: TokenRequest) -> TokenSource {
     TokenSource::start_with(Connection::new(stage.daemon.channel.clone()), request, clock(&stage.clock))
@@ -21,8 +21,8 @@ async fn it_gives_the_token_of_the_moment_and_the_next_before_that_has_expired()
     let first = in_time(source.token()).await.expect("a token");
     assert_eq!(first.expose(), stage.daemon.token(&stage.client.name).await.access_token);
     assert_eq!(first.scopes(), ["orders/read", "orders/write"]);
-    // Journals, and the stream.
-    in_time(stage.clock.wait_for_sleepers(2)).await;
+    // The stream, too.
+    in_time(stage.clock.wait_for_sleepers(AT_REST + 1)).await;
     stage.at_second(2_700);
     until(async || source.current().is_some_and(|token| token.expose() != first.expose())).await;
     let second = source.token().await.expect("a token");

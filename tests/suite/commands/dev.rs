@@ -87,7 +87,7 @@ fn a_ready_file_that_cannot_be_written_is_named() {
 
 /// Of the file, once it is there. Nothing else tells when that is.
 async fn content(file: &Path) -> String {
-    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let mut looks = crate::harness::pauses(Duration::from_millis(5));
     for _ in 0..2_000 {
         looks.tick().await;
         if let Ok(text) = std::fs::read_to_string(file) {

@@ -366,7 +366,7 @@ async fn without_a_broker_nothing_goes_on_and_with_one_again() {
     assert_eq!(ask(&envoy, "GET /healthz", &headers).await.status, 200, "this one asks nobody");
 
     let _broker = start();
-    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    let mut looks = crate::harness::pauses(Duration::from_millis(20));
     let answer = in_time(async {
         loop {
             looks.tick().await;

@@ -120,7 +120,7 @@ impl AwsBench {
 
     /// Moves the clock to whatever is due next until every journal is struck out, or until `enough`.
     pub async fn settle(&self, enough: impl Fn() -> bool) {
-        let mut looks = tokio::time::interval(Duration::from_millis(2));
+        let mut looks = crate::harness::pauses(Duration::from_millis(2));
         for _ in 0..10_000 {
             if enough() {
                 return;

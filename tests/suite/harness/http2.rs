@@ -97,6 +97,12 @@ pub async fn ended(answer: ResponseFuture) -> Result<Status, Error> {
     Ok(Status::from_header_map(&trailers).unwrap_or_else(|| Status::new(Code::Unknown, "no status")))
 }
 
+/// A message as it is sent: uncompressed, behind its length.
+pub fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).expect("short");
+    [&[0][..], &length.to_be_bytes(), message].concat()
+}
+
 pub fn get_token() -> Request<()> {
     call("keyward.v1.TokenService/GetToken")
 }

@@ -29,10 +29,12 @@ pub mod rotations;
 mod state;
 pub mod tolls;
 mod tools;
+pub mod watch;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use keyward::broker::Ports;
@@ -68,6 +70,13 @@ pub use outage::{INNER_DETAIL, Outage};
 pub use raw::{ask_with_bytes, methods, send_bytes};
 pub use state::{State, event_after, events, events_of, last_event, pools};
 pub use tools::{dynoxide, grpcurl};
+
+/// To wait for between two looks at something. Whoever was late waits all the same, so that others have their turn.
+pub fn pauses(period: Duration) -> tokio::time::Interval {
+    let mut pauses = tokio::time::interval(period);
+    pauses.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    pauses
+}
 
 /// A daemon in this process, on a free port, over real gRPC, on a real file.
 pub struct Daemon {

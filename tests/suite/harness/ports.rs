@@ -80,6 +80,9 @@ impl Stage {
     }
 }
 
+/// Who sleeps by the clock of a daemon that rests: its journals, and the claims of its tenants.
+pub const AT_REST: usize = 2;
+
 /// How long anything may take before a test gives up on it.
 const LIMIT: Duration = Duration::from_secs(60);
 

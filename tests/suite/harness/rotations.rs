@@ -86,11 +86,11 @@ impl Follower {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again and again until the answer is yes. For what nothing tells of.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
-    let mut looks = tokio::time::interval(Duration::from_millis(2));
+    let mut looks = crate::harness::pauses(Duration::from_millis(2));
     let asked = async {
         while !holds().await {
             looks.tick().await;

@@ -11,11 +11,12 @@ use keyward::domain::scope::{Identifier, ScopeDefinition, ScopeSet};
 use keyward::domain::secret::ClientSecret;
 use keyward::domain::tenant::{Isolation, UserPoolSettings};
 
-use super::{CLIENT, LAPSE, Moment, Sharing, with_client};
+use super::{CLIENT, LAPSE, Sharing, with_client};
 use crate::harness::Outage;
 use crate::harness::brokers::{Bench, Working, call, client_name, oidc_provider, tenant_id};
 use crate::harness::rotations::eventually;
 use crate::harness::start_time;
+use crate::harness::watch::Moment;
 
 #[tokio::test]
 async fn a_late_change_of_an_app_client_is_made_good() {

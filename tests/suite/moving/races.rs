@@ -77,7 +77,9 @@ async fn held_up(target: Isolation) -> (Daemon, Arc<ManualClock>, Arc<Propagatio
         counts.len() == 2 && counts.iter().all(|(_, count)| *count == 2)
     })
     .await;
-    assert_eq!(state_of(&tenant(&daemon, "acme").await), TenantMoveState::Running);
+    // It has tried each as often as it does in one pass, and waits for the clock.
+    let waiting = until_trouble(&daemon, "acme", "UPSTREAM_UNAVAILABLE").await;
+    assert_eq!(state_of(&waiting), TenantMoveState::Running);
     (daemon, clock, propagation, backend)
 }
 

@@ -96,7 +96,7 @@ fn started(folder: &Path, listen: &str, socket: OwnedFd) -> Command {
 /// What it says until it ends by itself, or serves for half a minute, which it should not.
 async fn output(command: &mut Command) -> Output {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
-    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    let mut looks = crate::harness::pauses(Duration::from_millis(20));
     for _ in 0..1_500 {
         if child.try_wait().expect("asked for").is_some() {
             break;

@@ -115,7 +115,7 @@ async fn every_connection_proves_itself_anew() {
 
 #[tokio::test]
 async fn a_connection_that_does_not_get_anywhere_is_closed() {
-    let site = Site::start(|config| config.limits.handshake_timeout = Duration::from_millis(300)).await;
+    let site = Site::start(|config| config.limits.handshake_timeout = Duration::from_secs(2)).await;
     let client = site.clients.issue(Leaf::client());
     // Nothing at all; TLS and then nothing.
     closed(TcpStream::connect(site.daemon.address()).await.expect("connected")).await;
@@ -123,7 +123,7 @@ async fn a_connection_that_does_not_get_anywhere_is_closed() {
     site.daemon.stop().await;
 
     let daemon = Daemon::start_with(Arc::new(SystemClock), |config| {
-        config.limits.handshake_timeout = Duration::from_millis(300);
+        config.limits.handshake_timeout = Duration::from_secs(2);
     });
     let daemon = daemon.await;
     closed(TcpStream::connect(daemon.address()).await.expect("connected")).await;

@@ -84,6 +84,9 @@ async fn urls_providers_and_scopes_that_break_a_rule_are_refused_by_their_field(
         (scopes(&[]), "FIELD_INVALID", "client.scopes"),
         ((0..51).map(|n| format!("orders/{n}")).collect(), "FIELD_INVALID", "client.scopes"),
         (scopes(&["openid", "OpenID"]), "FIELD_INVALID", "client.scopes[1]"),
+        (scopes(&["email", "orders/read"]), "FIELD_INVALID", "client.scopes"),
+        (scopes(&["phone"]), "FIELD_INVALID", "client.scopes"),
+        (scopes(&["aws.cognito.signin.user.admin", "profile"]), "FIELD_INVALID", "client.scopes"),
         (scopes(&["openid", "orders/nothing"]), "SCOPE_UNKNOWN", "client.scopes"),
     ] {
         let edit = |client: &mut proto::Client| client.scopes.clone_from(&wanted);

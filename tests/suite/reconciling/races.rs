@@ -101,7 +101,7 @@ async fn a_secret_that_an_import_has_just_stored_is_no_orphan() {
     };
     let passing = async {
         // It has seen the secret in the vault, and has all the time to take it for nobody's.
-        let mut looks = tokio::time::interval(Duration::from_millis(5));
+        let mut looks = crate::harness::pauses(Duration::from_millis(5));
         while stop.count("list") == 0 {
             looks.tick().await;
         }

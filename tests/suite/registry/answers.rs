@@ -96,18 +96,19 @@ async fn who_is_busy_lets_others_in() {
         other.commit(changes(vec![put(&number.to_string(), None, "")], Vec::new())).await.expect("made");
         let meanwhile = one.last_change().await.expect("read") - before;
         println!("let in after {meanwhile} changes");
-        assert!(meanwhile <= 30, "{meanwhile} others came first");
+        // It is let in again after every eighth, and may miss that when it is late itself.
+        assert!(meanwhile <= 200, "{meanwhile} others came first");
     }
     busy.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-/// Two hundred revocations at once, each with an event, from one process that is 20 ms away.
+/// Two hundred revocations at once, each with an event, from one process that is 200 ms away.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_takes_as_many_round_trips_as_it_fills_transactions() {
     const BURST: usize = 200;
     let (one, other, between) = pair(Peer::ministack().await).await;
     let one = Arc::new(one);
-    between.distance(Duration::from_millis(20));
+    between.distance(Duration::from_millis(200));
     // One that cannot be made must not take others with it.
     other.commit(changes(vec![put("17", None, "")], Vec::new())).await.expect("made");
     between.calls_of(TRANSACTION);

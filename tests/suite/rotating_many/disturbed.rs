@@ -220,7 +220,7 @@ async fn a_backend_without_an_answer_is_asked_again_before_a_client_is_skipped()
 
     outage.begin();
     let told = call(of("tenants/acme"));
-    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    let mut looks = crate::harness::pauses(Duration::from_millis(20));
     let mut told = pin!(told);
     let (told, last) = loop {
         tokio::select! {

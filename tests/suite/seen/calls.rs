@@ -2,11 +2,14 @@
 
 use futures::StreamExt as _;
 use keyward::proto;
+use prost::Message as _;
+use tokio::net::TcpStream;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::{call_what_is_no_method, told};
+use crate::harness::http2::{self, Raw, framed};
 use crate::harness::ports::{Stage, in_time};
 use crate::harness::{Daemon, methods, metrics, send_bytes};
 
@@ -83,9 +86,12 @@ async fn a_call_that_ends_early_is_counted_as_what_came_of_it() {
 
     let gate = stage.fetches.hold_next();
     let get = || proto::GetTokenRequest { name: stage.client.name.clone(), ..Default::default() };
-    let mut request = tonic::Request::new(get());
-    request.set_timeout(std::time::Duration::from_millis(100));
-    daemon.tokens().get_token(request).await.expect_err("too late");
+    // A caller that says how long it waits, and waits longer: the broker is to be the one whose patience ends.
+    let mut request = http2::get_token();
+    request.headers_mut().insert("grpc-timeout", "100m".parse().expect("a header"));
+    let mut caller = Raw::over(TcpStream::connect(daemon.address()).await.expect("connected")).await;
+    let too_late = caller.answer(request, &framed(&get().encode_to_vec())).await.expect("answered");
+    assert_eq!(too_late.code(), Code::DeadlineExceeded);
     let method = "keyward.v1.TokenService/GetToken";
     in_time(async { while counted(daemon, method, "DEADLINE_EXCEEDED").await.0 != 1.0 {} }).await;
 

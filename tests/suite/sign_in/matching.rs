@@ -401,6 +401,7 @@ async fn what_is_malformed_names_its_field_and_says_nothing_of_the_person() {
         (of(|request| request.scopes = vec!["openid".to_owned(); 51]), "scopes"),
         (of(|request| request.scopes = vec!["openid".to_owned(), "a b".to_owned()]), "scopes[1]"),
         (of(|request| request.scopes = vec![String::new()]), "scopes[0]"),
+        (of(|request| request.scopes = vec!["orders/read".to_owned(), "email".to_owned()]), "scopes"),
         (of(|request| request.scopes = vec!["x".repeat(257)]), "scopes[0]"),
         (of(|request| request.scopes = vec!["a\"b".to_owned()]), "scopes[0]"),
         (of(|request| request.scopes = vec!["a\\b".to_owned()]), "scopes[0]"),

@@ -280,9 +280,10 @@ async fn a_link_that_cannot_be_handed_on_is_said_to_be_broken() {
     let long = "x".repeat(2_049);
     let short = &CHALLENGE[1..];
     let (uri, nonce, beyond, signs) = ("x".repeat(1_025), "x".repeat(513), "x".repeat(129), "+".repeat(43));
-    let broken: [&[(&str, &str)]; 13] = [
+    let broken: [&[(&str, &str)]; 14] = [
         &[("state", &long)],
         &[("scope", &long)],
+        &[("scope", "orders/read email")],
         &[("redirect_uri", &uri)],
         &[("nonce", &nonce)],
         &[("code_challenge", &beyond), ("code_challenge_method", "S256")],

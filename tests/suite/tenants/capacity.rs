@@ -184,7 +184,7 @@ async fn used_of(broker: &Working, quota: Quota) -> Option<u32> {
 }
 
 async fn until_counted(broker: &Working) {
-    let mut looks = tokio::time::interval(Duration::from_millis(2));
+    let mut looks = crate::harness::pauses(Duration::from_millis(2));
     for _ in 0..10_000 {
         if used(broker).await.is_some() {
             return;

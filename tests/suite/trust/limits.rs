@@ -4,7 +4,7 @@ use keyward::proto::WatchTrustRequest;
 use tonic::Code;
 
 use super::mirror::Mirror;
-use crate::harness::ports::{Stage, in_time};
+use crate::harness::ports::{AT_REST, Stage, in_time};
 use crate::harness::{Daemon, assert_invalid, details, start_time};
 
 #[tokio::test]
@@ -13,7 +13,8 @@ async fn a_heartbeat_comes_five_times_in_the_time_after_which_nobody_can_tell() 
     let mut mirror = Mirror::whole(&stage.daemon).await;
     let mut last = start_time().as_second();
     for second in 1..=10 {
-        in_time(stage.clock.wait_for_sleepers(3)).await;
+        // The stream, and who keeps the keys that it tells of.
+        in_time(stage.clock.wait_for_sleepers(AT_REST + 2)).await;
         stage.at_second(second);
         if second % 2 == 1 {
             assert!(mirror.is_silent().await, "at second {second}");

@@ -126,7 +126,7 @@ impl Fleet {
     /// machine would seem to be a table that does not answer.
     pub async fn flowing<T>(&self, work: impl Future<Output = T>) -> T {
         let clock = &self.bench.clock;
-        let mut looks = tokio::time::interval(Duration::from_millis(2));
+        let mut looks = crate::harness::pauses(Duration::from_millis(2));
         let mut work = std::pin::pin!(work);
         let done = async {
             loop {
