@@ -1,14 +1,12 @@
 //! Two brokers on one registry that are at work on one pool, or one tenant, at one moment.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use keyward::aws::TokenSource;
 use keyward::broker::Basis;
 use keyward::broker::api::{NewResourceServer, Question, RotationRequest, TenantPatch, Verdict};
-use keyward::broker::ports::{PortResult, Shelf};
+use keyward::broker::ports::Shelf;
 use keyward::broker::settings::Settings;
 use keyward::domain::lease::LeaseTerms;
 use keyward::domain::person::Accepted;
@@ -16,7 +14,6 @@ use keyward::domain::pool::Pool;
 use keyward::domain::rotation::RotationState;
 use keyward::domain::scope::{Identifier, ScopeDefinition, ScopeSet};
 use keyward::domain::tenant::Isolation;
-use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use crate::fake::{After, Fault};
@@ -24,72 +21,18 @@ use crate::harness::aws_bench::AwsBench;
 use crate::harness::brokers::{Bench, Working, call, client_name, custom_domain, oidc_provider, tenant_id};
 use crate::harness::ports::in_time;
 use crate::harness::rotations::eventually;
-use crate::harness::tolls::{Toll, tolled};
+use crate::harness::tolls::tolled;
+use crate::harness::watch::{Moment, Watch};
 
 const CLIENT: &str = "tenants/acme/clients/checkout";
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Where a call is held up: before its effect, or before its answer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Moment {
-    Before,
-    After,
-}
-
-/// Holds a call up, once, and counts all of them.
-#[derive(Default)]
-struct Stop {
-    next: Mutex<Option<(&'static str, Moment)>>,
-    calls: Mutex<BTreeMap<&'static str, usize>>,
-    is_reached: Notify,
-    go: Notify,
-}
-
-impl Stop {
-    fn at(&self, call: &'static str, moment: Moment) {
-        *self.next.lock().expect("no panic under it") = Some((call, moment));
-    }
-
-    async fn is_reached(&self) {
-        in_time(self.is_reached.notified()).await;
-    }
-
-    fn go_on(&self) {
-        self.go.notify_one();
-    }
-
-    fn count(&self, call: &str) -> usize {
-        self.calls.lock().expect("no panic under it").get(call).copied().unwrap_or_default()
-    }
-
-    async fn pass(&self, call: &'static str, moment: Moment) {
-        if self.next.lock().expect("no panic under it").take_if(|next| *next == (call, moment)).is_some() {
-            self.is_reached.notify_one();
-            self.go.notified().await;
-        }
-    }
-}
-
-#[async_trait]
-impl Toll for Stop {
-    async fn before(&self, call: &'static str) -> PortResult<()> {
-        *self.calls.lock().expect("no panic under it").entry(call).or_default() += 1;
-        self.pass(call, Moment::Before).await;
-        Ok(())
-    }
-
-    async fn after(&self, call: &'static str) -> PortResult<()> {
-        self.pass(call, Moment::After).await;
-        Ok(())
-    }
-}
-
 /// A broker that can be held up. It only answers calls.
-async fn held_up(bench: &Bench, lease: Option<LeaseTerms>) -> (Working, Arc<Stop>) {
-    let stop = Arc::new(Stop::default());
+async fn held_up(bench: &Bench, lease: Option<LeaseTerms>) -> (Working, Arc<Watch>) {
+    let watch = Arc::new(Watch::default());
     let leased = |settings: &mut Settings| settings.journal.lease = lease;
-    let broker = Working::open_with(tolled(bench.ports(), stop.clone()), leased).await.expect("a broker");
-    (broker, stop)
+    let broker = Working::open_with(tolled(bench.ports(), watch.clone()), leased).await.expect("a broker");
+    (broker, watch)
 }
 
 /// Lets the second one do what is left; nothing is left then that nobody knows.
@@ -121,14 +64,14 @@ fn invoices() -> NewResourceServer {
 #[tokio::test]
 async fn a_resource_server_that_comes_while_an_older_catalogue_is_applied_stays() {
     let bench = Bench::new().await;
-    let (slow, stop) = held_up(&bench, None).await;
+    let (slow, watch) = held_up(&bench, None).await;
     let quick = Working::open(bench.ports()).await.expect("a broker");
-    stop.at("list_resource_servers", Moment::Before);
+    watch.hold("list_resource_servers", Moment::Before);
     let meanwhile = async {
-        stop.is_reached().await;
+        in_time(watch.reached.notified()).await;
         quick.catalog.put(&call(), invoices(), None, false).await.expect("put");
         eventually("the pool has it", async || catalog_version_of(&bench, "acme").await == 2).await;
-        stop.go_on();
+        watch.release.notify_one();
     };
     let (created, ()) = tokio::join!(slow.create_tenant("acme", Isolation::UserPool), meanwhile);
     created.expect("a tenant");
@@ -137,22 +80,26 @@ async fn a_resource_server_that_comes_while_an_older_catalogue_is_applied_stays(
     let there = bench.ports().user_pools.list_resource_servers(&pool).await.expect("asked");
     let there: Vec<_> = there.iter().map(Identifier::as_str).collect();
     assert_eq!(there, ["invoices", "orders"]);
-    assert_eq!(stop.count("delete_resource_server"), 0, "what came after the catalogue was read is not taken for gone");
+    assert_eq!(
+        watch.count("delete_resource_server"),
+        0,
+        "what came after the catalogue was read is not taken for gone"
+    );
     settle(&bench, [slow, quick]).await;
 }
 
 #[tokio::test]
 async fn a_resource_server_that_another_broker_brings_while_it_is_looked_for_is_not_missing() {
     let bench = Bench::new().await;
-    let (slow, stop) = held_up(&bench, None).await;
+    let (slow, watch) = held_up(&bench, None).await;
     let quick = Working::open(bench.ports()).await.expect("a broker");
     quick.create_tenant("acme", Isolation::UserPool).await.expect("a tenant");
-    stop.at("list_resource_servers", Moment::After);
+    watch.hold("list_resource_servers", Moment::After);
     let meanwhile = async {
-        stop.is_reached().await;
+        in_time(watch.reached.notified()).await;
         quick.catalog.put(&call(), invoices(), None, false).await.expect("put");
         eventually("the pool has it", async || catalog_version_of(&bench, "acme").await == 2).await;
-        stop.go_on();
+        watch.release.notify_one();
     };
     let caller = call();
     let (found, ()) = tokio::join!(slow.reconciling.reconcile(&caller, None, true), meanwhile);
@@ -164,14 +111,14 @@ async fn a_resource_server_that_another_broker_brings_while_it_is_looked_for_is_
 #[tokio::test]
 async fn a_pool_that_another_broker_has_made_is_never_taken_for_one_that_is_not_made() {
     let bench = Bench::new().await;
-    let (slow, stop) = held_up(&bench, None).await;
+    let (slow, watch) = held_up(&bench, None).await;
     let other = Working::open(bench.ports()).await.expect("a broker");
-    stop.at("ensure_pool", Moment::Before);
+    watch.hold("ensure_pool", Moment::Before);
     let meanwhile = async {
-        stop.is_reached().await;
+        in_time(watch.reached.notified()).await;
         let seen = other.tenants.get(&tenant_id("acme")).await.expect("it is there");
         assert_eq!(seen.issuer, None, "it is not made yet");
-        stop.go_on();
+        watch.release.notify_one();
     };
     let (created, ()) = tokio::join!(slow.create_tenant("acme", Isolation::UserPool), meanwhile);
     created.expect("a tenant");
@@ -235,18 +182,18 @@ async fn two_makers(token_source: TokenSource) {
 async fn a_pool_that_is_made_while_its_tenant_is_deleted_goes_too() {
     let bench = Bench::new().await;
     let ((maker, making), (deleter, deleting)) = (held_up(&bench, None).await, held_up(&bench, None).await);
-    making.at("ensure_pool", Moment::Before);
-    deleting.at("delete_pool", Moment::After);
+    making.hold("ensure_pool", Moment::Before);
+    deleting.hold("delete_pool", Moment::After);
     let delete = async {
-        making.is_reached().await;
+        in_time(making.reached.notified()).await;
         deleter.tenants.delete(&call(), &tenant_id("acme"), None, false).await.expect("deleted");
     };
     let meanwhile = async {
-        deleting.is_reached().await;
-        making.go_on();
+        in_time(deleting.reached.notified()).await;
+        making.release.notify_one();
         eventually("the pool is made", async || pool_of(&bench, "acme").await.is_some_and(|pool| pool.made.is_some()))
             .await;
-        deleting.go_on();
+        deleting.release.notify_one();
     };
     // There is no such tenant any more.
     let _ = tokio::join!(maker.create_tenant("acme", Isolation::UserPool), delete, meanwhile);
@@ -255,26 +202,26 @@ async fn a_pool_that_is_made_while_its_tenant_is_deleted_goes_too() {
 
 #[tokio::test]
 async fn an_identity_provider_that_is_given_up_while_another_broker_makes_it_goes() {
-    given_up_provider(Some(LeaseTerms::default())).await;
+    Box::pin(given_up_provider(Some(LeaseTerms::default()))).await;
 }
 
 /// As where the first one's lease has lapsed.
 #[tokio::test]
 async fn an_identity_provider_that_comes_after_another_broker_has_taken_its_tenant_over_goes() {
-    given_up_provider(None).await;
+    Box::pin(given_up_provider(None)).await;
 }
 
 async fn given_up_provider(lease: Option<LeaseTerms>) {
     let bench = Bench::new().await;
-    let (slow, stop) = held_up(&bench, lease).await;
+    let (slow, watch) = held_up(&bench, lease).await;
     let quick = Working::open_with(bench.ports(), |settings| settings.journal.lease = lease).await.expect("a broker");
-    stop.at("put_identity_provider", Moment::Before);
+    watch.hold("put_identity_provider", Moment::Before);
     let meanwhile = async {
-        stop.is_reached().await;
+        in_time(watch.reached.notified()).await;
         bench.clock.advance(SECOND);
         let patch = TenantPatch { identity_providers: Some(Vec::new()), ..Default::default() };
         quick.tenants.update(&call(), &tenant_id("acme"), patch, None, false).await.expect("changed");
-        stop.go_on();
+        watch.release.notify_one();
     };
     let providers = vec![oidc_provider("one")];
     let (created, ()) = tokio::join!(slow.create_tenant_with("acme", Isolation::AppClient, providers), meanwhile);
@@ -284,13 +231,13 @@ async fn given_up_provider(lease: Option<LeaseTerms>) {
 
 #[tokio::test]
 async fn a_domain_that_is_given_up_while_another_broker_asks_for_it_goes() {
-    given_up_domain(Some(LeaseTerms::default())).await;
+    Box::pin(given_up_domain(Some(LeaseTerms::default()))).await;
 }
 
 /// As where the first one's lease has lapsed.
 #[tokio::test]
 async fn a_domain_that_comes_after_another_broker_has_taken_its_tenant_over_goes() {
-    given_up_domain(None).await;
+    Box::pin(given_up_domain(None)).await;
 }
 
 async fn given_up_domain(lease: Option<LeaseTerms>) {
