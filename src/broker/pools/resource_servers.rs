@@ -9,7 +9,8 @@
 //! - **Of another broker** that was at it too, the record tells, since it has another version then. Unless both had the same
 //!   catalogue before them, the version is put back to what it was, and all that came since is applied again.
 //!
-//! A broker that dies between such a call and its look at the record leaves it to a reconciliation.
+//! A broker that dies between such a call and its look at the record tells nobody. A reconciliation finds a resource server
+//! that is missing then; one with older scopes stays until it is put into the catalogue again.
 
 use tokio::sync::OwnedMutexGuard;
 
