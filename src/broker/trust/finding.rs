@@ -200,8 +200,7 @@ impl Trust {
         else {
             return Ok(None);
         };
-        let pool = records.view::<Pool>(client.pool.as_str()).await?;
-        let Some(made) = pool.and_then(|pool| pool.made.clone()) else { return Ok(None) };
+        let Some(made) = self.world.made(&client.pool).await? else { return Ok(None) };
         match records.view::<Owner>(&owner_key(&made.issuer, &app_client)).await? {
             Some(owner) => self.of_owner(&owner).await.map(Some),
             None => Ok(None),
