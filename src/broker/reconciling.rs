@@ -4,8 +4,7 @@
 //! so whatever was made under a record is found to have one; what then seems to be nobody's is looked at once more under
 //! its owner's lock. An app client is Keyward's by the form of its name, a secret by its prefix, a pool by the backend's
 //! word; all else is left alone. [`orphans`](orphans) has those, [`examining`](examining) what concerns one
-//! client, [`examining_providers`](examining_providers) identity providers, [`looking_again`](looking_again) the look
-//! after a mend.
+//! client, [`examining_providers`](examining_providers) identity providers.
 //!
 //! A call ends when it has found enough or its time is up, and says so. What was not looked at comes first in the next
 //! call of the same kind, so that calling again comes to the end of a platform of any size.
@@ -25,7 +24,7 @@ use super::claiming::Claiming;
 use super::journals::Journals;
 use super::pools::Pools;
 use super::ports::{DomainProgress, Fault, PortResult};
-use super::records::shelves::{CatalogState, tenant_prefix};
+use super::records::shelves::tenant_prefix;
 use super::records::{Change, Versioned};
 use super::rotations::rotator::Rotator;
 use super::tenants::onboarding::next_look;
@@ -47,8 +46,6 @@ pub const MAX_DRIFTS: usize = 1_000;
 /// Clients of one page, and how many of them are looked at side by side.
 const CLIENTS: usize = 40;
 const AT_A_TIME: usize = 8;
-/// How often something is looked at that somebody else is changing.
-const LOOKS: usize = 3;
 /// Calls of which it is remembered how far they came.
 const MAX_UNFINISHED: u64 = 1_000;
 
@@ -336,27 +333,30 @@ impl Reconciling {
 
     /// Resource servers of the catalogue that the pool has had and no longer has.
     async fn missing_servers(&self, pass: &Pass, pool: &Pool, made: &MadePool) -> Result<Vec<Drift>> {
-        // Nobody brings a new catalogue to the pools meanwhile.
-        let _catalog = self.world.targets.lock(Task::ApplyCatalog.target()).await;
+        let Some(version) = self.pools.whole_catalog(&pool.id).await? else { return Ok(Vec::new()) };
         let there = self.world.user_pools.list_resource_servers(made).await.map(Some);
         // A pool that goes with its tenant at this moment lacks nothing.
         let Some(there) = or_none(there)? else { return Ok(Vec::new()) };
-        let state: Option<Versioned<CatalogState>> = self.world.records.get(CatalogState::KEY).await?;
-        let pool: Option<Versioned<Pool>> = self.world.records.get(pool.id.as_str()).await?;
-        let version = state.map_or(0, |state| state.value.version);
-        let Some(pool) = pool.filter(|pool| pool.catalog_version >= version) else { return Ok(Vec::new()) };
         let everything = Page { after: None, size: MAX_RESOURCE_SERVERS };
         let catalog = self.world.records.list::<ResourceServer>("", &everything).await?.items;
+        // Another catalogue may have come between the two.
+        if self.pools.whole_catalog(&pool.id).await? != Some(version) {
+            return Ok(Vec::new());
+        }
+        let lacking = catalog.iter().filter(|server| !there.contains(&server.identifier));
         let mut drifts = Vec::new();
-        for server in catalog.iter().filter(|server| !there.contains(&server.identifier)) {
+        for server in lacking {
             let detail = "the pool lacks this resource server of the catalogue";
-            let mut drift = Drift::new(DriftKind::Missing, pool.id.name(), &server.identifier, detail);
-            if pass.mend {
+            drifts.push(Drift::new(DriftKind::Missing, pool.id.name(), &server.identifier, detail));
+        }
+        if pass.mend && !drifts.is_empty() {
+            for drift in &drifts {
                 let doing = "keyward.reconcile/put-resource-server";
-                self.note(pass, doing, pool.id.name(), server.identifier.as_str()).await?;
-                drift.mended = self.tried("a resource server", self.put_server(made, server).await);
+                self.note(pass, doing, pool.id.name(), &drift.external_id).await?;
             }
-            drifts.push(drift);
+            let brought = self.pools.bring_anew(&pool.id, made, &pass.call).await;
+            let mended = self.tried("a resource server", brought);
+            drifts.iter_mut().for_each(|drift| drift.mended = mended);
         }
         Ok(drifts)
     }

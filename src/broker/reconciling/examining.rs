@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{LOOKS, Pass, Reconciling, is_settled, or_none};
+use super::{Pass, Reconciling, is_settled, or_none};
 use crate::broker::api::RotationRequest;
 use crate::broker::clients::issuing::{document, set_readers, spec_of};
 use crate::broker::ports::{Fault, Label, Wanted};
@@ -22,6 +22,9 @@ use crate::domain::journal::{Journal, Task};
 use crate::domain::pool::MadePool;
 use crate::domain::rotation::{Credential, Observed, Trigger};
 use crate::domain::tenant::Tenant;
+
+/// How often a client is looked at that somebody else is changing.
+const LOOKS: usize = 3;
 
 /// A client that is in use.
 struct Known {

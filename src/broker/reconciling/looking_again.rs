@@ -1,19 +1,17 @@
 //! The look after a mend. What is mended is written as the records were when it was compared. Another broker may have changed
 //! them since, brought that up and struck its journal out; then what is written last is the older. So whoever has written
 //! looks once more, and has the newer brought up again where there is one: by the journal that does so for every change, which
-//! finds out by itself when it is overtaken.
+//! finds out by itself when it is overtaken. Resource servers have that of [`Pools`](crate::broker::pools::Pools).
 //!
 //! It must follow every such write, also one that failed: nobody knows whether that was done.
 
-use super::{LOOKS, Pass, Reconciling, is_settled};
+use super::{Pass, Reconciling, is_settled};
 use crate::broker::records::shelves::client_key;
 use crate::broker::records::{Change, Versioned, settle};
 use crate::domain::client::{Client, ClientState};
-use crate::domain::error::{Error, Reason, Result};
+use crate::domain::error::Result;
 use crate::domain::id::{PoolId, TenantId};
 use crate::domain::journal::{Journal, Task};
-use crate::domain::pool::MadePool;
-use crate::domain::scope::ResourceServer;
 use crate::domain::tenant::{Tenant, UserPoolSettings};
 
 impl Reconciling {
@@ -67,24 +65,5 @@ impl Reconciling {
             self.world.records.commit(change).await
         })
         .await
-    }
-
-    /// Puts a resource server into a pool, as the catalogue has it once that is done. A pool that was brought up to a
-    /// catalogue is not brought up to it again, so no journal would help here.
-    pub(super) async fn put_server(&self, made: &MadePool, server: &Versioned<ResourceServer>) -> Result<()> {
-        let identifier = &server.identifier;
-        let mut wanted = Some(server.clone());
-        for _ in 0..LOOKS {
-            let written = match &wanted {
-                Some(server) => self.world.user_pools.put_resource_server(made, server).await,
-                None => self.world.user_pools.delete_resource_server(made, identifier).await,
-            };
-            let now: Option<Versioned<ResourceServer>> = self.world.records.get(identifier.as_str()).await?;
-            if now == wanted {
-                return Ok(written?);
-            }
-            wanted = now;
-        }
-        Err(Error::new(Reason::ConcurrentChange, "the catalogue is being changed"))
     }
 }
