@@ -10,11 +10,11 @@ use aws_sdk_cognitoidentityprovider::types::{DeletionProtectionType, UserPoolTyp
 use super::cognito::{Cognito, PAGE, asking};
 use super::domains::{custom_of, prefix_of};
 use super::faults::{Asking, if_there};
-use super::names::{Domain, Domains};
+use super::names::{Domain, Domains, Need};
 use super::pool_settings::{creation, issuer_type_of, settings_of, update_of, without_zero_days};
 use super::regions::Region;
 use super::second_factors::mfa_of;
-use crate::broker::ports::{Fault, PortPage, PortResult};
+use crate::broker::ports::{Fault, FoundPool, PortPage, PortResult};
 use crate::domain::id::{PoolId, UserPoolId};
 use crate::domain::pool::MadePool;
 use crate::domain::tenant::{FeaturePlan, Mfa, UserPoolSettings};
@@ -66,6 +66,21 @@ impl Cognito {
             }
             None => Ok(None),
         }
+    }
+
+    pub(super) async fn look_for(&self, id: &PoolId, region: &str) -> PortResult<Option<FoundPool>> {
+        let asking = asking("look for a user pool");
+        let region = self.regions.get(asking, region)?;
+        let Some(user_pool) = self.find(asking, region, id).await? else { return Ok(None) };
+        let Some(pool) = if_there(self.see(asking, region, &user_pool).await)? else { return Ok(None) };
+        // One that is half made has no domain to get tokens from.
+        let domains = Domains::of(domain_of(&pool));
+        let made = self.names.made_pool(&region.name, user_pool, issuer_type_of(&pool), domains, Need::NoDomain);
+        Ok(Some(FoundPool {
+            made: made.map_err(|why| asking.error(Fault::Refused, why))?,
+            users: u64::try_from(pool.estimated_number_of_users()).unwrap_or_default(),
+            is_protected: is_protected(&pool),
+        }))
     }
 
     pub(super) async fn settings(&self, pool: &MadePool) -> PortResult<Option<UserPoolSettings>> {
@@ -131,7 +146,7 @@ impl Cognito {
         let Some(user_pool) = user_pool else { return Ok(()) };
         let Some(pool) = if_there(self.see(asking, region, &user_pool).await)? else { return Ok(()) };
         // Said before the domain goes, which a protected pool is to keep.
-        if pool.deletion_protection() == Some(&DeletionProtectionType::Active) {
+        if is_protected(&pool) {
             return Err(asking.error(Fault::Refused, format_args!("deletion protection of {user_pool} is on")));
         }
         // A pool may have both.
@@ -199,6 +214,10 @@ impl Cognito {
             .made_pool(&region.name, user_pool, issuer_type_of(pool), domains, self.need())
             .map_err(|why| asking.error(Fault::Refused, why))
     }
+}
+
+fn is_protected(pool: &UserPoolType) -> bool {
+    pool.deletion_protection() == Some(&DeletionProtectionType::Active)
 }
 
 /// Of a pool that is not Keyward's own: a custom domain is there because somebody wants it used.

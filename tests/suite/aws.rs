@@ -3,6 +3,7 @@
 
 pub mod domains;
 mod factors;
+mod leftovers;
 pub mod life;
 mod peers;
 mod region;

@@ -333,6 +333,17 @@ impl Fake {
         self.shared.state().calls.clear();
     }
 
+    /// As if so many people had got accounts in the pool.
+    pub fn set_users(&self, user_pool: &str, users: u64) {
+        self.shared.state().world.pools.get_mut(user_pool).expect("the pool is there").users = users;
+    }
+
+    /// A pool's setting, as `UserPoolType` has it.
+    pub fn pool_setting(&self, user_pool: &str, setting: &str) -> Value {
+        let state = self.shared.state();
+        state.world.pools.get(user_pool).expect("the pool is there").settings[setting].clone()
+    }
+
     /// Gives the pool a new signing key. The old one stays in the key set unless it is `withdrawn`.
     pub fn rotate_signing_key(&self, user_pool: &str, withdrawn: bool) {
         let mut state = self.shared.state();

@@ -32,6 +32,7 @@ pub fn create(world: &mut World, ask: &Ask<'_>) -> OperationResult {
         region: ask.region.to_owned(),
         settings,
         tags: tags(ask, "UserPoolTags")?,
+        users: 0,
         mfa: Members::new(),
         domain: None,
         custom_domain: None,
@@ -207,7 +208,7 @@ fn described(pool: &Pool) -> Value {
         "Id": pool.id,
         "Arn": pool.arn(),
         "UserPoolTags": pool.tags,
-        "EstimatedNumberOfUsers": 0,
+        "EstimatedNumberOfUsers": pool.users,
         "CreationDate": seconds(pool.create_time),
         "LastModifiedDate": seconds(pool.update_time),
     });

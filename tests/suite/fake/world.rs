@@ -155,6 +155,8 @@ pub struct Pool {
     /// As `UserPoolType` has them.
     pub settings: Members,
     pub tags: Members,
+    /// How many accounts there are, of which it knows nothing more.
+    pub users: u64,
     /// As `GetUserPoolMfaConfig` answers, but `MfaConfiguration`, which is a setting.
     pub mfa: Members,
     pub domain: Option<String>,

@@ -1,0 +1,77 @@
+//! User pools that a crash, a restored registry or a hand has left in a state of their own: unknown, half made, in the
+//! way of their deletion.
+
+use keyward::broker::ports::Shelf;
+use keyward::domain::id::PoolId;
+use keyward::domain::pool::MadePool;
+use keyward::domain::scope::ResourceServer;
+use keyward::domain::tenant::{Mfa, UserPoolSettings};
+use keyward::proto::{self, DriftKind};
+use serde_json::json;
+
+use super::domains::Platform;
+use crate::fake::{OTHER_REGION, REGION};
+use crate::harness::outside::secret;
+
+fn told(drifts: &[proto::Drift]) -> Vec<(DriftKind, &str, bool)> {
+    drifts.iter().map(|drift| (drift.kind(), drift.external_id.as_str(), drift.mended)).collect()
+}
+
+/// A pool with Keyward's mark that the registry does not know, with a second factor for everybody.
+async fn unknown(platform: &Platform, id: &str, region: &str) -> MadePool {
+    let settings = UserPoolSettings { region: region.to_owned(), mfa: Mfa::On, ..Default::default() };
+    let id = PoolId::parse("pool", id).expect("an id");
+    platform.backend.0.user_pools.ensure_pool(&id, &settings).await.expect("a pool")
+}
+
+/// The operations of Cognito that have changed something.
+fn changes(platform: &Platform) -> Vec<String> {
+    let calls = platform.stage.fake.calls().into_iter().map(|call| call.action);
+    let names = calls.filter_map(|action| action.strip_prefix("cognito-idp:").map(str::to_owned));
+    names.filter(|name| !["List", "Describe", "Get"].iter().any(|verb| name.starts_with(verb))).collect()
+}
+
+#[tokio::test]
+async fn a_pool_that_nobody_knows_is_not_changed_while_something_is_in_it() {
+    let platform = Platform::set().await;
+    let fake = &platform.stage.fake;
+    let with_client = unknown(&platform, "shared-0123456789abcdef", REGION).await;
+    let mut servers = platform.backend.records::<ResourceServer>(Shelf::ResourceServer).await;
+    platform.backend.0.user_pools.put_resource_server(&with_client, &servers.remove(0)).await.expect("put");
+    platform.backend.app_client(&with_client, "somebodys", &secret(1)).await;
+    let with_people = unknown(&platform, "tenant-0123456789abcdef", REGION).await;
+    let far = unknown(&platform, "tenant-fedcba9876543210", OTHER_REGION).await;
+    for pool in [&with_people, &far] {
+        fake.set_users(pool.user_pool.as_str(), 3);
+    }
+    fake.forget_calls();
+    let drifts = platform.reconcile("-", true).await;
+    let orphan = |id| (DriftKind::Orphan, id, false);
+    let ids = ["shared-0123456789abcdef", "tenant-0123456789abcdef", "tenant-fedcba9876543210"];
+    let mut told = told(&drifts);
+    told.sort_by_key(|(_, id, _)| *id);
+    assert_eq!(told, ids.map(orphan));
+    assert_eq!(changes(&platform), Vec::<String>::new());
+    for pool in [&with_client, &with_people, &far] {
+        assert_eq!(fake.pool_setting(pool.user_pool.as_str(), "MfaConfiguration"), json!("ON"));
+    }
+    assert_eq!(fake.inventory().user_pools.len(), 3);
+    platform.stage.strike().await;
+}
+
+#[tokio::test]
+async fn a_pool_that_nobody_knows_and_nothing_is_in_goes_in_whichever_region_it_is() {
+    let platform = Platform::set().await;
+    unknown(&platform, "tenant-0123456789abcdef", REGION).await;
+    unknown(&platform, "tenant-fedcba9876543210", OTHER_REGION).await;
+    platform.stage.fake.forget_calls();
+    let drifts = platform.reconcile("-", true).await;
+    let mut told = told(&drifts);
+    told.sort_by_key(|(_, id, _)| *id);
+    let orphan = |id| (DriftKind::Orphan, id, true);
+    assert_eq!(told, ["tenant-0123456789abcdef", "tenant-fedcba9876543210"].map(orphan));
+    let expected = ["DeleteUserPoolDomain", "DeleteUserPool", "DeleteUserPoolDomain", "DeleteUserPool"];
+    assert_eq!(changes(&platform), expected, "nothing is made for it");
+    assert_eq!(platform.stage.fake.inventory(), Default::default());
+    platform.stage.strike().await;
+}
