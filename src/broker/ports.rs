@@ -265,7 +265,8 @@ pub trait Vault: Send + Sync {
 
     /// Makes `version` exist, with `AWSCURRENT` on it if it is new and `AWSPREVIOUS` on the one that had it; and the
     /// secret itself as [`stage`](Vault::stage) does. A version that exists is left as it is, and so are the labels:
-    /// repeating this moves nothing back. It compares with nothing, so it is for names whose secret is of nobody yet.
+    /// repeating this moves nothing back. It compares with nothing, so it is for names whose secret is of nobody yet; and
+    /// whoever was let read a secret of this name before ([`set_readers`](Vault::set_readers)) cannot read a new version.
     async fn put(&self, name: &SecretName, version: &VersionId, document: &SecretDocument) -> PortResult<()>;
 
     /// Where the labels are; `None` when there is no such secret, or it is scheduled for deletion.

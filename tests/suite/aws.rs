@@ -6,5 +6,6 @@ mod factors;
 mod leftovers;
 pub mod life;
 mod peers;
+mod readers;
 mod region;
 mod second_secrets;

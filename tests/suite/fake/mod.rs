@@ -344,6 +344,13 @@ impl Fake {
         state.world.pools.get(user_pool).expect("the pool is there").settings[setting].clone()
     }
 
+    /// A secret's resource policy; `None` for a secret without one.
+    pub fn secret_policy(&self, name: &str) -> Option<String> {
+        let state = self.shared.state();
+        let mut secrets = state.world.secrets.values();
+        secrets.find(|secret| secret.name == name).expect("the secret is there").policy.clone()
+    }
+
     /// Gives the pool a new signing key. The old one stays in the key set unless it is `withdrawn`.
     pub fn rotate_signing_key(&self, user_pool: &str, withdrawn: bool) {
         let mut state = self.shared.state();
