@@ -8,10 +8,9 @@ use std::collections::HashMap;
 use aws_sdk_cognitoidentityprovider::types::{DeletionProtectionType, UserPoolType};
 
 use super::cognito::{Cognito, PAGE, asking};
-use super::domains::{custom_of, prefix_of};
 use super::faults::{Asking, if_there};
 use super::names::{Domain, Domains, Need};
-use super::pool_settings::{creation, issuer_type_of, settings_of, update_of, without_zero_days};
+use super::pool_settings::{creation, custom_of, issuer_type_of, prefix_of, settings_of, update_of, without_zero_days};
 use super::regions::Region;
 use super::second_factors::mfa_of;
 use crate::broker::ports::{Fault, FoundPool, PortPage, PortResult};
