@@ -34,18 +34,24 @@ impl Cognito {
         let prefix = self.wanted_prefix(asking, id, settings.domain.as_ref(), None)?;
         let found = if is_new { None } else { self.find(asking, region, id).await? };
         let user_pool = match found {
-            Some(found) => found,
+            // It may be of settings that were meant before, and have all of them or a part.
+            Some(found) => {
+                self.bring_up(asking, region, &found, settings).await?;
+                found
+            }
             None => {
                 let email = self.email(region, settings);
                 let name = self.names.pool_name(id);
                 let request = creation(region.cognito.create_user_pool(), &name, id, settings, email);
                 let request = request.customize().mutate_request(without_zero_days);
                 let made = self.calls.make(asking, &region.name, None, request.send()).await?;
-                user_pool_id(asking, made.user_pool().and_then(UserPoolType::id))?
+                let new = user_pool_id(asking, made.user_pool().and_then(UserPoolType::id))?;
+                // A new one has none.
+                self.put_factors(asking, region, &new, Mfa::Off, settings).await?;
+                new
             }
         };
         let mut pool = self.see(asking, region, &user_pool).await?;
-        self.put_factors(asking, region, &user_pool, mfa_of(&pool), settings).await?;
         if let Some(prefix) = prefix.filter(|_| prefix_of(&pool).is_none()) {
             self.make_prefix(asking, region, &user_pool, &prefix).await?;
             pool.domain = Some(prefix);
@@ -113,26 +119,38 @@ impl Cognito {
             let detail = format!("{} is in Region {} and stays there", pool.user_pool, region.name);
             return Err(asking.error(Fault::Refused, detail));
         }
-        let mut seen = self.see(asking, region, &pool.user_pool).await?;
+        self.bring_up(asking, region, &pool.user_pool, settings).await
+    }
+
+    /// All of the settings but the domain.
+    async fn bring_up(
+        &self,
+        asking: Asking,
+        region: &Region,
+        user_pool: &UserPoolId,
+        settings: &UserPoolSettings,
+    ) -> PortResult<()> {
+        let mut seen = self.see(asking, region, user_pool).await?;
         if issuer_type_of(&seen) != settings.issuer_type {
-            let detail = format!("the issuer of {} does not change: its tokens would not verify", pool.user_pool);
+            let detail = format!("the issuer of {user_pool} does not change: its tokens would not verify");
             return Err(asking.error(Fault::Refused, detail));
         }
         let had = mfa_of(&seen);
+        let put_factors = || self.put_factors(asking, region, user_pool, had, settings);
         // The plan Lite is not taken while a factor is in force that it does not have; others need what comes here first.
         let factors_first = settings.feature_plan == FeaturePlan::Lite && had != Mfa::Off;
         if factors_first {
-            self.put_factors(asking, region, &pool.user_pool, had, settings).await?;
-            seen = self.see(asking, region, &pool.user_pool).await?;
+            put_factors().await?;
+            seen = self.see(asking, region, user_pool).await?;
         }
         let email = self.email(region, settings);
         let request = update_of(region.cognito.update_user_pool(), seen, settings, email);
         let request = request.customize().mutate_request(without_zero_days);
-        self.calls.make(asking, &region.name, Some(&pool.user_pool), request.send()).await?;
+        self.calls.make(asking, &region.name, Some(user_pool), request.send()).await?;
         if factors_first {
             return Ok(());
         }
-        self.put_factors(asking, region, &pool.user_pool, had, settings).await
+        put_factors().await
     }
 
     pub(super) async fn delete(&self, id: &PoolId, region: &str, known: Option<&MadePool>) -> PortResult<()> {

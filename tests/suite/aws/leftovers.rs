@@ -1,6 +1,7 @@
 //! User pools that a crash, a restored registry or a hand has left in a state of their own: unknown, half made, in the
 //! way of their deletion.
 
+use keyward::aws::Messages;
 use keyward::broker::ports::Shelf;
 use keyward::domain::id::PoolId;
 use keyward::domain::pool::MadePool;
@@ -10,8 +11,9 @@ use keyward::proto::{self, DriftKind};
 use serde_json::json;
 
 use super::domains::Platform;
-use crate::fake::{OTHER_REGION, REGION};
+use crate::fake::{After, Fault, OTHER_REGION, REGION};
 use crate::harness::outside::secret;
+use crate::harness::{get_tenant, mask, new_tenant_with_pool};
 
 fn told(drifts: &[proto::Drift]) -> Vec<(DriftKind, &str, bool)> {
     drifts.iter().map(|drift| (drift.kind(), drift.external_id.as_str(), drift.mended)).collect()
@@ -73,5 +75,36 @@ async fn a_pool_that_nobody_knows_and_nothing_is_in_goes_in_whichever_region_it_
     let expected = ["DeleteUserPoolDomain", "DeleteUserPool", "DeleteUserPoolDomain", "DeleteUserPool"];
     assert_eq!(changes(&platform), expected, "nothing is made for it");
     assert_eq!(platform.stage.fake.inventory(), Default::default());
+    platform.stage.strike().await;
+}
+
+#[tokio::test]
+async fn settings_that_change_while_a_pool_is_half_made_are_in_force_when_it_is_made() {
+    let identity = "arn:aws:ses:{region}:123456789012:identity/login@example.com".to_owned();
+    let messages = Messages { email_identity: identity, ..Default::default() };
+    let platform = Platform::set_with(|_| {}, |options| options.messages = messages).await;
+    let daemon = &platform.stage.daemon;
+    platform.stage.fake.fail(After::calls(0).of("CreateUserPoolDomain"), Fault::Internal);
+    let request = new_tenant_with_pool("acme", proto::UserPoolSettings::default());
+    let creating = daemon.tenants().create_tenant(request).await.expect("written down").into_inner();
+    assert_eq!(creating.state(), proto::TenantState::Creating);
+    let policy = proto::PasswordPolicy { minimum_length: 14, ..Default::default() };
+    let wanted = proto::UserPoolSettings {
+        password_policy: Some(policy),
+        // Which Cognito takes only in a pool that says where its email comes from.
+        mfa_mode: proto::MfaMode::Required.into(),
+        mfa_factors: vec![proto::MfaFactor::Email.into()],
+        tags: [("team".to_owned(), "identity".to_owned())].into(),
+        ..Default::default()
+    };
+    let tenant = proto::Tenant { name: "tenants/acme".to_owned(), user_pool: Some(wanted), ..Default::default() };
+    let update_mask = mask(&["user_pool"]);
+    let request = proto::UpdateTenantRequest { tenant: Some(tenant), update_mask, ..Default::default() };
+    daemon.tenants().update_tenant(request).await.expect("updated");
+    platform.until_settled().await;
+    let active = get_tenant(&daemon.channel, "acme").await.expect("there");
+    assert_eq!(active.state(), proto::TenantState::Active);
+    assert_eq!(platform.stage.fake.inventory().user_pools.len(), 1);
+    assert_eq!(platform.reconcile("acme", false).await, []);
     platform.stage.strike().await;
 }
