@@ -40,14 +40,14 @@ impl Cognito {
                 found
             }
             None => {
-                let email = self.email(region, settings);
+                let email = self.email(region, None, settings);
                 let name = self.names.pool_name(id);
                 let request = creation(region.cognito.create_user_pool(), &name, id, settings, email);
                 let request = request.customize().mutate_request(without_zero_days);
                 let made = self.calls.make(asking, &region.name, None, request.send()).await?;
                 let new = user_pool_id(asking, made.user_pool().and_then(UserPoolType::id))?;
                 // A new one has none.
-                self.put_factors(asking, region, &new, Mfa::Off, settings).await?;
+                self.put_factors(asking, region, &new, Mfa::Off, None, settings).await?;
                 new
             }
         };
@@ -135,15 +135,15 @@ impl Cognito {
             let detail = format!("the issuer of {user_pool} does not change: its tokens would not verify");
             return Err(asking.error(Fault::Refused, detail));
         }
-        let had = mfa_of(&seen);
-        let put_factors = || self.put_factors(asking, region, user_pool, had, settings);
+        let (had, had_sms) = (mfa_of(&seen), seen.sms_configuration.clone());
+        let put_factors = || self.put_factors(asking, region, user_pool, had, had_sms.as_ref(), settings);
         // The plan Lite is not taken while a factor is in force that it does not have; others need what comes here first.
         let factors_first = settings.feature_plan == FeaturePlan::Lite && had != Mfa::Off;
         if factors_first {
             put_factors().await?;
             seen = self.see(asking, region, user_pool).await?;
         }
-        let email = self.email(region, settings);
+        let email = self.email(region, seen.email_configuration.as_ref(), settings);
         let request = update_of(region.cognito.update_user_pool(), seen, settings, email);
         let request = request.customize().mutate_request(without_zero_days);
         self.calls.make(asking, &region.name, Some(user_pool), request.send()).await?;

@@ -344,6 +344,13 @@ impl Fake {
         state.world.pools.get(user_pool).expect("the pool is there").settings[setting].clone()
     }
 
+    /// Changes a pool's setting by hand, past every rule.
+    pub fn set_pool(&self, user_pool: &str, setting: &str, value: Value) {
+        let mut state = self.shared.state();
+        let pool = state.world.pools.get_mut(user_pool).expect("the pool is there");
+        pool.settings.insert(setting.to_owned(), value);
+    }
+
     /// A secret's resource policy; `None` for a secret without one.
     pub fn secret_policy(&self, name: &str) -> Option<String> {
         let state = self.shared.state();
