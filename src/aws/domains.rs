@@ -31,6 +31,8 @@ use crate::domain::tenant::HostedDomain;
 
 /// How Cognito, or CloudFront behind it, says that a domain is in use. There is no error of its own for that.
 const TAKEN: &str = "already associated";
+/// How it says that a pool cannot be deleted because of its domain.
+pub(super) const HAS_DOMAIN: &str = "domain configured";
 
 /// The domain of the tenant's own that a pool has, as far as it is known.
 #[derive(Default)]

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use aws_sdk_cognitoidentityprovider::types::{DeletionProtectionType, UserPoolType};
 
 use super::cognito::{Cognito, PAGE, asking};
+use super::domains::HAS_DOMAIN;
 use super::faults::{Asking, if_there};
 use super::names::{Domain, Domains, Need};
 use super::pool_settings::{creation, custom_of, issuer_type_of, prefix_of, settings_of, update_of, without_zero_days};
@@ -173,10 +174,13 @@ impl Cognito {
         }
         let request = region.cognito.delete_user_pool().user_pool_id(user_pool.as_str());
         match if_there(self.calls.make(asking, &region.name, Some(&user_pool), request.send()).await) {
-            // One of the tenant's own takes its time to go.
-            Err(error) if error.is(Fault::Refused) && self.is_domain_of(asking, region, custom, &user_pool).await? => {
-                let detail = format_args!("the domain {} is on its way out", custom.unwrap_or_default());
-                Err(asking.error(Fault::Unavailable, detail))
+            // One of the tenant's own takes its time to go, and one that is gone may be remembered for a while.
+            Err(error)
+                if error.is(Fault::Refused)
+                    && (error.detail.contains(HAS_DOMAIN)
+                        || self.is_domain_of(asking, region, custom, &user_pool).await?) =>
+            {
+                Err(asking.error(Fault::Unavailable, format_args!("a domain of {user_pool} is on its way out")))
             }
             outcome => outcome.map(drop),
         }

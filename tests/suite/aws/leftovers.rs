@@ -1,6 +1,8 @@
 //! User pools that a crash, a restored registry or a hand has left in a state of their own: unknown, half made, in the
 //! way of their deletion.
 
+use std::time::Duration;
+
 use keyward::aws::Messages;
 use keyward::broker::ports::Shelf;
 use keyward::domain::id::PoolId;
@@ -106,5 +108,46 @@ async fn settings_that_change_while_a_pool_is_half_made_are_in_force_when_it_is_
     assert_eq!(active.state(), proto::TenantState::Active);
     assert_eq!(platform.stage.fake.inventory().user_pools.len(), 1);
     assert_eq!(platform.reconcile("acme", false).await, []);
+    platform.stage.strike().await;
+}
+
+/// What the tenant says while it waits for its pool's deletion.
+async fn waits_for(platform: &Platform) -> String {
+    let daemon = &platform.stage.daemon;
+    let request = proto::DeleteTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
+    daemon.tenants().delete_tenant(request).await.expect("written down");
+    get_tenant(&daemon.channel, "acme").await.expect("there until its pool is gone").state_reason
+}
+
+#[tokio::test]
+async fn only_a_pool_that_is_protected_is_said_to_be_protected_when_its_deletion_is_refused() {
+    for is_protected in [false, true] {
+        let platform = Platform::set().await;
+        platform.create("acme", None).await.expect("created");
+        let user_pool = platform.made("acme").await.user_pool;
+        match is_protected {
+            true => platform.stage.fake.set_pool(user_pool.as_str(), "DeletionProtection", json!("ACTIVE")),
+            false => {
+                let fault = Fault::Error("NotAuthorizedException");
+                platform.stage.fake.fail(After::calls(0).of("DeleteUserPool"), fault);
+            }
+        }
+        let reason = waits_for(&platform).await;
+        assert_eq!(reason.ends_with("is protected against deletion"), is_protected, "{reason}");
+        assert_eq!(reason.starts_with("the backend refuses it"), !is_protected, "{reason}");
+        platform.stage.fake.set_pool(user_pool.as_str(), "DeletionProtection", json!("INACTIVE"));
+        platform.delete("acme").await;
+        platform.stage.strike().await;
+    }
+}
+
+#[tokio::test]
+async fn a_pool_that_is_said_to_have_its_domain_still_is_a_matter_of_time() {
+    let platform = Platform::set().await;
+    platform.create("acme", None).await.expect("created");
+    platform.stage.fake.remember_domains(Duration::from_secs(60));
+    assert_eq!(waits_for(&platform).await, "the identity backend does not answer", "nobody protects or forbids it");
+    platform.delete("acme").await;
+    assert_eq!(platform.stage.fake.inventory(), Default::default());
     platform.stage.strike().await;
 }

@@ -351,6 +351,11 @@ impl Fake {
         pool.settings.insert(setting.to_owned(), value);
     }
 
+    /// From now on no pool is deleted sooner than so long after its prefix, as if that were still there.
+    pub fn remember_domains(&self, period: Duration) {
+        self.shared.state().world.domains_remembered = period;
+    }
+
     /// A secret's resource policy; `None` for a secret without one.
     pub fn secret_policy(&self, name: &str) -> Option<String> {
         let state = self.shared.state();

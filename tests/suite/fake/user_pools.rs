@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::keys::PoolKey;
@@ -36,6 +37,7 @@ pub fn create(world: &mut World, ask: &Ask<'_>) -> OperationResult {
         mfa: Members::new(),
         domain: None,
         custom_domain: None,
+        domain_remembered: Timestamp::MIN,
         resource_servers: BTreeMap::new(),
         providers: BTreeMap::new(),
         clients: BTreeMap::new(),
@@ -80,7 +82,7 @@ pub fn delete(world: &mut World, ask: &Ask<'_>) -> OperationResult {
                     Deletion protection must be inactivated first.";
         return Err(ApiError::invalid(rule));
     }
-    if pool.domain.is_some() || pool.custom_domain.is_some() {
+    if pool.domain.is_some() || pool.custom_domain.is_some() || ask.now < pool.domain_remembered {
         let rule = "User pool cannot be deleted. It has a domain configured that should be deleted first.";
         return Err(ApiError::invalid(rule));
     }
