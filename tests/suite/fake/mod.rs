@@ -351,6 +351,11 @@ impl Fake {
         pool.settings.insert(setting.to_owned(), value);
     }
 
+    /// From now on a listing of secrets tells of what is made only after so long.
+    pub fn list_secrets_late(&self, by: Duration) {
+        self.shared.state().world.listed_after = by;
+    }
+
     /// From now on no pool is deleted sooner than so long after its prefix, as if that were still there.
     pub fn remember_domains(&self, period: Duration) {
         self.shared.state().world.domains_remembered = period;

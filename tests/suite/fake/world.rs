@@ -78,6 +78,8 @@ pub struct World {
     pub secrets: BTreeMap<(String, String), Secret>,
     /// When which of them may have to go, the earliest first.
     pub deletions: BTreeSet<(Timestamp, (String, String))>,
+    /// How long a new secret is missing from listings, which Secrets Manager says may be five minutes.
+    pub listed_after: Duration,
     /// For how long a pool is taken to have a prefix that is gone, when it is to be deleted.
     pub domains_remembered: Duration,
     pub propagation: Propagation,
