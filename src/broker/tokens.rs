@@ -17,6 +17,7 @@
 
 mod fair_places;
 mod held;
+mod leaving;
 mod sharing;
 mod shelf_rest;
 pub(super) mod token_key;
@@ -230,6 +231,12 @@ impl Tokens {
             let held_until = shelf.slot(&scopes).token.map(|token| token.expire_time);
             let Some(spare) = fetched.spare.filter(|spare| Some(spare.expire_time) > held_until) else {
                 shelf.keep(&scopes, &fetched.result, retry_time);
+                if let Ok(token) = &fetched.result
+                    && token.remaining(this.world.now()) < min_remaining
+                {
+                    // Cognito has another validity than the client's record, and the next would be no better.
+                    shelf.keep(&scopes, &Err(too_short(&client.name)), retry_time);
+                }
                 return fetched.result;
             };
             // A failure leaves it as it is.
@@ -363,6 +370,11 @@ impl Tokens {
         let ages = token.ages_at(&admission.client.uid);
         token.expire_time.checked_sub(min_remaining).map_or(ages, |latest| ages.min(latest))
     }
+}
+
+fn too_short(client: &ClientName) -> Error {
+    let message = format!("a new token of {client} is valid for less than min_remaining");
+    Error::unavailable(Reason::UpstreamUnavailable, message, Duration::from_secs(1))
 }
 
 /// The token endpoint knows the client and grants nothing of what was asked for.

@@ -26,32 +26,25 @@ impl Gate {
     /// The token that is wanted, on record. Costs nothing where there is no audit file. `basis` gets what the answer stands
     /// on: nothing where each token is put on record.
     pub async fn token(&self, call: &Call, wanted: &Wanted, basis: &mut Basis) -> Result<Arc<AccessToken>> {
-        let tokens = &self.broker.tokens;
-        let token = tokens.get_for(&wanted.client, &wanted.scopes, wanted.min_remaining, basis).await?;
         match self.audit_file {
-            None => Ok(token),
+            None => self.broker.tokens.get_for(&wanted.client, &wanted.scopes, wanted.min_remaining, basis).await,
             Some(_) => {
                 basis.never_again();
-                Box::pin(self.put_on_record(call, wanted, token)).await
+                Box::pin(self.put_on_record(call, wanted, basis)).await
             }
         }
     }
 
-    async fn put_on_record(
-        &self,
-        call: &Call,
-        wanted: &Wanted,
-        mut token: Arc<AccessToken>,
-    ) -> Result<Arc<AccessToken>> {
-        let tokens = &self.broker.tokens;
+    async fn put_on_record(&self, call: &Call, wanted: &Wanted, basis: &mut Basis) -> Result<Arc<AccessToken>> {
+        let (tokens, Wanted { client, scopes, min_remaining }) = (&self.broker.tokens, wanted);
         for _ in 0..ATTEMPTS {
-            self.record_token(call, &wanted.client, &token).await?;
+            let since = tokens.stamp(client, scopes).await?;
+            let token = tokens.get_for(client, scopes, *min_remaining, basis).await?;
+            self.record_token(call, client, &token).await?;
             // A suspension or a revocation may have come while the disk was waited for, and been answered.
-            let now = tokens.get(&wanted.client, &wanted.scopes, wanted.min_remaining).await?;
-            if Arc::ptr_eq(&now, &token) {
+            if tokens.may_leave(client, scopes, &since, &token).await? {
                 return Ok(token);
             }
-            token = now;
         }
         let message = format!("changes of {} keep overtaking its token", wanted.client);
         Err(Error::unavailable(Reason::UpstreamUnavailable, message, Duration::from_secs(1)))
@@ -69,7 +62,7 @@ impl Gate {
         }
         self.record_token(call, &wanted.client, &token).await?;
         let now = self.broker.tokens.get(&wanted.client, &wanted.scopes, Duration::ZERO).await?;
-        Ok(Arc::ptr_eq(&now, &token).then_some(token))
+        Ok((now.expose() == token.expose()).then_some(token))
     }
 
     async fn record_token(&self, call: &Call, client: &ClientName, token: &AccessToken) -> Result<()> {

@@ -6,6 +6,10 @@ use super::Gate;
 use crate::domain::audit::Call;
 use crate::domain::error::{Error, Kind, Reason, Result};
 
+/// In bytes, and more than any name has: that of a resource server has an identifier of 256. A token of Cognito's is two or
+/// three times as long.
+const LONGEST_NAME: usize = 320;
+
 /// How long to wait where an error helps by waiting but says nothing of its own.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -29,12 +33,19 @@ pub fn log_cause(error: &Error, call_id: &str) {
     }
 }
 
+/// What was asked for, if it may be a resource's name: whoever is denied has not had it looked at, and chooses what would
+/// stand in the log for good, which may be long, or a token that was put into the wrong field.
+fn name_or_nothing(resource: &str) -> &str {
+    let may_be = resource.len() <= LONGEST_NAME && resource.bytes().all(|byte| byte.is_ascii_graphic());
+    if may_be { resource } else { "" }
+}
+
 impl Gate {
     /// The error that is to be answered, once the audit log has it where it is a denial. A denial that cannot be written
     /// down is not answered: the caller then learns of that instead.
     pub async fn on_record(&self, call: &Call, resource: &str, error: Error) -> Error {
         let error = match error.reason().is_denial() {
-            true => self.denied(call, resource, &error).await.err().unwrap_or(error),
+            true => self.denied(call, name_or_nothing(resource), &error).await.err().unwrap_or(error),
             false => error,
         };
         log_cause(&error, &call.call_id);

@@ -4,6 +4,7 @@
 //! descriptors.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use zeroize::Zeroizing;
 
 use crate::domain::Result;
 use crate::domain::audit::IdempotentRequest;
@@ -56,9 +57,12 @@ pub trait Asked: prost::Message + Default + 'static {
         }
         let id = RequestId::parse("request_id", &id)?;
         let validate_only = self.replace_validate_only(false);
-        let mut text = Self::METHOD.as_bytes().to_vec();
+        // It may hold a secret. Of its whole size from the beginning, so that none is left behind where it grows.
+        let mut text = Zeroizing::new(Vec::with_capacity(Self::METHOD.len() + 1 + self.encoded_len()));
+        text.extend_from_slice(Self::METHOD.as_bytes());
         text.push(0);
-        text.extend(self.encode_to_vec());
+        // A vector takes as much as there is.
+        let _ = self.encode(&mut *text);
         self.replace_validate_only(validate_only);
         Ok(Some(IdempotentRequest { id, fingerprint: hex::encode(digest(&SHA256, &text)) }))
     }

@@ -109,6 +109,22 @@ async fn every_event_token_and_secret_has_a_line_and_none_has_the_token_or_the_s
     daemon.stop().await;
 }
 
+/// As where more clients ask than tokens are held of, and the one that comes is not the one that stays.
+#[tokio::test]
+async fn a_token_that_is_not_held_is_put_on_record_once_and_handed_out() {
+    let (_folder, path) = folder();
+    let path = path.join("audit.jsonl");
+    let edit = |config: &mut Config| {
+        with_file(&path, true)(config);
+        config.tokens.max_cached = 0;
+    };
+    let daemon = Daemon::start_with(Arc::new(SystemClock), edit).await;
+    acme(&daemon.channel).await;
+    daemon.token(ORDERS).await;
+    assert_eq!(handed_out(&audit_lines(&path)).len(), 1);
+    daemon.stop().await;
+}
+
 /// A disk that can be filled: a small tmpfs where that may be mounted.
 struct SmallDisk(TempDir);
 

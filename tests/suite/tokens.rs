@@ -8,9 +8,11 @@ mod standing;
 use std::time::Duration;
 
 use futures::future::join_all;
+use keyward::broker::ports::AppClientSpec;
 use keyward::proto;
 use tonic::{Code, Status};
 
+use crate::harness::backend::Backend;
 use crate::harness::ports::{Stage, in_time};
 use crate::harness::{SCOPES, details, forge, token};
 
@@ -163,6 +165,32 @@ async fn nobody_can_ask_for_more_than_half_of_a_tokens_life() {
         assert_eq!(error.fields, ["min_remaining"]);
     }
     assert_eq!(stage.fetches.count(), 0);
+    stage.daemon.stop().await;
+}
+
+/// Whoever asks for more than new tokens have, as where their validity was changed at Cognito by hand, pays for no more of them
+/// than where the token endpoint fails.
+#[tokio::test]
+async fn tokens_that_come_too_short_are_not_fetched_again_and_again() {
+    let stage = Stage::set().await;
+    let backend = Backend(stage.backend.clone());
+    let seen = backend.must_see(&stage.client.name).await;
+    let spec = AppClientSpec {
+        marker: seen.client.marker(),
+        scopes: seen.client.scopes.clone(),
+        access_token_validity: Duration::from_secs(300),
+    };
+    let app_client = seen.client.app_client.as_ref().expect("made");
+    backend.0.user_pools.update_app_client(&seen.pool, app_client, &spec).await.expect("updated");
+    for _ in 0..5 {
+        let error = details(&lasting(&stage, Duration::from_secs(1_200)).await.expect_err("too short"));
+        assert_eq!((error.code, error.reason.as_str()), (Code::Unavailable, "UPSTREAM_UNAVAILABLE"));
+        assert!(error.retry, "it says when to come back");
+    }
+    assert_eq!(stage.fetches.count(), 1);
+    let token = stage.daemon.token(&stage.client.name).await;
+    assert_eq!(lasting(&stage, Duration::from_secs(240)).await.expect("a token"), token, "what came is served");
+    assert_eq!(stage.fetches.count(), 1);
     stage.daemon.stop().await;
 }
 

@@ -177,7 +177,12 @@ impl Trust {
             }
             match touched {
                 Touched::Record(Shelf::Issuer, issuer) => issuers.push(Issuer::parse("issuer", issuer)?),
-                Touched::Record(shelf, key) => changes.extend(self.of_record(*shelf, key, query).await?),
+                Touched::Record(shelf, key) => {
+                    changes.extend(self.of_record(*shelf, key, query).await?);
+                    if *shelf == Shelf::Client && !query.tenants.is_empty() {
+                        changes.extend(self.current_of(key, query).await?);
+                    }
+                }
                 Touched::Keys(issuer) => {
                     let pool = self.world.pool_of(issuer, &mut Basis::default()).await?;
                     changes.push(TrustChange::Issuer(issuer.clone(), pool.map(|_| self.keys.known(issuer))));
@@ -186,6 +191,23 @@ impl Trust {
         }
         changes.extend(self.issuers(issuers, Instant::now() + WAIT_FOR_KEYS).await?);
         Ok(changes)
+    }
+
+    /// The app client that a client has now. Whoever is told of all hears of it when it is made; of some tenants' app clients those
+    /// are walked that clients have, and one that was made just before for a rotation was nobody's yet.
+    async fn current_of(&self, key: &str, query: &TrustQuery) -> Result<Option<TrustChange>> {
+        let records = &self.world.records;
+        let client = records.view::<Client>(key).await?.filter(|client| query.wants(&client.name.tenant));
+        let Some((client, app_client)) = client.and_then(|client| Some((client.clone(), client.app_client.clone()?)))
+        else {
+            return Ok(None);
+        };
+        let pool = records.view::<Pool>(client.pool.as_str()).await?;
+        let Some(made) = pool.and_then(|pool| pool.made.clone()) else { return Ok(None) };
+        match records.view::<Owner>(&owner_key(&made.issuer, &app_client)).await? {
+            Some(owner) => self.of_owner(&owner).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn of_record(&self, shelf: Shelf, key: &str, query: &TrustQuery) -> Result<Option<TrustChange>> {

@@ -1,10 +1,14 @@
 //! A caller that is denied in a loop: what is on record of it, and how often.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use keyward::config::Config;
 use keyward::proto::{self, AuditEvent, AuditOutcome};
+use keyward::runtime::clock::ManualClock;
 
-use crate::harness::{Daemon, events, refusal};
+use crate::harness::backend::Backend;
+use crate::harness::{Daemon, events, refusal, start_time};
 
 const LIMIT: u32 = 5;
 const ORDERS: &str = "tenants/acme/clients/orders";
@@ -14,7 +18,7 @@ async fn denials(daemon: &Daemon) -> Vec<AuditEvent> {
 }
 
 /// A daemon with a tenant that is suspended.
-async fn suspended() -> (Daemon, std::sync::Arc<keyward::runtime::clock::ManualClock>) {
+async fn suspended() -> (Daemon, Arc<ManualClock>) {
     let (daemon, clock) = Daemon::start_at_rest_with(|config| config.audit.denials_per_minute = LIMIT).await;
     daemon.put_orders_api().await;
     daemon.create_tenant("acme").await;
@@ -85,5 +89,23 @@ async fn a_broker_that_stops_leaves_no_count_behind() {
     let all = denials(&daemon).await;
     assert_eq!(all.len(), LIMIT as usize + 1);
     assert!(all[LIMIT as usize].detail.starts_with("7 more calls were denied since "), "{all:?}");
+    daemon.stop().await;
+}
+
+/// What a caller says who has proven nothing is in the log where it may be a name, and only there.
+#[tokio::test]
+async fn a_stranger_does_not_choose_what_is_on_record() {
+    let clock = Arc::new(ManualClock::new(start_time()));
+    let edit = |config: &mut Config| config.callers.trust_loopback = false;
+    let (daemon, backend) = Backend::behind(clock, edit, |ports| ports).await;
+    let long = format!("tenants/{}", "a".repeat(200_000));
+    let token = format!("eyJ{}.eyJ{}.{}", "a".repeat(100), "b".repeat(300), "c".repeat(342));
+    for name in [ORDERS, &long, &token, "tenants/a\u{1}\u{2}"] {
+        let request = proto::GetTokenRequest { name: name.to_owned(), ..Default::default() };
+        assert_eq!(refusal(daemon.tokens().get_token(request).await).1, "CREDENTIALS_MISSING");
+    }
+    let events = backend.0.registry.events(0, 100).await.expect("read");
+    let resources: Vec<_> = events.iter().map(|numbered| numbered.event.resource.as_str()).collect();
+    assert!(resources == [ORDERS, "", "", ""], "{:?}", resources.iter().map(|text| text.len()).collect::<Vec<_>>());
     daemon.stop().await;
 }

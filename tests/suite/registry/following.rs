@@ -310,6 +310,24 @@ async fn a_broker_that_hears_nothing_says_so_after_the_time_it_states() {
     pair.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hears_nothing_refuses_nobody_by_what_may_be_over() {
+    let pair = Pair::start().await;
+    let token = get(&pair.other).await.expect("a token");
+    suspend(&pair.one).await;
+    pair.until_it_says(&token, Err(RejectionReason::TenantSuspended)).await;
+    pair.until_heard(&pair.line).await;
+    pair.line.cut(true);
+    let resume = proto::ResumeTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
+    pair.one.tenants().resume_tenant(resume).await.expect("resumed");
+    pair.clock.advance(Duration::from_secs(6));
+    let unavailable = (Code::Unavailable, "REGISTRY_UNAVAILABLE".to_owned());
+    assert_eq!(verify(&pair.other, &token).await, Err(unavailable));
+    pair.line.cut(false);
+    pair.until_it_says(&token, Ok(())).await;
+    pair.stop().await;
+}
+
 /// Or a table that is away would cost all the tokens that are held, the moment after anybody's token was revoked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_held_is_handed_out_without_the_table_after_others_were_revoked() {

@@ -228,6 +228,29 @@ async fn who_asks_for_some_tenants_is_told_of_no_others() {
     stage.daemon.stop().await;
 }
 
+/// Its new app client was nobody's yet when those were told of that clients had.
+#[tokio::test]
+async fn who_comes_for_some_tenants_in_the_middle_of_a_replacement_is_told_of_the_new_app_client() {
+    let stage = Stage::set().await;
+    let gate = stage.fetches.hold_next();
+    let replaced = tokio::spawn({
+        let (mut clients, name) = (stage.daemon.clients(), stage.client.name.clone());
+        async move { clients.replace_client(proto::ReplaceClientRequest { name, ..Default::default() }).await }
+    });
+    stage.fetches.wait_for(1).await;
+    let request = WatchTrustRequest { tenants: vec!["tenants/acme".to_owned()], ..Default::default() };
+    let mut mirror = Mirror::asking(&stage.daemon, request).await.expect("a stream");
+    mirror.until(|mirror| mirror.synced.is_some()).await;
+    gate.open();
+    crate::harness::ports::in_time(replaced).await.expect("asked").expect("replaced");
+    let request = proto::GetClientRequest { name: stage.client.name.clone() };
+    let now = stage.daemon.clients().get_client(request).await.expect("the client").into_inner();
+    assert_ne!(now.app_client_id, stage.client.app_client_id);
+    mirror.until(|mirror| mirror.app_clients.contains_key(&(now.issuer.clone(), now.app_client_id.clone()))).await;
+    drop(mirror);
+    stage.daemon.stop().await;
+}
+
 #[tokio::test]
 async fn keys_that_cannot_be_read_are_told_as_that_and_come_when_they_can() {
     let stage = Stage::set().await;
