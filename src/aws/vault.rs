@@ -56,8 +56,11 @@ impl Vault for SecretsManager {
         let seen = self.open(asking, region, name, version, &content).await?;
         // One without a label is not seen, but Secrets Manager knows it and does nothing.
         if seen.is_some_and(|seen| !has_version(&seen, version)) {
-            // Before there is something new to read. Also where it was brought back by a run that was broken off then.
-            self.take_readers(asking, region, name).await?;
+            // A draft is the first of whoever has the name now. Not only in the run that has brought the secret back: that may
+            // have been broken off then.
+            if document.client_id.is_none() {
+                self.take_readers(asking, region, name).await?;
+            }
             self.add(asking, region, name, version, &content, CURRENT).await?;
         }
         Ok(())

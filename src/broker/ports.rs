@@ -265,8 +265,9 @@ pub trait Vault: Send + Sync {
 
     /// Makes `version` exist, with `AWSCURRENT` on it if it is new and `AWSPREVIOUS` on the one that had it; and the
     /// secret itself as [`stage`](Vault::stage) does. A version that exists is left as it is, and so are the labels:
-    /// repeating this moves nothing back. It compares with nothing, so it is for names whose secret is of nobody yet; and
-    /// whoever was let read a secret of this name before ([`set_readers`](Vault::set_readers)) cannot read a new version.
+    /// repeating this moves nothing back. It compares with nothing, so it is for names whose secret is of nobody yet.
+    /// Before a new version without an app client's id, which is the first of a new client, nobody may read the secret any more
+    /// whom [`set_readers`](Vault::set_readers) let for a former one.
     async fn put(&self, name: &SecretName, version: &VersionId, document: &SecretDocument) -> PortResult<()>;
 
     /// Where the labels are; `None` when there is no such secret, or it is scheduled for deletion.
@@ -316,7 +317,7 @@ pub enum Wanted<'a> {
 /// What a version holds: JSON that a backend can use as it is.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SecretDocument {
-    /// Absent only while the app client is being made.
+    /// Absent only while the app client is being made or taken over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<AppClientId>,
     pub client_secret: ClientSecret,

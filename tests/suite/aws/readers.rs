@@ -5,6 +5,7 @@ use keyward::proto;
 use super::domains::Platform;
 use crate::fake::{After, Fault};
 use crate::harness::SCOPES;
+use crate::harness::outside::{import, secret};
 
 const ONE: &str = "arn:aws:iam::123456789012:role/one";
 const NAME: &str = "tenants/acme/clients/orders";
@@ -55,5 +56,29 @@ async fn a_secret_that_is_brought_back_for_a_new_client_is_not_for_the_readers_o
         daemon.clients().delete_client(delete).await.expect("deleted");
         platform.until_settled().await;
     }
+    platform.stage.strike().await;
+}
+
+#[tokio::test]
+async fn nor_is_one_that_is_brought_back_for_a_client_that_is_taken_over() {
+    let platform = Platform::set().await;
+    let (daemon, fake) = (&platform.stage.daemon, &platform.stage.fake);
+    let pool = daemon.create_tenant("acme").await.pool;
+    daemon.clients().create_client(request(&[ONE])).await.expect("created");
+    let delete = proto::DeleteClientRequest { name: NAME.to_owned(), ..Default::default() };
+    daemon.clients().delete_client(delete).await.expect("deleted");
+    platform.until_settled().await;
+    assert!(fake.secret_policy(SECRET).expect("a policy").contains(ONE));
+
+    let app_client = platform.backend.app_client(&platform.backend.made(&pool).await, "legacy", &secret(1)).await;
+    // The first version is stored then, and the whole one is not.
+    fake.fail(After::calls(1).of("PutSecretValue"), Fault::Hang);
+    let request = import(NAME, &pool, &app_client, secret(1).expose());
+    let mut clients = daemon.clients();
+    let importing = tokio::spawn(async move { clients.import_client(request).await });
+    platform.until("the secret is stored", async || fake.hanging() > 0).await;
+    assert_eq!(fake.secret_policy(SECRET), None);
+    fake.release();
+    importing.await.expect("ran").expect("imported");
     platform.stage.strike().await;
 }
