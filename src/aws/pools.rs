@@ -34,6 +34,7 @@ impl Cognito {
         let region = self.regions.get(asking, &settings.region)?;
         let prefix = self.wanted_prefix(asking, id, settings.domain.as_ref(), None)?;
         let found = if is_new { None } else { self.find(asking, region, id).await? };
+        let is_made_here = found.is_none();
         let user_pool = match found {
             // It may be of settings that were meant before, and have all of them or a part.
             Some(found) => {
@@ -54,12 +55,27 @@ impl Cognito {
         };
         let mut pool = self.see(asking, region, &user_pool).await?;
         if let Some(prefix) = prefix.filter(|_| prefix_of(&pool).is_none()) {
-            self.make_prefix(asking, region, &user_pool, &prefix).await?;
+            let given = self.make_prefix(asking, region, &user_pool, &prefix).await;
+            if given.as_ref().is_err_and(|error| is_made_here && error.is(Fault::Taken)) {
+                self.give_way(asking, region, id, &user_pool).await?;
+            }
+            given?;
             pool.domain = Some(prefix);
         }
         // One of the tenant's own comes later, and says when it is there.
         pool.custom_domain = None;
         self.made(asking, region, user_pool, &pool, Domains::of(domain_of(&pool)))
+    }
+
+    /// Deletes a pool whose prefix is another's, where that is one of the same name: two brokers have looked for the pool at
+    /// one time and found none, and nobody would find this one again.
+    async fn give_way(&self, asking: Asking, region: &Region, id: &PoolId, user_pool: &UserPoolId) -> PortResult<()> {
+        if self.find(asking, region, id).await?.is_none_or(|known| known == *user_pool) {
+            return Ok(());
+        }
+        let request = region.cognito.delete_user_pool().user_pool_id(user_pool.as_str());
+        if_there(self.calls.make(asking, &region.name, Some(user_pool), request.send()).await)?;
+        Err(asking.error(Fault::Conflict, "it was made by somebody else at the same time"))
     }
 
     pub(super) async fn describe(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {

@@ -19,7 +19,6 @@ use crate::domain::client::{Client, ClientState, Owner};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{AppClientId, Issuer, PoolId, TenantId};
 use crate::domain::interactive::ClientKind;
-use crate::domain::pool::Pool;
 use crate::domain::scope::{ResourceServer, Scope};
 use crate::domain::tenant::{Tenant, TenantState};
 
@@ -104,8 +103,7 @@ impl Exporting {
 
     /// One that has a pool, is known to be somebody's there, and is not compromised.
     async fn add(&self, pool: &PoolId, app_client: &AppClientId, found: &mut Found) -> Result<()> {
-        let pool = self.world.records.view::<Pool>(pool.as_str()).await?;
-        let Some(made) = pool.as_ref().and_then(|pool| pool.made.as_ref()) else { return Ok(()) };
+        let Some(made) = self.world.made(pool).await? else { return Ok(()) };
         let owner = self.world.records.view::<Owner>(&owner_key(&made.issuer, app_client)).await?;
         if owner.is_none_or(|owner| owner.revoked) {
             return Ok(());

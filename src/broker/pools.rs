@@ -5,6 +5,7 @@
 
 mod capacity;
 pub(super) mod domains;
+mod resource_servers;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,15 +17,13 @@ use super::api::Page;
 use super::background::Background;
 use super::flights::Flights;
 use super::ports::{Fault, PortError};
-use super::records::shelves::CatalogState;
 use super::records::{Change, IssuerPool, Versioned, settle};
 use super::world::{World, unique_id};
 use crate::domain::audit::Call;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{PoolId, TenantId};
-use crate::domain::pool::{Adopted, MadePool, Pool};
+use crate::domain::pool::{MadePool, Pool};
 use crate::domain::quota::Quota;
-use crate::domain::scope::{Identifier, MAX_RESOURCE_SERVERS, ResourceServer};
 use crate::domain::tenant::{Tenant, UserPoolSettings};
 use capacity::Counted;
 
@@ -231,8 +230,8 @@ impl Pools {
         let recorded = settle(|| async {
             let _turn = self.place_in_turn().await;
             let pool = self.pool(id).await?;
-            if pool.made.is_some() {
-                return Ok(());
+            if let Some(recorded) = &pool.made {
+                return Ok(recorded.clone());
             }
             let record = Pool { made: Some(made.clone()), ..pool.value.clone() };
             let issuer = IssuerPool { issuer: made.issuer.clone(), pool: id.clone() };
@@ -240,14 +239,19 @@ impl Pools {
             let mut change = Change::because(event.detail(made.user_pool.as_str()));
             change = change.update(pool.version, &record).create(&issuer);
             change = self.taken(&settings).await?.iter().fold(change, |change, counted| counted.keep(change));
-            self.world.records.commit(change).await
+            self.world.records.commit(change).await.map(|()| made.clone())
         })
         .await;
-        if recorded.as_ref().is_err_and(|error| error.reason() == Reason::ResourceNotFound) {
+        let is_nobodys = match &recorded {
+            // Another broker has made one too, since names are not unique at Cognito, and has written that one down.
+            Ok(recorded) => recorded.user_pool != made.user_pool,
             // Another broker has deleted its tenant meanwhile, and found nothing to delete here.
+            Err(error) => error.reason() == Reason::ResourceNotFound,
+        };
+        if is_nobodys {
             self.world.user_pools.delete_pool(id, &made.region, Some(&made)).await?;
         }
-        recorded.map(|()| made)
+        recorded
     }
 
     async fn settings_of(&self, pool: &Pool) -> Result<UserPoolSettings> {
@@ -258,92 +262,26 @@ impl Pools {
         Ok(tenant.and_then(|tenant| tenant.settings_of(&pool.id)).unwrap_or_default())
     }
 
-    /// Takes away what is no longer in the catalogue, and puts what changed in it since the pool last had it.
-    pub async fn apply_catalog(&self, id: &PoolId, made: &MadePool, cause: &Call) -> Result<()> {
-        let state: Option<Versioned<CatalogState>> = self.world.records.get(CatalogState::KEY).await?;
-        let target = state.map_or(0, |state| state.value.version);
-        let has = self.pool(id).await?.catalog_version;
-        if has >= target {
-            return Ok(());
+    /// Deletes a pool of a tenant's own at the backend, which [`forget_own`](Pools::forget_own) follows: with the record as
+    /// it was then. `None`, and nothing is done, where the pool is not the tenant's, or gone.
+    pub async fn delete_own(&self, tenant: &TenantId, id: &PoolId) -> Result<Option<Versioned<Pool>>> {
+        let own = self.own(tenant, id).await?;
+        if let Some(pool) = &own {
+            self.delete(pool).await?;
         }
-        let everything = Page { after: None, size: MAX_RESOURCE_SERVERS };
-        let catalog = self.world.records.list::<ResourceServer>("", &everything).await?.items;
-        let there = self.world.user_pools.list_resource_servers(made).await?;
-        // Which servers are Keyward's own is written down before they are there.
-        let adopted = self.note_own_servers(id, &catalog, &there).await?;
-        let is_ours = |identifier: &Identifier| {
-            adopted.as_ref().is_none_or(|adopted| adopted.resource_servers.contains(identifier))
-        };
-        // First what goes, so that a pool that is full of resource servers has room for what comes.
-        for identifier in there.iter().filter(|identifier| is_ours(identifier)) {
-            if !catalog.iter().any(|server| server.identifier == *identifier) {
-                self.world.user_pools.delete_resource_server(made, identifier).await?;
-            }
-        }
-        for server in catalog.iter().filter(|server| server.catalog_version > has) {
-            match there.contains(&server.identifier) {
-                true => self.world.user_pools.put_resource_server(made, server).await?,
-                false => self.world.user_pools.create_resource_server(made, server).await?,
-            }
-        }
-        settle(|| async {
-            let _turn = self.place_in_turn().await;
-            let pool = self.pool(id).await?;
-            if pool.catalog_version >= target {
-                return Ok(());
-            }
-            let mut record = Pool { catalog_version: target, ..pool.value.clone() };
-            if let Some(adopted) = &mut record.adopted {
-                adopted.resource_servers.retain(|own| catalog.iter().any(|server| server.identifier == *own));
-            }
-            let event = cause.doing("keyward.catalog/apply").event(self.world.now(), id.name());
-            self.world.records.commit(Change::because(event).update(pool.version, &record)).await
-        })
-        .await
+        Ok(own)
     }
 
-    /// In an adopted pool: writes down which servers of the catalogue are not there yet, so that they and no others are
-    /// taken away again. `None` for a pool that is Keyward's as a whole.
-    async fn note_own_servers(
-        &self,
-        id: &PoolId,
-        catalog: &[Versioned<ResourceServer>],
-        there: &[Identifier],
-    ) -> Result<Option<Adopted>> {
-        settle(|| async {
-            let _turn = self.place_in_turn().await;
-            let pool = self.pool(id).await?;
-            let Some(mut adopted) = pool.adopted.clone() else { return Ok(None) };
-            let new = catalog.iter().map(|server| &server.identifier).filter(|identifier| !there.contains(identifier));
-            adopted.resource_servers.extend(new.cloned());
-            if pool.adopted.as_ref() != Some(&adopted) {
-                let record = Pool { adopted: Some(adopted.clone()), ..pool.value.clone() };
-                self.world.records.commit(Change::housekeeping().update(pool.version, &record)).await?;
-            }
-            Ok(Some(adopted))
-        })
-        .await
-    }
-
-    /// Deletes a pool of a tenant's own at the backend, which [`forget_own`](Pools::forget_own) follows. Does nothing where
-    /// the pool is not the tenant's, or gone: `false` then.
-    pub async fn delete_own(&self, tenant: &TenantId, id: &PoolId) -> Result<bool> {
-        match self.own(tenant, id).await? {
-            Some(pool) => self.delete(&pool).await.map(|()| true),
-            None => Ok(false),
-        }
-    }
-
-    /// Adds to a change that a pool of the tenant's own is forgotten. The caller holds its turn.
-    pub async fn forget_own(&self, change: Change, tenant: &Tenant, id: &PoolId) -> Result<Change> {
-        let Some(pool) = self.own(&tenant.id, id).await? else { return Ok(change) };
-        let settings = tenant.settings_of(id);
-        let mut change = self.given_back(&pool, settings.as_ref()).await?.keep(change);
+    /// Adds to a change that a pool is forgotten that [`delete_own`](Pools::delete_own) has deleted. What another broker has
+    /// made of it since is not deleted, and fails the change. The caller holds its turn.
+    pub async fn forget_own(&self, change: Change, tenant: &Tenant, pool: &Versioned<Pool>) -> Result<Change> {
+        let settings = tenant.settings_of(&pool.id);
+        let mut change = self.given_back(pool, settings.as_ref()).await?.keep(change);
         if let Some(made) = &pool.made {
             let issuer = self.world.records.get::<IssuerPool>(made.issuer.as_str()).await?;
             change = issuer.iter().fold(change, |change, issuer| change.delete(issuer));
         }
-        Ok(change.delete(&pool))
+        Ok(change.delete(pool))
     }
 
     async fn own(&self, tenant: &TenantId, id: &PoolId) -> Result<Option<Versioned<Pool>>> {
@@ -381,8 +319,8 @@ impl Pools {
         self.world.records.get(id.as_str()).await?.ok_or_else(|| Error::not_found(id.name()))
     }
 
-    /// What is known of a pool, from memory where possible.
+    /// See [`World::made`].
     pub async fn made(&self, id: &PoolId) -> Result<Option<MadePool>> {
-        Ok(self.world.records.view::<Pool>(id.as_str()).await?.and_then(|pool| pool.made.clone()))
+        self.world.made(id).await
     }
 }

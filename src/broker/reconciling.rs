@@ -23,7 +23,7 @@ use super::claiming::Claiming;
 use super::journals::Journals;
 use super::pools::Pools;
 use super::ports::{DomainProgress, Fault, PortResult};
-use super::records::shelves::{CatalogState, tenant_prefix};
+use super::records::shelves::tenant_prefix;
 use super::records::{Change, Versioned};
 use super::rotations::rotator::Rotator;
 use super::tenants::onboarding::next_look;
@@ -330,28 +330,30 @@ impl Reconciling {
 
     /// Resource servers of the catalogue that the pool has had and no longer has.
     async fn missing_servers(&self, pass: &Pass, pool: &Pool, made: &MadePool) -> Result<Vec<Drift>> {
-        // Nobody brings a new catalogue to the pools meanwhile.
-        let _catalog = self.world.targets.lock(Task::ApplyCatalog.target()).await;
+        let Some(version) = self.pools.whole_catalog(&pool.id).await? else { return Ok(Vec::new()) };
         let there = self.world.user_pools.list_resource_servers(made).await.map(Some);
         // A pool that goes with its tenant at this moment lacks nothing.
         let Some(there) = or_none(there)? else { return Ok(Vec::new()) };
-        let state: Option<Versioned<CatalogState>> = self.world.records.get(CatalogState::KEY).await?;
-        let pool: Option<Versioned<Pool>> = self.world.records.get(pool.id.as_str()).await?;
-        let version = state.map_or(0, |state| state.value.version);
-        let Some(pool) = pool.filter(|pool| pool.catalog_version >= version) else { return Ok(Vec::new()) };
         let everything = Page { after: None, size: MAX_RESOURCE_SERVERS };
         let catalog = self.world.records.list::<ResourceServer>("", &everything).await?.items;
+        // Another catalogue may have come between the two.
+        if self.pools.whole_catalog(&pool.id).await? != Some(version) {
+            return Ok(Vec::new());
+        }
+        let lacking = catalog.iter().filter(|server| !there.contains(&server.identifier));
         let mut drifts = Vec::new();
-        for server in catalog.iter().filter(|server| !there.contains(&server.identifier)) {
+        for server in lacking {
             let detail = "the pool lacks this resource server of the catalogue";
-            let mut drift = Drift::new(DriftKind::Missing, pool.id.name(), &server.identifier, detail);
-            if pass.mend {
+            drifts.push(Drift::new(DriftKind::Missing, pool.id.name(), &server.identifier, detail));
+        }
+        if pass.mend && !drifts.is_empty() {
+            for drift in &drifts {
                 let doing = "keyward.reconcile/put-resource-server";
-                self.note(pass, doing, pool.id.name(), server.identifier.as_str()).await?;
-                let put = self.world.user_pools.put_resource_server(made, server).await;
-                drift.mended = self.tried("a resource server", put);
+                self.note(pass, doing, pool.id.name(), &drift.external_id).await?;
             }
-            drifts.push(drift);
+            let brought = self.pools.bring_anew(&pool.id, made, &pass.call).await;
+            let mended = self.tried("a resource server", brought);
+            drifts.iter_mut().for_each(|drift| drift.mended = mended);
         }
         Ok(drifts)
     }

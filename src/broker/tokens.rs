@@ -39,7 +39,7 @@ use super::world::World;
 use crate::domain::client::Client;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{AppClientId, ClientName};
-use crate::domain::pool::{MadePool, Pool};
+use crate::domain::pool::MadePool;
 use crate::domain::revocation::RevokedToken;
 use crate::domain::scope::ScopeSet;
 use crate::domain::tenant::Tenant;
@@ -305,9 +305,8 @@ impl Tokens {
     async fn whereabouts(&self, client: &Client, document: &SecretDocument) -> Result<(MadePool, AppClientId)> {
         let issuer = self.world.records.view::<IssuerPool>(&document.issuer).await?;
         let pool = issuer.map_or_else(|| client.pool.clone(), |issuer| issuer.pool.clone());
-        let pool = self.world.records.view::<Pool>(pool.as_str()).await?;
         let app_client = document.client_id.clone().or_else(|| client.app_client.clone());
-        match (pool.and_then(|pool| pool.made.clone()), app_client) {
+        match (self.world.made(&pool).await?, app_client) {
             (Some(pool), Some(app_client)) => Ok((pool, app_client)),
             _ => Err(Error::internal("looking up an active client's pool", "it has none")),
         }

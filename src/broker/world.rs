@@ -25,7 +25,7 @@ use super::tokens::token_keys::TokenKeys;
 use crate::domain::audit::{Call, Event};
 use crate::domain::client::{Client, Marked};
 use crate::domain::error::{Error, Reason, Result};
-use crate::domain::id::{BrokerId, Issuer, RequestId};
+use crate::domain::id::{BrokerId, Issuer, PoolId, RequestId};
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::revocation::TokenId;
 use crate::domain::secret::ClientSecret;
@@ -127,8 +127,19 @@ impl World {
     /// The pool whose issuer this is; `None` where it is none of ours.
     pub async fn pool_of(&self, issuer: &Issuer, basis: &mut Basis) -> Result<Option<MadePool>> {
         let Some(known) = self.records.view_for::<IssuerPool>(issuer.as_str(), basis).await? else { return Ok(None) };
-        let pool = self.records.view_for::<Pool>(known.pool.as_str(), basis).await?;
-        Ok(pool.and_then(|pool| pool.made.clone()))
+        self.records.note::<Pool>(known.pool.as_str(), basis);
+        self.made(&known.pool).await
+    }
+
+    /// What was made of a pool, from memory where it is known there. A pool that is made stays so; that it is not may have
+    /// changed at another broker, and is read.
+    pub async fn made(&self, id: &PoolId) -> Result<Option<MadePool>> {
+        let seen = self.records.view::<Pool>(id.as_str()).await?;
+        if let Some(made) = seen.and_then(|pool| pool.made.clone()) {
+            return Ok(Some(made));
+        }
+        let pool: Option<Versioned<Pool>> = self.records.get(id.as_str()).await?;
+        Ok(pool.and_then(|pool| pool.value.made))
     }
 
     /// Up to when this broker has heard of every change that was answered.

@@ -90,16 +90,13 @@ impl Task {
     /// finds.
     pub fn is_made_good(&self) -> bool {
         match self {
-            Task::ApplyUserPool(_)
+            Task::OnboardTenant(_)
+            | Task::ApplyUserPool(_)
             | Task::ApplyClient(_)
             | Task::ApplyCatalog
             | Task::ApplyProviders(_)
             | Task::RotateSecret(_) => true,
-            Task::OnboardTenant(_)
-            | Task::OffboardTenant(_)
-            | Task::IssueClient(_)
-            | Task::RetireClient(_)
-            | Task::MoveTenant(_) => false,
+            Task::OffboardTenant(_) | Task::IssueClient(_) | Task::RetireClient(_) | Task::MoveTenant(_) => false,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod capacity;
 mod placement;
+mod races;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -234,9 +234,12 @@ impl Moving {
         let record = Tenant { moved: Some(ended), update_time: now, ..tenant.value.clone() };
         let event = journal.cause.doing("keyward.move/finish").event(now, id.name());
         let change = Change::because(event).update(tenant.version, &record).delete(journal);
-        let is_own = self.pools.delete_own(id, &moved.from).await?;
-        let _turn = if is_own { Some(self.pools.place_in_turn().await) } else { None };
-        let change = self.pools.forget_own(change, tenant, &moved.from).await?;
+        let Some(own) = self.pools.delete_own(id, &moved.from).await? else {
+            self.world.records.commit(change).await?;
+            return Ok(Progress::Done);
+        };
+        let _turn = self.pools.place_in_turn().await;
+        let change = self.pools.forget_own(change, tenant, &own).await?;
         self.world.records.commit(change).await?;
         Ok(Progress::Done)
     }

@@ -42,9 +42,20 @@ impl Onboarding {
 
     /// Makes the tenant's pool ready, its identity providers there, then the tenant active.
     pub async fn onboard(&self, journal: &Versioned<Journal>, id: &TenantId) -> Result<Progress> {
-        let Some(tenant) = self.tenant(id).await?.filter(|tenant| tenant.state == TenantState::Creating) else {
+        let Some(tenant) = self.tenant(id).await? else {
             return self.strike(journal).await;
         };
+        match tenant.state {
+            TenantState::Creating => {}
+            // Another broker was faster, and the last call of a run that it has overtaken is in no record.
+            TenantState::Active | TenantState::Suspended => {
+                let change = Change::housekeeping().require(&tenant).delete(journal);
+                let change = self.apply_again(change, &tenant, &journal.cause).await?;
+                self.world.records.commit(change).await?;
+                return Ok(Progress::Done);
+            }
+            TenantState::Deleting => return self.strike(journal).await,
+        }
         // Another broker has been at it, or this one's run ended early: the pool may be there.
         if journal.lease.as_ref().is_some_and(|lease| !lease.is_first()) {
             self.pools.take_unasked(&tenant.pool);
@@ -65,15 +76,31 @@ impl Onboarding {
         let active = Tenant { state: TenantState::Active, update_time: now, ..tenant.value.clone() };
         let event = journal.cause.doing("keyward.onboarding/activate").event(now, id.name());
         let mut change = Change::because(event).update(tenant.version, &active).delete(journal);
-        if progress == DomainProgress::OnItsWay {
+        if tenant.update_time != tenant.create_time {
+            // It was changed before it was there, and what was applied of that may have come before the last call of a run
+            // with the older record.
+            change = self.apply_again(change, &tenant, &journal.cause).await?;
+        } else if progress == DomainProgress::OnItsWay {
             let look = next_look(id, &journal.cause, now);
-            // Where the settings were changed before the tenant was there, they have one already.
             if self.world.records.get::<Journal>(&look.task.to_string()).await?.is_none() {
                 change = change.create(&look);
             }
         }
         self.world.records.commit(change).await?;
         Ok(Progress::Done)
+    }
+
+    /// Adds to a change that what the tenant has is applied to its pool once more, and what it has no longer is taken away:
+    /// a domain, or an identity provider, that a run of its onboarding may have brought that had an older record before it.
+    async fn apply_again(&self, mut change: Change, tenant: &Tenant, cause: &Call) -> Result<Change> {
+        let settings = tenant.user_pool.as_ref().map(|_| Task::ApplyUserPool(tenant.id.clone()));
+        for task in settings.into_iter().chain([Task::ApplyProviders(tenant.id.clone())]) {
+            // Whoever is at work on it may have looked before that came.
+            let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
+            let journal = Journal::new(task, cause, self.world.now()).in_place_of(under_way.as_deref());
+            change = change.put(&journal, under_way.map(|journal| journal.version));
+        }
+        Ok(change)
     }
 
     /// Brings the dedicated pool's settings up to the tenant's.
@@ -126,18 +153,15 @@ impl Onboarding {
             change = applying.iter().fold(change, |change, journal| change.delete(journal));
         }
         // Of a tenant that is being moved there may be two.
-        let homes = tenant.homes();
-        let mut turn = None;
-        for pool in &homes {
-            if self.pools.delete_own(id, pool).await? && turn.is_none() {
-                turn = Some(self.pools.place_in_turn().await);
-            }
+        let mut gone = Vec::new();
+        for pool in tenant.homes() {
+            gone.extend(self.pools.delete_own(id, &pool).await?);
         }
-        for pool in &homes {
+        let _turn = if gone.is_empty() { None } else { Some(self.pools.place_in_turn().await) };
+        for pool in &gone {
             change = self.pools.forget_own(change, &tenant, pool).await?;
         }
         self.world.records.commit(change).await?;
-        drop(turn);
         Ok(Progress::Done)
     }
 

@@ -18,7 +18,6 @@ use crate::domain::client::{Client, Owner};
 use crate::domain::error::Result;
 use crate::domain::id::{AppClientId, ClientId, ClientName, Issuer, TenantId};
 use crate::domain::interactive::ClientKind;
-use crate::domain::pool::Pool;
 use crate::domain::revocation::RevokedToken;
 use crate::domain::tenant::Tenant;
 use crate::domain::trust::{Party, TrustChange, TrustedClient, TrustedKeys, TrustedOwner};
@@ -153,10 +152,9 @@ impl Trust {
             changes.extend(of_client(client));
             let mut app_clients: Vec<(Issuer, AppClientId)> = Vec::new();
             if let Some(app_client) = &client.app_client
-                && let Some(pool) = self.world.records.view::<Pool>(client.pool.as_str()).await?
-                && let Some(made) = &pool.made
+                && let Some(made) = self.world.made(&client.pool).await?
             {
-                app_clients.push((made.issuer.clone(), app_client.clone()));
+                app_clients.push((made.issuer, app_client.clone()));
             }
             app_clients.extend(client.replaced.iter().map(|old| (old.issuer.clone(), old.app_client.clone())));
             for (issuer, app_client) in app_clients {
@@ -202,8 +200,7 @@ impl Trust {
         else {
             return Ok(None);
         };
-        let pool = records.view::<Pool>(client.pool.as_str()).await?;
-        let Some(made) = pool.and_then(|pool| pool.made.clone()) else { return Ok(None) };
+        let Some(made) = self.world.made(&client.pool).await? else { return Ok(None) };
         match records.view::<Owner>(&owner_key(&made.issuer, &app_client)).await? {
             Some(owner) => self.of_owner(&owner).await.map(Some),
             None => Ok(None),

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use keyward::aws::Aws;
+use keyward::aws::{Aws, Options};
 use keyward::broker::Ports;
 use keyward::broker::ports::{Clock as _, Shelf};
+use keyward::broker::settings::Settings;
 use keyward::domain::client::{Client, ClientState};
 use keyward::domain::interactive::ClientKind;
+use keyward::domain::lease::LeaseTerms;
 use keyward::domain::pool::Pool;
 use keyward::domain::rotation::Rotation;
 use keyward::domain::tenant::{Tenant, TenantState};
@@ -48,11 +50,18 @@ pub struct Image {
 impl AwsBench {
     /// With the orders API in the catalogue.
     pub async fn new() -> Self {
+        AwsBench::new_with(|_| {}).await
+    }
+
+    pub async fn new_with(tune: impl FnOnce(&mut Options)) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
         let clock = Arc::new(ManualClock::new(start_time()));
         let fake = Arc::new(Fake::start(clock.clone()).await);
         fake.enforce_quotas();
-        let aws = AwsBench::connect(&fake, &clock).await;
+        let mut options = fake.options();
+        tune(&mut options);
+        let flowing = Arc::new(Flowing::new((*clock).clone()));
+        let aws = Aws::connect(options, flowing).await.expect("connected");
         let bench = AwsBench::open(fake, aws, clock, folder).await;
         bench.put_orders_api().await;
         bench
@@ -85,10 +94,19 @@ impl AwsBench {
 
     /// A new one, which opens the file anew, with its background at work.
     pub async fn broker(&self) -> Working {
-        let ports = ports(&self.aws, &self.folder, &self.clock).await;
-        let broker = Working::open_with(ports, |settings| settings.regions = fake::regions()).await.expect("a broker");
+        let broker = self.broker_at_rest(None).await;
         broker.work();
         broker
+    }
+
+    /// One that only answers calls until it is told to work.
+    pub async fn broker_at_rest(&self, lease: Option<LeaseTerms>) -> Working {
+        let ports = ports(&self.aws, &self.folder, &self.clock).await;
+        let edit = |settings: &mut Settings| {
+            settings.regions = fake::regions();
+            settings.journal.lease = lease;
+        };
+        Working::open_with(ports, edit).await.expect("a broker")
     }
 
     /// What there is, while nobody works on it.

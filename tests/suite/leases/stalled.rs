@@ -4,11 +4,15 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use keyward::broker::api::{ClientPatch, NewProvider, TenantPatch};
+use keyward::broker::api::{ClientPatch, NewProvider, NewResourceServer, TenantPatch};
+use keyward::broker::ports::AppClientSpec;
 use keyward::domain::drift::Drift;
+use keyward::domain::scope::{Identifier, ScopeDefinition, ScopeSet};
+use keyward::domain::secret::ClientSecret;
 use keyward::domain::tenant::{Isolation, UserPoolSettings};
 
-use super::{CLIENT, LAPSE, Sharing};
+use super::{CLIENT, LAPSE, Sharing, with_client};
+use crate::harness::Outage;
 use crate::harness::brokers::{Bench, Working, call, client_name, oidc_provider, tenant_id};
 use crate::harness::rotations::eventually;
 use crate::harness::start_time;
@@ -60,6 +64,54 @@ async fn a_late_change_of_identity_providers_is_made_good() {
         change(broker, ids.iter().map(|id| provider(id)).collect()).await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_late_resource_server_is_made_good() {
+    let bench = with_client().await;
+    let [first, second] = [Sharing::open(&bench, 0).await, Sharing::open(&bench, 0).await];
+    let put = async |broker: &Working, scopes: &[&str]| {
+        let definition = |name: &&str| ScopeDefinition { scope_name: name.to_string(), description: "d".to_owned() };
+        let orders = NewResourceServer {
+            identifier: Identifier::parse("identifier", "orders").expect("an identifier"),
+            display_name: "Orders".to_owned(),
+            scopes: scopes.iter().map(definition).collect(),
+        };
+        broker.catalog.put(&call(), orders, None, false).await.expect("written down");
+    };
+    let outage = Outage::default();
+    let unreached = Working::open(outage.of_user_pools(bench.ports())).await.expect("a broker");
+    outage.begin();
+    put(&unreached, &["read", "write", "approve"]).await;
+
+    // The first one stalls as it brings the catalogue of now to the pool.
+    let other = "tenants/acme/clients/billing";
+    first.watch.hold("put_resource_server", Moment::Before);
+    let meanwhile = async {
+        first.watch.reached.notified().await;
+        put(&unreached, &["read", "write", "approve", "refund"]).await;
+        second.broker.work();
+        second.clock.set(start_time() + LAPSE);
+        first.clock.set(start_time() + LAPSE);
+        eventually("the other one is done", async || bench.backend.journals().await.is_empty()).await;
+        first.watch.release.notify_one();
+    };
+    let (created, ()) = tokio::join!(Box::pin(first.broker.create_client(other)), meanwhile);
+    created.expect("created");
+    first.broker.stop().await;
+    // It looks for what others have left every 30 s.
+    second.clock.set(start_time() + LAPSE + SignedDuration::from_secs(31));
+    eventually("nothing is left to do", async || bench.backend.journals().await.is_empty()).await;
+
+    let scopes = ScopeSet::parse("scopes", &["orders/refund"]).expect("scopes");
+    let pool = bench.backend.must_see(CLIENT).await.pool;
+    let spec =
+        AppClientSpec { marker: "refunds".to_owned(), scopes, access_token_validity: Duration::from_secs(3_600) };
+    let secret = ClientSecret::parse_foreign("client_secret", "a-secret-of-nobodys-that-is-long-enough").expect("one");
+    let made = bench.ports().user_pools.create_app_client(&pool, &spec, &secret).await;
+    made.expect("the pool has the newest scopes");
+    unreached.stop().await;
+    second.broker.stop().await;
 }
 
 /// The first broker stalls in this call of its change until the second has taken its journal over, with a change of its own,
