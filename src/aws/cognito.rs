@@ -10,7 +10,7 @@ use super::names::{Names, Need};
 use super::regions::Regions;
 use super::{Messages, TokenSource};
 use crate::broker::ports::{
-    AppClientSeen, AppClientSpec, DomainSet, InteractiveSeen, InteractiveSpec, NewAppClient, Peer, PortPage,
+    AppClientSeen, AppClientSpec, DomainSet, FoundPool, InteractiveSeen, InteractiveSpec, NewAppClient, Peer, PortPage,
     PortResult, ProviderDrift, ProviderSpec, Unmet, UserPools,
 };
 use crate::domain::id::{AppClientId, PoolId, SecretId, UserPoolId};
@@ -51,6 +51,10 @@ impl UserPools for Cognito {
 
     async fn make_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
         self.make(id, settings).await
+    }
+
+    async fn find_pool(&self, id: &PoolId, region: &str) -> PortResult<Option<FoundPool>> {
+        self.look_for(id, region).await
     }
 
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {

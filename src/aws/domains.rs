@@ -22,6 +22,7 @@ use aws_sdk_cognitoidentityprovider::types::{
 use super::cognito::{Cognito, asking};
 use super::faults::{Asking, if_there};
 use super::names::{Domain, Domains, Need};
+use super::pool_settings::{custom_of, prefix_of};
 use super::regions::Region;
 use crate::broker::ports::{DomainProgress, DomainSet, Fault, PortError, PortResult};
 use crate::domain::id::{PoolId, UserPoolId};
@@ -30,6 +31,8 @@ use crate::domain::tenant::HostedDomain;
 
 /// How Cognito, or CloudFront behind it, says that a domain is in use. There is no error of its own for that.
 const TAKEN: &str = "already associated";
+/// How it says that a pool cannot be deleted because of its domain.
+pub(super) const HAS_DOMAIN: &str = "domain configured";
 
 /// The domain of the tenant's own that a pool has, as far as it is known.
 #[derive(Default)]
@@ -194,10 +197,8 @@ impl Place<'_> {
         own: Option<String>,
     ) -> PortResult<(Option<String>, Option<PortError>)> {
         let Some(wanted) = wanted else {
-            if let Some(has) = has {
-                self.remove(has).await?;
-            }
-            return Ok((None, None));
+            let Some(has) = has else { return Ok((None, None)) };
+            return Ok((None, self.give_up(has).await?));
         };
         if has == Some(wanted.as_str()) {
             return Ok((Some(wanted), None));
@@ -205,7 +206,9 @@ impl Place<'_> {
         if let Some(has) = has {
             // It goes only for one that nobody is known to have.
             self.check_free(&wanted).await?;
-            self.remove(has).await?;
+            if let Some(error) = self.give_up(has).await? {
+                return Ok((None, Some(error)));
+            }
         }
         let refusal = match self.create(&wanted, None).await {
             Ok(_) => return Ok((Some(wanted), None)),
@@ -221,6 +224,20 @@ impl Place<'_> {
             }
         }
         Ok((None, Some(refusal)))
+    }
+
+    /// Takes the pool's prefix from it. An error that is told says that it may be gone; one that this ends in, that it is
+    /// there still.
+    async fn give_up(self, has: &str) -> PortResult<Option<PortError>> {
+        let error = match self.remove(has).await {
+            Err(error) if error.is(Fault::Unavailable) => error,
+            outcome => return outcome.map(|()| None),
+        };
+        match self.seen(has).await {
+            Ok(Some(seen)) if !matches!(seen.status(), Some(DomainStatusType::Deleting)) => Err(error),
+            // Nobody's, another's by now, or nobody can tell.
+            Ok(_) | Err(_) => Ok(Some(error)),
+        }
     }
 
     /// The domain of the tenant's own that the pool has then, and how far it came. The pool's prefix may be another by now, so
@@ -379,12 +396,4 @@ fn has_certificate(seen: &DomainDescriptionType, arn: &str) -> bool {
 /// Whether asking again for the same would end in the same.
 fn is_final(error: &PortError) -> bool {
     matches!(error.fault, Fault::Taken | Fault::Refused | Fault::LimitExceeded)
-}
-
-pub(super) fn prefix_of(pool: &UserPoolType) -> Option<&str> {
-    pool.domain().filter(|prefix| !prefix.is_empty())
-}
-
-pub(super) fn custom_of(pool: &UserPoolType) -> Option<&str> {
-    pool.custom_domain().filter(|domain| !domain.is_empty())
 }

@@ -5,6 +5,10 @@
 //! counts in windows or in buckets (which it does not say). Whoever waits is served in order. A call that would have to
 //! wait longer than it may is Throttled without having been made.
 //!
+//! Who needs both limits keeps the head of the pool's line until the category lets them go, and both are used up then. So what
+//! has waited for a busy category never leaves in a heap that is too much for its pool; and of each operation on a pool one
+//! call at a time is in the category's line, so nobody's many are in the way of others.
+//!
 //! Where several brokers use one account, each limit is the broker's [`Share`](crate::domain::share::Share) of the quota, as
 //! it is at the moment of the call: whoever waits when it changes waits by the new one. While there is none nobody has a turn.
 
@@ -12,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::Quotas;
 use super::pace::Pace;
@@ -109,21 +113,38 @@ impl Governor {
             };
             PortError::new(peer, Fault::Throttled, call.operation, detail)
         };
-        if let Some(pool) = call.pool
-            && call.category != Category::ClientAuthentication
-        {
+        let is_counted_by_pool = call.category != Category::ClientAuthentication;
+        let of_pool = call.pool.filter(|_| is_counted_by_pool).map(|pool| {
             let make = || Arc::new(Limit::new(self.quotas.per_operation_and_pool));
-            let limit = self.pools.get_with((call.operation, pool.clone()), make);
-            let turn = limit.wait(self, deadline).await;
-            turn.map_err(|why| throttled(&format!("{} on {pool}", call.operation), why))?;
-        }
-        if let Some(a_second) = self.a_second(call.category) {
+            self.pools.get_with((call.operation, pool.clone()), make)
+        });
+        let of_category = self.a_second(call.category).map(|a_second| {
             let make = || Arc::new(Limit::new(a_second));
-            let limit = self.categories.get_with((call.region.to_owned(), call.category), make);
-            let turn = limit.wait(self, deadline).await;
-            turn.map_err(|why| throttled(&format!("{:?}", call.category), why))?;
+            self.categories.get_with((call.region.to_owned(), call.category), make)
+        });
+        let mut in_pool = match &of_pool {
+            Some(limit) => Some(limit.line_up().await),
+            None => None,
+        };
+        loop {
+            if let (Some(head), Some(pool)) = (&mut in_pool, call.pool) {
+                let turn = head.wait(self, deadline).await;
+                turn.map_err(|why| throttled(&format!("{} on {pool}", call.operation), why))?;
+            }
+            let mut in_category = None;
+            if let Some(limit) = &of_category {
+                let head = in_category.insert(limit.line_up().await);
+                let turn = head.wait(self, deadline).await;
+                turn.map_err(|why| throttled(&format!("{:?}", call.category), why))?;
+            }
+            let now = self.clock.now();
+            let mut heads = [in_pool.as_mut(), in_category.as_mut()];
+            // The share may have changed while the pool's head waited in the category's line.
+            if heads.iter().flatten().all(|head| head.may_go(self, now).is_ok()) {
+                heads.iter_mut().flatten().for_each(|head| head.go(self, now));
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// The limits that were used so far, by Region and category.
@@ -171,36 +192,60 @@ impl Limit {
         Limit { a_second, used: Used::default(), line: Mutex::default() }
     }
 
-    async fn wait(&self, governor: &Governor, deadline: Timestamp) -> Result<(), NoTurn> {
-        let turn = self.wait_in_line(governor, deadline).await;
+    async fn line_up(&self) -> Head<'_> {
+        Head { limit: self, pace: self.line.lock().await }
+    }
+}
+
+/// Whoever is first in a line.
+struct Head<'a> {
+    limit: &'a Limit,
+    pace: MutexGuard<'a, Pace>,
+}
+
+impl Head<'_> {
+    /// Returns when it may go. Nothing is used up by that.
+    async fn wait(&mut self, governor: &Governor, deadline: Timestamp) -> Result<(), NoTurn> {
+        let turn = self.wait_for_pace(governor, deadline).await;
         if turn.is_err() {
-            self.used.refused.add(1);
+            self.limit.used.refused.add(1);
         }
         turn
     }
 
-    async fn wait_in_line(&self, governor: &Governor, deadline: Timestamp) -> Result<(), NoTurn> {
-        let mut pace = self.line.lock().await;
+    async fn wait_for_pace(&self, governor: &Governor, deadline: Timestamp) -> Result<(), NoTurn> {
         let mut changes = governor.share.watch();
         loop {
-            let (share, now) = (*changes.borrow_and_update(), governor.clock.now());
-            let time = match share.rate(self.a_second, now) {
-                Some(rate) => match pace.take(rate, now) {
-                    Ok(()) => {
-                        self.used.one(now);
-                        return Ok(());
-                    }
-                    Err(time) if time > deadline => return Err(NoTurn::TooLong),
-                    Err(time) => time,
-                },
-                None if now >= deadline => return Err(NoTurn::NoShare),
-                None => deadline,
+            changes.borrow_and_update();
+            let now = governor.clock.now();
+            let time = match self.may_go(governor, now) {
+                Ok(()) => return Ok(()),
+                Err(Some(time)) if time > deadline => return Err(NoTurn::TooLong),
+                Err(Some(time)) => time,
+                Err(None) if now >= deadline => return Err(NoTurn::NoShare),
+                Err(None) => deadline,
             };
             tokio::select! {
                 // The sender is the governor's own, so this is a change.
                 _ = changes.changed() => {}
                 () = governor.clock.sleep_until(time) => {}
             }
+        }
+    }
+
+    /// Whether it may, or from when on. `None` without a share.
+    fn may_go(&self, governor: &Governor, now: Timestamp) -> Result<(), Option<Timestamp>> {
+        let share = *governor.share.watch().borrow();
+        let rate = share.rate(self.limit.a_second, now).ok_or(None)?;
+        self.pace.look(rate, now).map_err(Some)
+    }
+
+    /// The call is made.
+    fn go(&mut self, governor: &Governor, now: Timestamp) {
+        let share = *governor.share.watch().borrow();
+        if let Some(rate) = share.rate(self.limit.a_second, now) {
+            self.pace.count(rate, now);
+            self.limit.used.one(now);
         }
     }
 }
@@ -302,6 +347,47 @@ mod tests {
         assert_eq!(most_in_a_second(&alone), 5);
         let twelve = times(&clock, &governor, Category::ClientSecrets, Some(12), 600).await;
         assert_eq!(most_in_a_second(&twelve), 60);
+    }
+
+    #[tokio::test]
+    async fn a_pool_keeps_its_limit_behind_a_busy_category_and_no_other_waits_for_it() {
+        let (clock, governor) = at_rest(Duration::from_secs(3600));
+        let start = clock.now();
+        // One of each of 45 pools, then 20 of a single one.
+        let pools = (1..=45).chain(std::iter::repeat_n(0, 20));
+        let mut waiting = tokio::task::JoinSet::new();
+        for number in pools {
+            let (clock, governor) = (clock.clone(), governor.clone());
+            waiting.spawn(async move {
+                let (category, pool) = (Category::AppClientUpdates, pool(number));
+                let call = Call { region: "local", category, operation: "Do", pool: Some(&pool) };
+                governor.turn(Peer::UserPools, call).await.expect("its turn");
+                (number, clock.now())
+            });
+        }
+        let mut times = Vec::new();
+        while times.len() < 65 {
+            tokio::select! {
+                biased;
+                Some(time) = waiting.join_next() => times.push(time.expect("ran")),
+                () = async {
+                    clock.wait_for_sleepers(1).await;
+                    clock.set(clock.next_wake().expect("somebody sleeps"));
+                    tokio::task::yield_now().await;
+                } => {}
+            }
+        }
+        let of = |is_it: fn(usize) -> bool| {
+            let mut of: Vec<_> = times.iter().filter(|(pool, _)| is_it(*pool)).map(|(_, time)| *time).collect();
+            of.sort();
+            of
+        };
+        let (one, others, all) = (of(|pool| pool == 0), of(|pool| pool > 0), of(|_| true));
+        assert!(most_in_a_second(&one) <= 5, "{}", most_in_a_second(&one));
+        assert!(most_in_a_second(&all) <= 15, "{}", most_in_a_second(&all));
+        // 45 calls at 15 a second, and the few of the one pool that came between.
+        let took = others[44].duration_since(start).as_secs_f64();
+        assert!(took < 3.3, "the others took {took} s");
     }
 
     #[tokio::test]

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use aws_sdk_cognitoidentityprovider::operation::update_user_pool_client::builders::UpdateUserPoolClientFluentBuilder;
 use aws_sdk_cognitoidentityprovider::types::{
-    ExplicitAuthFlowsType, OAuthFlowType, PreventUserExistenceErrorTypes, TimeUnitsType, TokenValidityUnitsType,
-    UserPoolClientType,
+    ExplicitAuthFlowsType, FeatureType, OAuthFlowType, PreventUserExistenceErrorTypes, RefreshTokenRotationType,
+    TimeUnitsType, TokenValidityUnitsType, UserPoolClientType,
 };
 use zeroize::Zeroizing;
 
@@ -115,6 +115,7 @@ pub(super) fn update_of(
 ) -> UpdateUserPoolClientFluentBuilder {
     // One that is not among the URLs to come back to would have all of it refused.
     let redirect = seen.default_redirect_uri.filter(|url| spec.callback_urls.contains(url));
+    let (flows, rotation) = flows_beside(seen.refresh_token_rotation, spec);
     request
         .set_user_pool_id(seen.user_pool_id)
         .set_client_id(seen.client_id)
@@ -125,7 +126,7 @@ pub(super) fn update_of(
         .token_validity_units(units())
         .set_read_attributes(seen.read_attributes)
         .set_write_attributes(seen.write_attributes)
-        .set_explicit_auth_flows(Some(flows_of(spec)))
+        .set_explicit_auth_flows(Some(flows))
         .set_supported_identity_providers(Some(providers_of(spec)))
         .set_callback_urls(Some(list(&spec.callback_urls)))
         .set_logout_urls(Some(list(&spec.sign_out_urls)))
@@ -138,7 +139,7 @@ pub(super) fn update_of(
         .enable_token_revocation(true)
         .set_enable_propagate_additional_user_context_data(seen.enable_propagate_additional_user_context_data)
         .set_auth_session_validity(seen.auth_session_validity)
-        .set_refresh_token_rotation(seen.refresh_token_rotation)
+        .set_refresh_token_rotation(rotation)
 }
 
 pub(super) fn seen_of(seen: &UserPoolClientType, has_secret: bool) -> InteractiveSeen {
@@ -199,6 +200,27 @@ fn has_flows_of(seen: &UserPoolClientType, spec: &InteractiveSpec) -> bool {
 fn flows_of(spec: &InteractiveSpec) -> Vec<ExplicitAuthFlowsType> {
     let native = spec.native_accounts.then_some(ExplicitAuthFlowsType::AllowUserSrpAuth);
     std::iter::once(ExplicitAuthFlowsType::AllowRefreshTokenAuth).chain(native).collect()
+}
+
+/// The flows beside the rotation of refresh tokens that others may have turned on. With it Cognito does not take the flow by
+/// which the API refreshes them ("You can't authenticate with `REFRESH_TOKEN_AUTH` in app clients with refresh token rotation
+/// enabled"). Where none is left, it takes three for named, which lead past the providers: there the rotation goes.
+fn flows_beside(
+    rotation: Option<RefreshTokenRotationType>,
+    spec: &InteractiveSpec,
+) -> (Vec<ExplicitAuthFlowsType>, Option<RefreshTokenRotationType>) {
+    let flows = flows_of(spec);
+    let Some(mut rotation) = rotation else { return (flows, None) };
+    if rotation.feature != FeatureType::Enabled {
+        return (flows, Some(rotation));
+    }
+    let refreshes = |flow: &ExplicitAuthFlowsType| *flow == ExplicitAuthFlowsType::AllowRefreshTokenAuth;
+    let others: Vec<_> = flows.iter().filter(|flow| !refreshes(flow)).cloned().collect();
+    if others.is_empty() {
+        (rotation.feature, rotation.retry_grace_period_seconds) = (FeatureType::Disabled, None);
+        return (flows, Some(rotation));
+    }
+    (others, Some(rotation))
 }
 
 fn providers_of(spec: &InteractiveSpec) -> Vec<String> {

@@ -60,9 +60,9 @@ operations! {
     "UpdateUserPool" cognito::update_user_pool::UpdateUserPoolError, UserPoolUpdates, PLAIN,
         ["cognito-idp:UpdateUserPool", "cognito-idp:TagResource", "cognito-idp:UntagResource"],
         "brings a dedicated pool's settings and tags up to the tenant's";
-    "SetUserPoolMfaConfig" cognito::set_user_pool_mfa_config::SetUserPoolMfaConfigError, UserPoolUpdates, PLAIN,
+    "SetUserPoolMfaConfig" cognito::set_user_pool_mfa_config::SetUserPoolMfaConfigError, ResourceServerUpdates, PLAIN,
         ["cognito-idp:SetUserPoolMfaConfig"], "turns the second factor of a dedicated pool on or off";
-    "GetUserPoolMfaConfig" cognito::get_user_pool_mfa_config::GetUserPoolMfaConfigError, UserPoolReads, PLAIN,
+    "GetUserPoolMfaConfig" cognito::get_user_pool_mfa_config::GetUserPoolMfaConfigError, ResourceServerReads, PLAIN,
         ["cognito-idp:GetUserPoolMfaConfig"], "sees which second factors a pool takes";
     "DeleteUserPool" cognito::delete_user_pool::DeleteUserPoolError, UserPoolUpdates, PLAIN,
         ["cognito-idp:DeleteUserPool"], "offboards a tenant with a pool of its own";

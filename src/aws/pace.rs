@@ -22,18 +22,29 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// A call at `now`, or the time at which there may be one.
-    pub fn take(&mut self, rate: Rate, now: Timestamp) -> Result<(), Timestamp> {
-        let (spacing, together) = spacing(rate);
-        let ahead = spacing * (together - 1);
-        let next = later(self.last, spacing).saturating_sub(ahead).unwrap_or(Timestamp::MIN);
-        let was_set_back = next > later(now, spacing + SLACK);
-        if next > now && !was_set_back {
-            return Err(next);
+    /// Whether there may be a call at `now`, or the time at which there may be one.
+    pub fn look(&self, rate: Rate, now: Timestamp) -> Result<(), Timestamp> {
+        match self.next(rate) {
+            next if next > now && !was_set_back(next, rate, now) => Err(next),
+            _ => Ok(()),
         }
-        self.last = if was_set_back { now } else { later(self.last, spacing).max(now) };
-        Ok(())
     }
+
+    /// A call at `now`, which whoever makes it has looked for.
+    pub fn count(&mut self, rate: Rate, now: Timestamp) {
+        let spaced = later(self.last, spacing(rate).0);
+        self.last = if was_set_back(self.next(rate), rate, now) { now } else { spaced.max(now) };
+    }
+
+    fn next(&self, rate: Rate) -> Timestamp {
+        let (spacing, together) = spacing(rate);
+        later(self.last, spacing).saturating_sub(spacing * (together - 1)).unwrap_or(Timestamp::MIN)
+    }
+}
+
+/// Whether the clock was, since the call before.
+fn was_set_back(next: Timestamp, rate: Rate, now: Timestamp) -> bool {
+    next > later(now, spacing(rate).0 + SLACK)
 }
 
 /// The time between calls, and how many may go at once. Timers are no finer than a millisecond, so fast limits let a few
@@ -58,15 +69,20 @@ mod tests {
         Rate { calls, seconds: 1 }
     }
 
+    /// A call at that moment, or the time at which there may be one.
+    fn take(pace: &mut Pace, rate: Rate, now: Timestamp) -> Result<(), Timestamp> {
+        pace.look(rate, now).map(|()| pace.count(rate, now))
+    }
+
     #[test]
     fn another_rate_counts_from_the_last_call_on() {
         let mut pace = Pace::default();
-        assert_eq!(pace.take(a_second(10), at(0)), Ok(()));
-        assert_eq!(pace.take(a_second(10), at(50)), Err(at(100)));
-        assert_eq!(pace.take(a_second(2), at(100)), Err(at(500)));
-        assert_eq!(pace.take(Rate { calls: 1, seconds: 3 }, at(500)), Err(at(3_000)));
-        assert_eq!(pace.take(a_second(10), at(500)), Ok(()));
-        assert_eq!(pace.take(a_second(10), at(599)), Err(at(600)));
+        assert_eq!(take(&mut pace, a_second(10), at(0)), Ok(()));
+        assert_eq!(take(&mut pace, a_second(10), at(50)), Err(at(100)));
+        assert_eq!(take(&mut pace, a_second(2), at(100)), Err(at(500)));
+        assert_eq!(take(&mut pace, Rate { calls: 1, seconds: 3 }, at(500)), Err(at(3_000)));
+        assert_eq!(take(&mut pace, a_second(10), at(500)), Ok(()));
+        assert_eq!(take(&mut pace, a_second(10), at(599)), Err(at(600)));
     }
 
     #[test]
@@ -74,7 +90,7 @@ mod tests {
         let (mut pace, mut count) = (Pace::default(), 0);
         let mut now = at(0);
         while now < at(1_000) {
-            match pace.take(a_second(150), now) {
+            match take(&mut pace, a_second(150), now) {
                 Ok(()) => count += 1,
                 Err(time) => now = time,
             }

@@ -152,6 +152,14 @@ pub(super) fn settings_of(
     }
 }
 
+pub(super) fn prefix_of(pool: &UserPoolType) -> Option<&str> {
+    pool.domain().filter(|prefix| !prefix.is_empty())
+}
+
+pub(super) fn custom_of(pool: &UserPoolType) -> Option<&str> {
+    pool.custom_domain().filter(|domain| !domain.is_empty())
+}
+
 pub(super) fn issuer_type_of(seen: &UserPoolType) -> IssuerType {
     match seen.issuer_configuration().and_then(IssuerConfigurationType::r#type) {
         Some(CognitoIssuerType::Updated) => IssuerType::Updated,

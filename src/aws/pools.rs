@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use aws_sdk_cognitoidentityprovider::types::{DeletionProtectionType, UserPoolType};
 
 use super::cognito::{Cognito, PAGE, asking};
-use super::domains::{custom_of, prefix_of};
+use super::domains::HAS_DOMAIN;
 use super::faults::{Asking, if_there};
-use super::names::{Domain, Domains};
-use super::pool_settings::{creation, issuer_type_of, settings_of, update_of, without_zero_days};
+use super::names::{Domain, Domains, Need};
+use super::pool_settings::{creation, custom_of, issuer_type_of, prefix_of, settings_of, update_of, without_zero_days};
 use super::regions::Region;
 use super::second_factors::mfa_of;
-use crate::broker::ports::{Fault, PortPage, PortResult};
+use crate::broker::ports::{Fault, FoundPool, PortPage, PortResult};
 use crate::domain::id::{PoolId, UserPoolId};
 use crate::domain::pool::MadePool;
 use crate::domain::tenant::{FeaturePlan, Mfa, UserPoolSettings};
@@ -36,18 +36,24 @@ impl Cognito {
         let found = if is_new { None } else { self.find(asking, region, id).await? };
         let is_made_here = found.is_none();
         let user_pool = match found {
-            Some(found) => found,
+            // It may be of settings that were meant before, and have all of them or a part.
+            Some(found) => {
+                self.bring_up(asking, region, &found, settings).await?;
+                found
+            }
             None => {
-                let email = self.email(region, settings);
+                let email = self.email(region, None, settings);
                 let name = self.names.pool_name(id);
                 let request = creation(region.cognito.create_user_pool(), &name, id, settings, email);
                 let request = request.customize().mutate_request(without_zero_days);
                 let made = self.calls.make(asking, &region.name, None, request.send()).await?;
-                user_pool_id(asking, made.user_pool().and_then(UserPoolType::id))?
+                let new = user_pool_id(asking, made.user_pool().and_then(UserPoolType::id))?;
+                // A new one has none.
+                self.put_factors(asking, region, &new, Mfa::Off, None, settings).await?;
+                new
             }
         };
         let mut pool = self.see(asking, region, &user_pool).await?;
-        self.put_factors(asking, region, &user_pool, mfa_of(&pool), settings).await?;
         if let Some(prefix) = prefix.filter(|_| prefix_of(&pool).is_none()) {
             let given = self.make_prefix(asking, region, &user_pool, &prefix).await;
             if given.as_ref().is_err_and(|error| is_made_here && error.is(Fault::Taken)) {
@@ -84,6 +90,21 @@ impl Cognito {
         }
     }
 
+    pub(super) async fn look_for(&self, id: &PoolId, region: &str) -> PortResult<Option<FoundPool>> {
+        let asking = asking("look for a user pool");
+        let region = self.regions.get(asking, region)?;
+        let Some(user_pool) = self.find(asking, region, id).await? else { return Ok(None) };
+        let Some(pool) = if_there(self.see(asking, region, &user_pool).await)? else { return Ok(None) };
+        // One that is half made has no domain to get tokens from.
+        let domains = Domains::of(domain_of(&pool));
+        let made = self.names.made_pool(&region.name, user_pool, issuer_type_of(&pool), domains, Need::NoDomain);
+        Ok(Some(FoundPool {
+            made: made.map_err(|why| asking.error(Fault::Refused, why))?,
+            users: u64::try_from(pool.estimated_number_of_users()).unwrap_or_default(),
+            is_protected: is_protected(&pool),
+        }))
+    }
+
     pub(super) async fn settings(&self, pool: &MadePool) -> PortResult<Option<UserPoolSettings>> {
         let asking = asking("read a user pool's settings");
         let region = self.regions.get(asking, &pool.region)?;
@@ -115,26 +136,38 @@ impl Cognito {
             let detail = format!("{} is in Region {} and stays there", pool.user_pool, region.name);
             return Err(asking.error(Fault::Refused, detail));
         }
-        let mut seen = self.see(asking, region, &pool.user_pool).await?;
+        self.bring_up(asking, region, &pool.user_pool, settings).await
+    }
+
+    /// All of the settings but the domain.
+    async fn bring_up(
+        &self,
+        asking: Asking,
+        region: &Region,
+        user_pool: &UserPoolId,
+        settings: &UserPoolSettings,
+    ) -> PortResult<()> {
+        let mut seen = self.see(asking, region, user_pool).await?;
         if issuer_type_of(&seen) != settings.issuer_type {
-            let detail = format!("the issuer of {} does not change: its tokens would not verify", pool.user_pool);
+            let detail = format!("the issuer of {user_pool} does not change: its tokens would not verify");
             return Err(asking.error(Fault::Refused, detail));
         }
-        let had = mfa_of(&seen);
+        let (had, had_sms) = (mfa_of(&seen), seen.sms_configuration.clone());
+        let put_factors = || self.put_factors(asking, region, user_pool, had, had_sms.as_ref(), settings);
         // The plan Lite is not taken while a factor is in force that it does not have; others need what comes here first.
         let factors_first = settings.feature_plan == FeaturePlan::Lite && had != Mfa::Off;
         if factors_first {
-            self.put_factors(asking, region, &pool.user_pool, had, settings).await?;
-            seen = self.see(asking, region, &pool.user_pool).await?;
+            put_factors().await?;
+            seen = self.see(asking, region, user_pool).await?;
         }
-        let email = self.email(region, settings);
+        let email = self.email(region, seen.email_configuration.as_ref(), settings);
         let request = update_of(region.cognito.update_user_pool(), seen, settings, email);
         let request = request.customize().mutate_request(without_zero_days);
-        self.calls.make(asking, &region.name, Some(&pool.user_pool), request.send()).await?;
+        self.calls.make(asking, &region.name, Some(user_pool), request.send()).await?;
         if factors_first {
             return Ok(());
         }
-        self.put_factors(asking, region, &pool.user_pool, had, settings).await
+        put_factors().await
     }
 
     pub(super) async fn delete(&self, id: &PoolId, region: &str, known: Option<&MadePool>) -> PortResult<()> {
@@ -147,7 +180,7 @@ impl Cognito {
         let Some(user_pool) = user_pool else { return Ok(()) };
         let Some(pool) = if_there(self.see(asking, region, &user_pool).await)? else { return Ok(()) };
         // Said before the domain goes, which a protected pool is to keep.
-        if pool.deletion_protection() == Some(&DeletionProtectionType::Active) {
+        if is_protected(&pool) {
             return Err(asking.error(Fault::Refused, format_args!("deletion protection of {user_pool} is on")));
         }
         // A pool may have both.
@@ -157,10 +190,13 @@ impl Cognito {
         }
         let request = region.cognito.delete_user_pool().user_pool_id(user_pool.as_str());
         match if_there(self.calls.make(asking, &region.name, Some(&user_pool), request.send()).await) {
-            // One of the tenant's own takes its time to go.
-            Err(error) if error.is(Fault::Refused) && self.is_domain_of(asking, region, custom, &user_pool).await? => {
-                let detail = format_args!("the domain {} is on its way out", custom.unwrap_or_default());
-                Err(asking.error(Fault::Unavailable, detail))
+            // One of the tenant's own takes its time to go, and one that is gone may be remembered for a while.
+            Err(error)
+                if error.is(Fault::Refused)
+                    && (error.detail.contains(HAS_DOMAIN)
+                        || self.is_domain_of(asking, region, custom, &user_pool).await?) =>
+            {
+                Err(asking.error(Fault::Unavailable, format_args!("a domain of {user_pool} is on its way out")))
             }
             outcome => outcome.map(drop),
         }
@@ -215,6 +251,10 @@ impl Cognito {
             .made_pool(&region.name, user_pool, issuer_type_of(pool), domains, self.need())
             .map_err(|why| asking.error(Fault::Refused, why))
     }
+}
+
+fn is_protected(pool: &UserPoolType) -> bool {
+    pool.deletion_protection() == Some(&DeletionProtectionType::Active)
 }
 
 /// Of a pool that is not Keyward's own: a custom domain is there because somebody wants it used.

@@ -1,7 +1,7 @@
 //! Second factors of a pool's native accounts, as Cognito says them, in both directions.
 //!
 //! Cognito has them in operations of their own. `SetUserPoolMfaConfig` resets what it is not given, so what is not a setting
-//! of ours (words of messages, passkeys) is given as it was seen. Text messages need a role that may send them, and email
+//! of ours (words of messages, their sender and Region, passkeys) is given as it was seen. Text messages need a role that may send them, and email
 //! an identity of SES in the pool's own email configuration; both are the account's, so the broker's configuration says
 //! them. Where it does not, such a factor is not offered.
 
@@ -23,13 +23,14 @@ use crate::domain::id::UserPoolId;
 use crate::domain::tenant::{Mfa, MfaFactor, UserPoolSettings};
 
 impl Cognito {
-    /// Brings a pool's factors up to the settings, unless they are as they should be.
+    /// Brings a pool's factors up to the settings, unless they are as they should be. What it had is by `DescribeUserPool`.
     pub(super) async fn put_factors(
         &self,
         asking: Asking,
         region: &Region,
         user_pool: &UserPoolId,
         had: Mfa,
+        had_sms: Option<&SmsConfigurationType>,
         settings: &UserPoolSettings,
     ) -> PortResult<()> {
         if had == Mfa::Off && settings.mfa == Mfa::Off {
@@ -41,7 +42,7 @@ impl Cognito {
             return Ok(());
         }
         let request = region.cognito.set_user_pool_mfa_config().user_pool_id(user_pool.as_str());
-        let request = mfa_change(request, &seen, settings, &self.messages);
+        let request = mfa_change(request, &seen, had_sms, settings, &self.messages);
         self.calls.make(asking, &region.name, Some(user_pool), request.send()).await?;
         Ok(())
     }
@@ -56,16 +57,28 @@ impl Cognito {
         self.calls.make(asking, &region.name, Some(user_pool), request.send()).await
     }
 
-    /// Where email of a pool comes from, if its codes do so.
-    pub(super) fn email(&self, region: &Region, settings: &UserPoolSettings) -> Option<EmailConfigurationType> {
+    /// How email of a pool is sent, if its codes come by it.
+    pub(super) fn email(
+        &self,
+        region: &Region,
+        had: Option<&EmailConfigurationType>,
+        settings: &UserPoolSettings,
+    ) -> Option<EmailConfigurationType> {
         let identity = Some(&self.messages.email_identity).filter(|identity| !identity.is_empty())?;
-        settings.factors().contains(&MfaFactor::Email).then(|| {
-            EmailConfigurationType::builder()
-                .email_sending_account(EmailSendingAccountType::Developer)
-                .source_arn(identity.replace("{region}", &region.name))
-                .build()
-        })
+        let identity = identity.replace("{region}", &region.name);
+        settings.factors().contains(&MfaFactor::Email).then(|| email_of(had, identity))
     }
+}
+
+/// As it was, but from this identity. A sender is one of its identity, so that of another does not stay.
+pub(super) fn email_of(had: Option<&EmailConfigurationType>, identity: String) -> EmailConfigurationType {
+    let mut email = had.cloned().unwrap_or_else(|| EmailConfigurationType::builder().build());
+    if email.source_arn.as_ref() != Some(&identity) {
+        email.from = None;
+    }
+    email.email_sending_account = Some(EmailSendingAccountType::Developer);
+    email.source_arn = Some(identity);
+    email
 }
 
 impl Messages {
@@ -83,10 +96,11 @@ impl Messages {
     }
 }
 
-/// A factor that is to be turned off is not given: with `OFF` none may be.
+/// A factor that is to be turned off is not given: with `OFF` none may be. `had_sms` is how the pool sends text messages.
 pub(super) fn mfa_change(
     request: SetUserPoolMfaConfigFluentBuilder,
     seen: &GetUserPoolMfaConfigOutput,
+    had_sms: Option<&SmsConfigurationType>,
     settings: &UserPoolSettings,
     messages: &Messages,
 ) -> SetUserPoolMfaConfigFluentBuilder {
@@ -104,11 +118,7 @@ pub(super) fn mfa_change(
             MfaFactor::Sms => {
                 let had = seen.sms_mfa_configuration();
                 let words = had.and_then(SmsMfaConfigType::sms_authentication_message).map(str::to_owned);
-                let external_id = Some(&messages.sms_external_id).filter(|id| !id.is_empty()).cloned();
-                let sending = SmsConfigurationType::builder()
-                    .sns_caller_arn(&messages.sms_role)
-                    .set_external_id(external_id)
-                    .build();
+                let sending = sms_of(had.and_then(SmsMfaConfigType::sms_configuration).or(had_sms), messages);
                 let sms = SmsMfaConfigType::builder().set_sms_authentication_message(words).sms_configuration(sending);
                 request.sms_mfa_configuration(sms.build())
             }
@@ -119,6 +129,15 @@ pub(super) fn mfa_change(
         };
     }
     request
+}
+
+/// As it was, but by the account's role.
+fn sms_of(had: Option<&SmsConfigurationType>, messages: &Messages) -> SmsConfigurationType {
+    let role = SmsConfigurationType::builder().sns_caller_arn(&messages.sms_role);
+    let external_id = Some(&messages.sms_external_id).filter(|id| !id.is_empty()).cloned();
+    role.set_external_id(external_id.or_else(|| had.and_then(SmsConfigurationType::external_id).map(str::to_owned)))
+        .set_sns_region(had.and_then(SmsConfigurationType::sns_region).map(str::to_owned))
+        .build()
 }
 
 pub(super) fn mfa_of(seen: &UserPoolType) -> Mfa {

@@ -87,6 +87,32 @@ impl SecretsManager {
         Ok(())
     }
 
+    /// Its resource policy, where it has one.
+    pub(super) async fn policy(
+        &self,
+        asking: Asking,
+        region: &Region,
+        name: &SecretName,
+    ) -> PortResult<Option<String>> {
+        let request = region.secrets.get_resource_policy().secret_id(name.as_str());
+        let answer = self.calls.make(asking, &region.name, None, request.send()).await?;
+        Ok(answer.resource_policy.filter(|policy| !policy.is_empty()))
+    }
+
+    pub(super) async fn delete_policy(&self, asking: Asking, region: &Region, name: &SecretName) -> PortResult<()> {
+        let request = region.secrets.delete_resource_policy().secret_id(name.as_str());
+        self.calls.make(asking, &region.name, None, request.send()).await?;
+        Ok(())
+    }
+
+    /// Nobody reads it by a resource policy any more.
+    pub(super) async fn take_readers(&self, asking: Asking, region: &Region, name: &SecretName) -> PortResult<()> {
+        match self.policy(asking, region, name).await? {
+            Some(_) => self.delete_policy(asking, region, name).await,
+            None => Ok(()),
+        }
+    }
+
     /// [`Fault::Conflict`] when somebody else was faster.
     async fn create(
         &self,

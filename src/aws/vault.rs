@@ -56,6 +56,11 @@ impl Vault for SecretsManager {
         let seen = self.open(asking, region, name, version, &content).await?;
         // One without a label is not seen, but Secrets Manager knows it and does nothing.
         if seen.is_some_and(|seen| !has_version(&seen, version)) {
+            // A draft is the first of whoever has the name now. Not only in the run that has brought the secret back: that may
+            // have been broken off then.
+            if document.client_id.is_none() {
+                self.take_readers(asking, region, name).await?;
+            }
             self.add(asking, region, name, version, &content, CURRENT).await?;
         }
         Ok(())
@@ -165,21 +170,16 @@ impl Vault for SecretsManager {
     async fn set_readers(&self, name: &SecretName, readers: &[String]) -> PortResult<()> {
         let asking = asking("set a secret's readers");
         let region = self.region(asking, name)?;
-        let request = region.secrets.get_resource_policy().secret_id(name.as_str());
-        let answer = self.calls.make(asking, &region.name, None, request.send()).await?;
-        let has = answer.resource_policy().filter(|policy| !policy.is_empty());
+        let has = self.policy(asking, region, name).await?;
         match (has, policy::policy_of(readers)) {
             (None, None) => {}
-            (Some(has), Some(_)) if policy::says(has, readers) => {}
+            (Some(has), Some(_)) if policy::says(&has, readers) => {}
             (_, Some(policy)) => {
                 let request = region.secrets.put_resource_policy().secret_id(name.as_str());
                 let request = request.resource_policy(policy).block_public_policy(true);
                 self.calls.make(asking, &region.name, None, request.send()).await?;
             }
-            (Some(_), None) => {
-                let request = region.secrets.delete_resource_policy().secret_id(name.as_str());
-                self.calls.make(asking, &region.name, None, request.send()).await?;
-            }
+            (Some(_), None) => self.delete_policy(asking, region, name).await?,
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::api::Page;
 use super::background::Background;
 use super::flights::Flights;
-use super::ports::{Fault, PortError, PortResult};
+use super::ports::{Fault, PortError};
 use super::records::{Change, IssuerPool, Versioned, settle};
 use super::world::{World, unique_id};
 use crate::domain::audit::Call;
@@ -291,8 +291,28 @@ impl Pools {
 
     /// Deletes a dedicated pool at the backend.
     pub async fn delete(&self, pool: &Pool) -> Result<()> {
-        let outcome = self.world.user_pools.delete_pool(&pool.id, &pool.region, pool.made.as_ref()).await;
-        deletion_protected(outcome, &pool.id)
+        match self.world.user_pools.delete_pool(&pool.id, &pool.region, pool.made.as_ref()).await {
+            Err(error) if error.is(Fault::Refused) && self.is_protected(pool).await => {
+                let message = format!("{} is protected against deletion", pool.id.name());
+                Err(Error::new(Reason::DeletionProtected, message).about(pool.id.name()).caused_by(error))
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// As far as the backend tells.
+    async fn is_protected(&self, pool: &Pool) -> bool {
+        let user_pools = &self.world.user_pools;
+        match &pool.made {
+            Some(made) => {
+                let settings = user_pools.pool_settings(made).await.ok().flatten();
+                settings.is_some_and(|settings| settings.deletion_protection)
+            }
+            None => {
+                let found = user_pools.find_pool(&pool.id, &pool.region).await.ok().flatten();
+                found.is_some_and(|found| found.is_protected)
+            }
+        }
     }
 
     pub async fn pool(&self, id: &PoolId) -> Result<Versioned<Pool>> {
@@ -302,15 +322,5 @@ impl Pools {
     /// See [`World::made`].
     pub async fn made(&self, id: &PoolId) -> Result<Option<MadePool>> {
         self.world.made(id).await
-    }
-}
-
-fn deletion_protected(outcome: PortResult<()>, id: &PoolId) -> Result<()> {
-    match outcome {
-        Err(error) if error.is(Fault::Refused) => {
-            let message = format!("{} is protected against deletion", id.name());
-            Err(Error::new(Reason::DeletionProtected, message).about(id.name()).caused_by(error))
-        }
-        other => Ok(other?),
     }
 }

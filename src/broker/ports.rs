@@ -7,6 +7,7 @@ mod change_sets;
 mod data_keys;
 pub(super) mod faults;
 mod feed;
+mod pools;
 mod sign_in;
 pub(super) mod token_shelf;
 
@@ -29,6 +30,7 @@ pub use change_sets::{Action, ChangeSet, Shelf, StoredRecord, Write};
 pub use data_keys::{DataKeys, KeptKey};
 pub use faults::{ENDS, Fault, GIVEN_UP, Peer, PortError, PortResult, end_of};
 pub use feed::{ChangeFeed, Followed, KEPT as FEED_KEPT, LoggedChange};
+pub use pools::{DomainProgress, DomainSet, FoundPool, Unmet};
 pub use sign_in::{
     InteractiveSeen, InteractiveSpec, OidcSpec, ProtocolSpec, ProviderDrift, ProviderSpec, SamlSource, SamlSpec,
 };
@@ -46,6 +48,10 @@ pub trait UserPools: Send + Sync {
     async fn make_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
         self.ensure_pool(id, settings).await
     }
+
+    /// The pool that was made with this `id`, looked for in a Region (empty for the broker's own) and in no way changed; `None`
+    /// when there is none.
+    async fn find_pool(&self, id: &PoolId, region: &str) -> PortResult<Option<FoundPool>>;
 
     /// A pool by the backend's own id, as for taking over one that Keyward did not make; `None` when there is none.
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>>;
@@ -177,32 +183,6 @@ pub trait UserPools: Send + Sync {
     async fn delete_secret(&self, pool: &MadePool, client: &AppClientId, secret: &SecretId) -> PortResult<()>;
 }
 
-/// A setting of a pool that a backend does not offer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unmet {
-    /// Its path, relative to `user_pool`.
-    pub field: &'static str,
-    /// Why, for whoever asked for it.
-    pub rule: String,
-}
-
-/// A pool after a step towards its domain.
-#[derive(Debug)]
-pub struct DomainSet {
-    /// With the domain that is in force now, whether it is the one that was wanted or not.
-    pub made: MadePool,
-    /// How far it came; or why it goes no further, with what was in force still in force.
-    pub progress: PortResult<DomainProgress>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DomainProgress {
-    /// The domain is as it was wanted.
-    InForce,
-    /// The backend is at work on it: look again.
-    OnItsWay,
-}
-
 /// An app client for the client-credentials grant, as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppClientSpec {
@@ -286,6 +266,8 @@ pub trait Vault: Send + Sync {
     /// Makes `version` exist, with `AWSCURRENT` on it if it is new and `AWSPREVIOUS` on the one that had it; and the
     /// secret itself as [`stage`](Vault::stage) does. A version that exists is left as it is, and so are the labels:
     /// repeating this moves nothing back. It compares with nothing, so it is for names whose secret is of nobody yet.
+    /// Before a new version without an app client's id, which is the first of a new client, nobody may read the secret any more
+    /// whom [`set_readers`](Vault::set_readers) let for a former one.
     async fn put(&self, name: &SecretName, version: &VersionId, document: &SecretDocument) -> PortResult<()>;
 
     /// Where the labels are; `None` when there is no such secret, or it is scheduled for deletion.
@@ -335,7 +317,7 @@ pub enum Wanted<'a> {
 /// What a version holds: JSON that a backend can use as it is.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SecretDocument {
-    /// Absent only while the app client is being made.
+    /// Absent only while the app client is being made or taken over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<AppClientId>,
     pub client_secret: ClientSecret,

@@ -3,8 +3,10 @@
 use rusqlite::{OptionalExtension as _, Transaction};
 
 use super::store::Failure;
+use crate::broker::ports::FoundPool;
 use crate::domain::id::{Issuer, PoolId, UserPoolId};
 use crate::domain::pool::MadePool;
+use crate::domain::tenant::UserPoolSettings;
 
 pub(super) fn find(tx: &Transaction<'_>, id: &PoolId) -> Result<Option<MadePool>, Failure> {
     find_by(tx, "keyward_id", id.as_str())
@@ -27,4 +29,17 @@ pub(super) fn find_by(tx: &Transaction<'_>, column: &'static str, id: &str) -> R
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         issuer: Issuer::parse("issuer", &issuer).map_err(broken)?,
     }))
+}
+
+/// Nobody has an account here.
+pub(super) fn look_for(tx: &Transaction<'_>, id: &PoolId) -> Result<Option<FoundPool>, Failure> {
+    let Some(made) = find(tx, id)? else { return Ok(None) };
+    let is_protected = settings(tx, &made.user_pool)?.is_some_and(|settings| settings.deletion_protection);
+    Ok(Some(FoundPool { made, users: 0, is_protected }))
+}
+
+pub(super) fn settings(tx: &Transaction<'_>, user_pool: &UserPoolId) -> Result<Option<UserPoolSettings>, Failure> {
+    let sql = "SELECT settings FROM user_pools WHERE id = ?1";
+    let text: Option<String> = tx.query_row(sql, [user_pool.as_str()], |row| row.get(0)).optional()?;
+    text.map(|text| serde_json::from_str(&text).map_err(|_| Failure::broken("user pool's settings"))).transpose()
 }

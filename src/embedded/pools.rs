@@ -13,15 +13,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::made_pools::{find, find_by};
+use super::made_pools::{find, find_by, look_for, settings};
 use super::resource_servers::require_pool;
 use super::sealing::Sealing;
 use super::signing_keys::{KeyRing, NewKey};
 use super::store::{Asking, Failure, Store, text_of};
 use super::{Distance, Options, app_clients, interactive, providers, random, resource_servers};
 use crate::broker::ports::{
-    AppClientSeen, AppClientSpec, DomainProgress, DomainSet, Fault, InteractiveSeen, InteractiveSpec, NewAppClient,
-    Peer, PortPage, PortResult, ProviderDrift, ProviderSpec, Unmet, UserPools,
+    AppClientSeen, AppClientSpec, DomainProgress, DomainSet, Fault, FoundPool, InteractiveSeen, InteractiveSpec,
+    NewAppClient, Peer, PortPage, PortResult, ProviderDrift, ProviderSpec, Unmet, UserPools,
 };
 use crate::domain::id::{AppClientId, PoolId, SecretId, UserPoolId};
 use crate::domain::pool::MadePool;
@@ -96,6 +96,12 @@ impl UserPools for SqlitePools {
         self.store.write(asking, change).await
     }
 
+    async fn find_pool(&self, id: &PoolId, _region: &str) -> PortResult<Option<FoundPool>> {
+        self.distance.travel().await;
+        let id = id.clone();
+        self.store.read(asking("look for a user pool"), move |tx| look_for(tx, &id)).await
+    }
+
     async fn describe_pool(&self, user_pool: &UserPoolId, _region: &str) -> PortResult<Option<MadePool>> {
         self.distance.travel().await;
         let user_pool = user_pool.clone();
@@ -106,13 +112,7 @@ impl UserPools for SqlitePools {
     async fn pool_settings(&self, pool: &MadePool) -> PortResult<Option<UserPoolSettings>> {
         self.distance.travel().await;
         let user_pool = pool.user_pool.clone();
-        let query = move |tx: &Transaction<'_>| {
-            let sql = "SELECT settings FROM user_pools WHERE id = ?1";
-            let text: Option<String> = tx.query_row(sql, [user_pool.as_str()], |row| row.get(0)).optional()?;
-            let parse = |text: String| serde_json::from_str(&text).map_err(|_| Failure::broken("user pool's settings"));
-            text.map(parse).transpose()
-        };
-        self.store.read(asking("read a user pool's settings"), query).await
+        self.store.read(asking("read a user pool's settings"), move |tx| settings(tx, &user_pool)).await
     }
 
     async fn list_pools(&self, after: Option<&str>) -> PortResult<PortPage<PoolId>> {

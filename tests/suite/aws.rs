@@ -3,7 +3,9 @@
 
 pub mod domains;
 mod factors;
+mod leftovers;
 pub mod life;
 mod peers;
+mod readers;
 mod region;
 mod second_secrets;

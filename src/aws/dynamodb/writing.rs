@@ -226,8 +226,13 @@ impl Writing {
         match self.table.transact(asking, transaction.items.clone(), token).await {
             Ok(Sent::Done) => Ok(Sent::Done),
             // Where the token is not known any more, what the first sending wrote is what this one has met.
-            Ok(Sent::Cancelled(_)) if transaction.makes_a_change() && self.is_made(transaction, token).await? => {
-                Ok(Sent::Done)
+            Ok(cancelled @ Sent::Cancelled(_)) if transaction.makes_a_change() => {
+                match self.is_made(transaction, token).await {
+                    Ok(true) => Ok(Sent::Done),
+                    Ok(false) => Ok(cancelled),
+                    // Whatever kept it from being told, it may have been made.
+                    Err(_) => Err(lost),
+                }
             }
             Ok(cancelled) => Ok(cancelled),
             Err(_) => Err(lost),

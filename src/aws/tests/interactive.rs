@@ -55,6 +55,22 @@ fn an_update_for_people_gives_every_member_that_update_user_pool_client_takes() 
     assert_eq!(input.supported_identity_providers(), ["kw-0123"]);
 }
 
+/// Cognito takes the flow by which the API refreshes tokens only where they are not rotated. Without a flow that is
+/// named there are three, among them one past the providers; so where no other is left, rotation goes.
+#[test]
+fn rotation_of_refresh_tokens_stays_where_an_app_client_has_another_flow_than_their_refreshing() {
+    let update = |native_accounts: bool| {
+        let spec = InteractiveSpec { native_accounts, ..spec() };
+        let request = update_of(cognito_client().update_user_pool_client(), seen(), &spec);
+        let input = request.as_input().clone().build().expect("a request");
+        let feature = input.refresh_token_rotation().map(|rotation| rotation.feature().clone());
+        (input.explicit_auth_flows().to_vec(), feature)
+    };
+    let (refresh, srp) = (ExplicitAuthFlowsType::AllowRefreshTokenAuth, ExplicitAuthFlowsType::AllowUserSrpAuth);
+    assert_eq!(update(true), (vec![srp], Some(FeatureType::Enabled)));
+    assert_eq!(update(false), (vec![refresh], Some(FeatureType::Disabled)));
+}
+
 #[test]
 fn a_default_redirect_that_is_no_longer_allowed_is_dropped() {
     let spec = InteractiveSpec { callback_urls: ["https://example.com".to_owned()].into_iter().collect(), ..spec() };

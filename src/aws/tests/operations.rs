@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use crate::aws::OPERATIONS;
+use crate::aws::governor::Category;
 
 #[test]
 fn every_operation_needs_its_own_action_and_is_there_once() {
@@ -35,4 +36,26 @@ fn whatever_takes_a_secret_is_marked_so() {
         "PutSecretValue",
     ];
     assert_eq!(marked, takes);
+}
+
+/// As the quotas of Cognito say it ("User pools API operation categories": `UserPoolRead`, `UserPoolResourceRead` and so on).
+#[test]
+fn every_operation_of_cognito_is_counted_where_cognito_counts_it() {
+    let of_pools = ["ListUserPools", "DescribeUserPool", "CreateUserPool", "UpdateUserPool", "DeleteUserPool"];
+    for operation in
+        OPERATIONS.iter().filter(|operation| operation.actions.iter().any(|it| it.starts_with("cognito-idp")))
+    {
+        let reads = ["List", "Describe", "Get"].iter().any(|verb| operation.name.starts_with(verb));
+        let expected = match operation.name {
+            name if of_pools.contains(&name) && reads => Category::UserPoolReads,
+            name if of_pools.contains(&name) => Category::UserPoolUpdates,
+            name if name.contains("ClientSecret") => Category::ClientSecrets,
+            name if name.contains("UserPoolClient") && reads => Category::AppClientReads,
+            name if name.contains("UserPoolClient") => Category::AppClientUpdates,
+            // Domains, resource servers, identity providers, and the factors of a pool.
+            _ if reads => Category::ResourceServerReads,
+            _ => Category::ResourceServerUpdates,
+        };
+        assert_eq!(operation.category, expected, "{}", operation.name);
+    }
 }

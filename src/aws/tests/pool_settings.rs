@@ -175,7 +175,7 @@ fn the_factors_that_are_wanted_are_given_and_no_others() {
     let seen = Config::builder().sms_mfa_configuration(words).web_authn_configuration(passkeys).build();
     let change = |mfa, factors: &[MfaFactor]| {
         let settings = UserPoolSettings { mfa, mfa_factors: factors.iter().copied().collect(), ..Default::default() };
-        let request = mfa_change(cognito_client().set_user_pool_mfa_config(), &seen, &settings, &messages);
+        let request = mfa_change(cognito_client().set_user_pool_mfa_config(), &seen, None, &settings, &messages);
         request.user_pool_id("x").as_input().clone().build().expect("a request")
     };
     for (mfa, mode) in [

@@ -131,7 +131,8 @@ impl Clients {
             if self.world.records.get::<Client>(&client_key(&name)).await?.is_some() {
                 return Err(Error::already_exists(&name));
             }
-            let draft = document(&client, &made, client.app_client.clone(), secret);
+            // Without the id, as the first version of every client: the whole document follows.
+            let draft = document(&client, &made, None, secret);
             self.world.vault.put(&client.secret_name, &version_of(&client, "first"), &draft).await?;
             if let Err(error) = settle(|| self.try_import(call, &client, &made)).await {
                 self.take_back(&client, &error).await;

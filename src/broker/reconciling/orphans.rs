@@ -5,6 +5,7 @@
 //! under the lock of whoever it could belong to, whether it is somebody's.
 
 use super::{Pass, Reconciling, or_none};
+use crate::broker::ports::FoundPool;
 use crate::broker::records::Versioned;
 use crate::broker::records::shelves::{client_key, owner_key};
 use crate::domain::client::{Client, ClientState, Marked, Owner};
@@ -13,7 +14,7 @@ use crate::domain::error::Result;
 use crate::domain::id::{AppClientId, ClientName, PoolId, SecretName};
 use crate::domain::journal::{Journal, Task};
 use crate::domain::pool::{MadePool, Pool};
-use crate::domain::tenant::{Tenant, UserPoolSettings};
+use crate::domain::tenant::Tenant;
 
 impl Reconciling {
     /// An app client with a name of Keyward's that nobody stands for.
@@ -118,8 +119,8 @@ impl Reconciling {
         Ok(drift)
     }
 
-    /// A pool with the broker's mark that the registry does not know. Only an empty one is deleted: one with app clients
-    /// is not what a crash leaves behind.
+    /// A pool with the broker's mark that the registry does not know. Only an empty one is deleted: one with app clients or
+    /// people's accounts is not what a crash leaves behind.
     pub(super) async fn orphaned_pool(&self, pass: &Pass, id: &PoolId) -> Result<Vec<Drift>> {
         let is_ours = ["shared-", "tenant-"].iter().any(|kind| id.as_str().starts_with(kind));
         // It is deleted before its record is, so the page may be older than that.
@@ -127,7 +128,7 @@ impl Reconciling {
             return Ok(Vec::new());
         }
         let detail =
-            "a user pool with the broker's mark that the registry does not know; deleted only when it is empty";
+            "a user pool with the broker's mark that the registry does not know; deleted only when nothing is in it";
         let mut drift = Drift::new(DriftKind::Orphan, "", id, detail);
         if pass.mend {
             self.note(pass, "keyward.reconcile/delete-pool", id.name(), "").await?;
@@ -142,11 +143,15 @@ impl Reconciling {
         Ok(vec![drift])
     }
 
+    /// Nothing else is done to it: one that is kept stays as it is. In which Region it is, its id does not say.
     async fn delete_if_empty(&self, id: &PoolId) -> Result<()> {
-        // It is there, so this finds it; in another Region it makes an empty one, which goes again.
-        let made = self.world.user_pools.ensure_pool(id, &UserPoolSettings::default()).await?;
-        if self.world.user_pools.list_app_clients(&made, None).await?.items.is_empty() {
-            self.world.user_pools.delete_pool(id, &made.region, Some(&made)).await?;
+        for region in &self.world.settings.regions {
+            let Some(FoundPool { made, users, .. }) = self.world.user_pools.find_pool(id, region).await? else {
+                continue;
+            };
+            if users == 0 && self.world.user_pools.list_app_clients(&made, None).await?.items.is_empty() {
+                self.world.user_pools.delete_pool(id, region, Some(&made)).await?;
+            }
         }
         Ok(())
     }

@@ -116,8 +116,15 @@ impl Providers {
         let prefix = format!("{}/", secrets_prefix(&self.world.settings.secret_prefix, &tenant.id));
         let window = self.world.settings.rotation.recovery_window;
         let mut in_use = BTreeSet::new();
-        for provider in kept.iter().filter(|provider| matches!(provider.protocol, ProviderProtocol::Oidc(_))) {
+        for provider in kept.iter().filter(|provider| has_secret(provider)) {
             in_use.insert(self.secret_name(tenant, &provider.id).await?);
+        }
+        // A listing may be some minutes behind, so what the record tells of goes without one.
+        for provider in tenant.identity_providers.iter().filter(|provider| has_secret(provider)) {
+            let secret = self.secret_name(tenant, &provider.id).await?;
+            if !in_use.contains(&secret) {
+                self.world.vault.schedule_deletion(&secret, window).await?;
+            }
         }
         let mut after = None;
         loop {
@@ -279,6 +286,10 @@ impl Providers {
             }
         }
     }
+}
+
+fn has_secret(provider: &IdentityProvider) -> bool {
+    matches!(provider.protocol, ProviderProtocol::Oidc(_))
 }
 
 /// What a caller learns of a provider that cannot be had. What the backend says may quote what is secret of it.

@@ -109,3 +109,15 @@ async fn principals_that_the_vault_does_not_take_are_the_callers_mistake() {
     assert_eq!(readers.of(SECRET), Some(owned(&[OTHER])));
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn what_the_vault_refuses_where_nobody_is_named_is_not_the_callers_mistake() {
+    let (daemon, _, _, readers, _) = start().await;
+    create(&daemon, &[ONE]).await;
+    readers.fail(Some(Fault::Refused));
+    let told = details(&update(&daemon, &[]).await.expect_err("refused"));
+    assert_eq!((told.code, told.reason.as_str()), (Code::FailedPrecondition, "BACKEND_REFUSED"));
+    assert_eq!(told.fields, Vec::<String>::new());
+    readers.fail(None);
+    daemon.stop().await;
+}

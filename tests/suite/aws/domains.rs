@@ -275,6 +275,30 @@ async fn a_prefix_that_another_takes_meanwhile_does_not_cost_the_one_that_is_the
     platform.stage.strike().await;
 }
 
+/// Where it is gone, anybody may have it, and would be sent the ids and secrets of clients.
+#[tokio::test]
+async fn a_prefix_whose_deletion_nobody_has_heard_of_is_not_in_the_record_any_more() {
+    for looks_fail in [false, true] {
+        let platform = Platform::with(None).await;
+        let before = platform.made("acme").await;
+        platform.stage.fake.forget_calls();
+        platform.stage.fake.fail(After::calls(0).of("DeleteUserPoolDomain"), Fault::LostAnswer);
+        if looks_fail {
+            // The first two are of the prefix that is wanted.
+            platform.stage.fake.fail(After::calls(2).of("DescribeUserPoolDomain"), Fault::Internal);
+        }
+        let unheard = platform.change("acme", Some(prefix("acme-login"))).await;
+        assert_eq!(refusal(unheard), (Code::Unavailable, "UPSTREAM_UNAVAILABLE".to_owned()));
+        let now = platform.made("acme").await;
+        assert_eq!((now.domain.as_str(), now.token_endpoint.as_str()), ("", ""), "{looks_fail}: not {before:?}");
+        assert_eq!((platform.calls("DescribeUserPoolDomain"), platform.calls("CreateUserPoolDomain")), (3, 0));
+        platform.until_settled().await;
+        assert_eq!(platform.made("acme").await.domain, "acme-login");
+        platform.backend.check_current_works(CLIENT).await;
+        platform.stage.strike().await;
+    }
+}
+
 #[tokio::test]
 async fn a_prefix_of_the_tenants_choice_stays_beside_a_domain_of_its_own() {
     let platform = Platform::with(Some(prefix("acme-first"))).await;

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use aws_sdk_cognitoidentityprovider::operation::get_user_pool_mfa_config::GetUserPoolMfaConfigOutput;
 use aws_sdk_cognitoidentityprovider::types::{
-    EmailSendingAccountType, SoftwareTokenMfaConfigType, UserPoolMfaType, UserPoolType,
+    EmailSendingAccountType, SmsConfigurationType, SmsMfaConfigType, SoftwareTokenMfaConfigType, UserPoolMfaType,
+    UserPoolType,
 };
 use keyward::aws::Messages;
 use keyward::proto::{self, MfaFactor};
+use serde_json::json;
 
 use crate::fake::signing::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 use crate::fake::{OTHER_REGION, REGION};
@@ -118,6 +120,56 @@ async fn a_factor_that_was_changed_by_hand_is_told_and_put_back() {
     }
     let (_, mfa) = seen(&stage, &sdk).await;
     assert_eq!(factors(&mfa), (Some(&UserPoolMfaType::On), [false, true, false]));
+    stage.strike().await;
+}
+
+#[tokio::test]
+async fn how_messages_are_sent_stays_as_others_have_set_it_but_for_the_role_and_the_identity() {
+    let stage = stage().await;
+    let sdk = Sdk::new(&stage.fake.endpoint(), REGION, ACCESS_KEY_ID, SECRET_ACCESS_KEY);
+    let both = settings("", proto::MfaMode::Required, &[MfaFactor::Sms, MfaFactor::Email]);
+    stage.daemon.tenants().create_tenant(new_tenant_with_pool("acme", both)).await.expect("created");
+    let (pool, mfa) = seen(&stage, &sdk).await;
+    let id = pool.id().expect("an id");
+    let identity = IDENTITY.replace("{region}", REGION);
+    let mut email = json!({
+        "SourceArn": identity,
+        "EmailSendingAccount": "DEVELOPER",
+        "From": "Acme <login@example.com>",
+        "ReplyToEmailAddress": "help@example.com",
+        "ConfigurationSet": "told",
+    });
+    stage.fake.set_pool(id, "EmailConfiguration", email.clone());
+    let sms = mfa.sms_mfa_configuration.and_then(|sms| sms.sms_configuration).expect("how they are sent");
+    let by_hand = |sms: SmsConfigurationType| SmsMfaConfigType::builder().sms_configuration(sms).build();
+    let mut elsewhere = sms;
+    elsewhere.sns_region = Some("eu-west-1".to_owned());
+    let change_by_hand = sdk.cognito.set_user_pool_mfa_config().user_pool_id(id);
+    let change_by_hand = change_by_hand.mfa_configuration(UserPoolMfaType::On);
+    let change_by_hand = change_by_hand.set_email_mfa_configuration(mfa.email_mfa_configuration);
+    change_by_hand.sms_mfa_configuration(by_hand(elsewhere.clone())).send().await.expect("set");
+
+    let more = settings("", proto::MfaMode::Required, &[MfaFactor::Totp, MfaFactor::Sms, MfaFactor::Email]);
+    change(&stage, more.clone()).await;
+    assert_eq!(stage.fake.pool_setting(id, "EmailConfiguration"), email);
+    let (_, mfa) = seen(&stage, &sdk).await;
+    assert_eq!(factors(&mfa), (Some(&UserPoolMfaType::On), [true; 3]));
+    let sends = mfa.sms_mfa_configuration.and_then(|sms| sms.sms_configuration);
+    assert_eq!(sends.as_ref(), Some(&elsewhere));
+
+    // Where they come from is Keyward's to say. A sender that belongs to another identity does not stay with this one.
+    email["SourceArn"] = json!("arn:aws:ses:eu-central-1:123456789012:identity/other.example.com");
+    stage.fake.set_pool(id, "EmailConfiguration", email.clone());
+    change(&stage, settings("", proto::MfaMode::Optional, &[MfaFactor::Email])).await;
+    email["SourceArn"] = json!(identity);
+    email.as_object_mut().expect("an object").remove("From");
+    assert_eq!(stage.fake.pool_setting(id, "EmailConfiguration"), email);
+
+    // What the pool itself says of text messages counts where none was a factor before.
+    change(&stage, more).await;
+    let (_, mfa) = seen(&stage, &sdk).await;
+    let sends = mfa.sms_mfa_configuration.and_then(|sms| sms.sms_configuration);
+    assert_eq!(sends, Some(elsewhere));
     stage.strike().await;
 }
 

@@ -24,6 +24,14 @@ pub async fn play(backend: &Backend, ledger: &mut Ledger) {
     ledger.holds("describe none", pools.describe_pool(&nobodys, &made.region).await, &None::<()>);
     ledger.holds("its settings", pools.pool_settings(&made).await, &Some(asked.clone()));
     ledger.holds("the other's settings", pools.pool_settings(&other).await, &Some(UserPoolSettings::default()));
+    let found =
+        pools.find_pool(&id, "").await.map(|found| found.map(|found| (found.made, found.users, found.is_protected)));
+    ledger.holds("look for it", found, &Some((made.clone(), 0, true)));
+    let found =
+        pools.find_pool(&pool_id("shared-contract"), "").await.map(|found| found.map(|found| found.is_protected));
+    ledger.holds("look for the other", found, &Some(false));
+    ledger.holds("look for none", pools.find_pool(&pool_id("tenant-nobodys"), "").await, &None::<()>);
+    ledger.holds("its settings are as they were", pools.pool_settings(&made).await, &Some(asked.clone()));
     let listed = listed(pools.as_ref()).await;
     ledger.is("both are listed once", count(&listed, &["tenant-contract", "shared-contract"]), [1, 1]);
 
@@ -67,6 +75,8 @@ pub async fn play_in_another_region(backend: &Backend, ledger: &mut Ledger) {
     };
     let Some(made) = ledger.goes("make a pool far away", pools.ensure_pool(&id, &asked).await) else { return };
     ledger.is("it is there", made.region.as_str(), OTHER_REGION);
+    let found = pools.find_pool(&id, OTHER_REGION).await.map(|found| found.map(|found| found.made));
+    ledger.holds("look for it far away", found, &Some(made.clone()));
     ledger.holds("make it far away again", pools.ensure_pool(&id, &asked).await, &made);
     ledger.holds("its settings far away", pools.pool_settings(&made).await, &Some(asked));
     ledger.is("it is listed", count(&listed(pools.as_ref()).await, &["tenant-far"]), [1]);

@@ -16,6 +16,7 @@ use super::world::{
 const NOT_SETTINGS: &[&str] = &["GenerateSecret", "ClientSecret"];
 const RESERVED_SCOPES: &[&str] = &["openid", "email", "phone", "profile", "aws.cognito.signin.user.admin"];
 const MAX_SECRETS: usize = 2;
+const REFRESH_TOKEN_AUTH: &str = "ALLOW_REFRESH_TOKEN_AUTH";
 const CLIENT_TOKEN_AUTH: &str = "ALLOW_CLIENT_TOKEN_AUTH";
 
 pub fn create(world: &mut World, ask: &Ask<'_>) -> OperationResult {
@@ -232,6 +233,11 @@ fn check(pool: &Pool, settings: &Members, has_secret: bool) -> Result<(), ApiErr
     }
     check_sign_in(pool, settings, &flows)?;
     let auth_flows = texts_of(settings, "ExplicitAuthFlows");
+    let rotates = settings.get("RefreshTokenRotation").is_some_and(|rotation| rotation["Feature"] == "ENABLED");
+    // Where none is named, it is among those that there are.
+    if rotates && (auth_flows.is_empty() || auth_flows.iter().any(|flow| flow == REFRESH_TOKEN_AUTH)) {
+        return Err(ApiError::invalid("ALLOW_REFRESH_TOKEN_AUTH is not allowed with refresh token rotation."));
+    }
     if auth_flows.iter().any(|flow| flow == CLIENT_TOKEN_AUTH) {
         if auth_flows.len() > 1 {
             return Err(ApiError::invalid("ALLOW_CLIENT_TOKEN_AUTH must be the only authentication flow."));

@@ -110,9 +110,10 @@ pub fn describe(world: &mut World, ask: &Ask<'_>) -> OperationResult {
 
 pub fn delete(world: &mut World, ask: &Ask<'_>) -> OperationResult {
     let domain = ask.text("Domain").to_owned();
+    let remembered = ask.now + world.domains_remembered;
     let pool = world.pool_of(ask)?;
     if pool.domain.as_ref() == Some(&domain) {
-        pool.domain = None;
+        (pool.domain, pool.domain_remembered) = (None, remembered);
         world.domains.remove(&(ask.region.to_owned(), domain));
         return Ok(json!({}));
     }

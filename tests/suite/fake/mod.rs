@@ -333,6 +333,41 @@ impl Fake {
         self.shared.state().calls.clear();
     }
 
+    /// As if so many people had got accounts in the pool.
+    pub fn set_users(&self, user_pool: &str, users: u64) {
+        self.shared.state().world.pools.get_mut(user_pool).expect("the pool is there").users = users;
+    }
+
+    /// A pool's setting, as `UserPoolType` has it.
+    pub fn pool_setting(&self, user_pool: &str, setting: &str) -> Value {
+        let state = self.shared.state();
+        state.world.pools.get(user_pool).expect("the pool is there").settings[setting].clone()
+    }
+
+    /// Changes a pool's setting by hand, past every rule.
+    pub fn set_pool(&self, user_pool: &str, setting: &str, value: Value) {
+        let mut state = self.shared.state();
+        let pool = state.world.pools.get_mut(user_pool).expect("the pool is there");
+        pool.settings.insert(setting.to_owned(), value);
+    }
+
+    /// From now on a listing of secrets tells of what is made only after so long.
+    pub fn list_secrets_late(&self, by: Duration) {
+        self.shared.state().world.listed_after = by;
+    }
+
+    /// From now on no pool is deleted sooner than so long after its prefix, as if that were still there.
+    pub fn remember_domains(&self, period: Duration) {
+        self.shared.state().world.domains_remembered = period;
+    }
+
+    /// A secret's resource policy; `None` for a secret without one.
+    pub fn secret_policy(&self, name: &str) -> Option<String> {
+        let state = self.shared.state();
+        let mut secrets = state.world.secrets.values();
+        secrets.find(|secret| secret.name == name).expect("the secret is there").policy.clone()
+    }
+
     /// Gives the pool a new signing key. The old one stays in the key set unless it is `withdrawn`.
     pub fn rotate_signing_key(&self, user_pool: &str, withdrawn: bool) {
         let mut state = self.shared.state();

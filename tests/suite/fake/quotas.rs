@@ -16,6 +16,17 @@ const NANOS: i128 = 1_000_000_000;
 /// Calls a second of one operation on one user pool.
 const PER_OPERATION_AND_POOL: i128 = 5;
 
+/// What operations of the categories `UserPoolResourceRead` and `UserPoolResourceUpdate` have in their names.
+const IN_POOLS: [&str; 7] = [
+    "ResourceServer",
+    "UserPoolDomain",
+    "IdentityProvider",
+    "MfaConfig",
+    "TagResource",
+    "UntagResource",
+    "TagsForResource",
+];
+
 /// Full at first; holds one second's worth and fills evenly.
 #[derive(Default)]
 pub struct Quotas {
@@ -112,7 +123,7 @@ fn category(service: Service, operation: &str) -> Option<(&'static str, i128)> {
             true => ("app client reads", 15),
             false => ("app client updates", 15),
         },
-        (Service::Cognito, name) if name.contains("ResourceServer") || name.ends_with("Domain") => match is_read {
+        (Service::Cognito, name) if IN_POOLS.iter().any(|part| name.contains(part)) => match is_read {
             true => ("resource server reads", 20),
             false => ("resource server updates", 15),
         },

@@ -135,7 +135,8 @@ pub fn list(world: &mut World, ask: &Ask<'_>) -> OperationResult {
     let (with_planned, mut items) = (ask.flag("IncludePlannedDeletion"), Vec::new());
     for ((region, name), secret) in &world.secrets {
         let is_here = region == ask.region && (with_planned || secret.deletion_time.is_none());
-        if is_here && matches(secret, &filters)? {
+        let is_told = secret.create_time + world.listed_after <= ask.now;
+        if is_here && is_told && matches(secret, &filters)? {
             items.push((name.clone(), Value::Object(entry(secret))));
         }
     }

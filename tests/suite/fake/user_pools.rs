@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::keys::PoolKey;
@@ -32,9 +33,11 @@ pub fn create(world: &mut World, ask: &Ask<'_>) -> OperationResult {
         region: ask.region.to_owned(),
         settings,
         tags: tags(ask, "UserPoolTags")?,
+        users: 0,
         mfa: Members::new(),
         domain: None,
         custom_domain: None,
+        domain_remembered: Timestamp::MIN,
         resource_servers: BTreeMap::new(),
         providers: BTreeMap::new(),
         clients: BTreeMap::new(),
@@ -79,7 +82,7 @@ pub fn delete(world: &mut World, ask: &Ask<'_>) -> OperationResult {
                     Deletion protection must be inactivated first.";
         return Err(ApiError::invalid(rule));
     }
-    if pool.domain.is_some() || pool.custom_domain.is_some() {
+    if pool.domain.is_some() || pool.custom_domain.is_some() || ask.now < pool.domain_remembered {
         let rule = "User pool cannot be deleted. It has a domain configured that should be deleted first.";
         return Err(ApiError::invalid(rule));
     }
@@ -207,7 +210,7 @@ fn described(pool: &Pool) -> Value {
         "Id": pool.id,
         "Arn": pool.arn(),
         "UserPoolTags": pool.tags,
-        "EstimatedNumberOfUsers": 0,
+        "EstimatedNumberOfUsers": pool.users,
         "CreationDate": seconds(pool.create_time),
         "LastModifiedDate": seconds(pool.update_time),
     });

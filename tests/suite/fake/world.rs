@@ -78,6 +78,10 @@ pub struct World {
     pub secrets: BTreeMap<(String, String), Secret>,
     /// When which of them may have to go, the earliest first.
     pub deletions: BTreeSet<(Timestamp, (String, String))>,
+    /// How long a new secret is missing from listings, which Secrets Manager says may be five minutes.
+    pub listed_after: Duration,
+    /// For how long a pool is taken to have a prefix that is gone, when it is to be deleted.
+    pub domains_remembered: Duration,
     pub propagation: Propagation,
     pub ceilings: Ceilings,
     /// Whether app clients get no secret but one that is generated here, and never a second one.
@@ -155,10 +159,14 @@ pub struct Pool {
     /// As `UserPoolType` has them.
     pub settings: Members,
     pub tags: Members,
+    /// How many accounts there are, of which it knows nothing more.
+    pub users: u64,
     /// As `GetUserPoolMfaConfig` answers, but `MfaConfiguration`, which is a setting.
     pub mfa: Members,
     pub domain: Option<String>,
     pub custom_domain: Option<String>,
+    /// Until when it is taken to have the prefix that was taken from it.
+    pub domain_remembered: Timestamp,
     /// By identifier, as `ResourceServerType`.
     pub resource_servers: BTreeMap<String, Value>,
     /// By name, as `IdentityProviderType`.

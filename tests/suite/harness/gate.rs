@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
-    AppClientSeen, AppClientSpec, ChangeSet, DomainSet, Fault, InteractiveSeen, InteractiveSpec, Label, NewAppClient,
-    Peer, PortError, PortPage, PortResult, ProviderDrift, ProviderSpec, Registry, SecretDocument, Shelf, StoredRecord,
-    TokenEndpoint, Unmet, UserPools, Vault, Wanted,
+    AppClientSeen, AppClientSpec, ChangeSet, DomainSet, Fault, FoundPool, InteractiveSeen, InteractiveSpec, Label,
+    NewAppClient, Peer, PortError, PortPage, PortResult, ProviderDrift, ProviderSpec, Registry, SecretDocument, Shelf,
+    StoredRecord, TokenEndpoint, Unmet, UserPools, Vault, Wanted,
 };
 use keyward::domain::audit::NumberedEvent;
 use keyward::domain::id::{AppClientId, PoolId, SecretId, SecretName, UserPoolId, VersionId};
@@ -81,7 +81,7 @@ impl Gate {
     pub async fn app_clients(&self, pool: &str) -> Vec<String> {
         let user_pools = self.user_pools.get().expect("a daemon has gone through");
         let id = PoolId::parse("pool", pool.trim_start_matches("pools/")).expect("a pool's name");
-        let made = user_pools.ensure_pool(&id, &UserPoolSettings::default()).await.expect("the pool is there");
+        let made = user_pools.find_pool(&id, "").await.expect("looked for").expect("the pool is there").made;
         let (mut ids, mut after) = (Vec::new(), None);
         loop {
             let page = user_pools.list_app_clients(&made, after.as_deref()).await.expect("a page");
@@ -134,6 +134,10 @@ impl UserPools for Gated<dyn UserPools> {
 
     async fn make_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
         self.change(POOLS, self.inner.make_pool(id, settings)).await
+    }
+
+    async fn find_pool(&self, id: &PoolId, region: &str) -> PortResult<Option<FoundPool>> {
+        self.read(POOLS, self.inner.find_pool(id, region)).await
     }
 
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {

@@ -62,7 +62,7 @@ impl Stage {
     pub async fn pool(&self) -> MadePool {
         let id = self.client.pool.strip_prefix("pools/").expect("a pool's name");
         let id = PoolId::parse("pool", id).expect("a pool");
-        self.backend.user_pools.ensure_pool(&id, &Default::default()).await.expect("the pool is there")
+        self.backend.user_pools.find_pool(&id, "").await.expect("looked for").expect("the pool is there").made
     }
 
     pub fn app_client(&self) -> AppClientId {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use keyward::broker::Ports;
 use keyward::broker::ports::{
-    AppClientSeen, AppClientSpec, ChangeSet, DomainSet, InteractiveSeen, InteractiveSpec, KeySource, Label,
+    AppClientSeen, AppClientSpec, ChangeSet, DomainSet, FoundPool, InteractiveSeen, InteractiveSpec, KeySource, Label,
     NewAppClient, PortPage, PortResult, ProviderDrift, ProviderSpec, PublicKey, Registry, SecretDocument, Shelf,
     StoredRecord, TokenEndpoint, Unmet, UserPools, Vault, Wanted,
 };
@@ -84,6 +84,10 @@ impl UserPools for Road {
 
     async fn make_pool(&self, id: &PoolId, settings: &UserPoolSettings) -> PortResult<MadePool> {
         self.pass("ensure_pool", self.ports.user_pools.make_pool(id, settings)).await
+    }
+
+    async fn find_pool(&self, id: &PoolId, region: &str) -> PortResult<Option<FoundPool>> {
+        self.pass("find_pool", self.ports.user_pools.find_pool(id, region)).await
     }
 
     async fn describe_pool(&self, user_pool: &UserPoolId, region: &str) -> PortResult<Option<MadePool>> {

@@ -101,3 +101,21 @@ async fn a_tenant_goes_with_its_clients_for_people_and_machines() {
     assert_eq!((inventory.app_clients, inventory.secrets), (vec![], vec![]));
     stage.strike().await;
 }
+
+#[tokio::test]
+async fn rotation_of_refresh_tokens_that_others_have_turned_on_stays_and_is_no_drift() {
+    let stage = AwsStage::set().await;
+    let AwsStage { daemon, fake, .. } = &stage;
+    daemon.create_tenant("acme").await;
+    let client = create(daemon, new_interactive("acme", "portal")).await;
+    let rotation = json!({ "Feature": "ENABLED", "RetryGracePeriodSeconds": 10 });
+    fake.set_app_client(&client.app_client_id, "RefreshTokenRotation", rotation.clone());
+    fake.set_app_client(&client.app_client_id, "ExplicitAuthFlows", json!(["ALLOW_USER_SRP_AUTH"]));
+    assert_eq!(super::drift::reconcile_all(daemon, "tenants/acme", false).await, []);
+    let patch = proto::Client { access_token_validity: span(HOUR / 2), ..named(&client.name) };
+    daemon.clients().update_client(update(patch, &["access_token_validity"])).await.expect("updated");
+    let made = fake.app_client(&client.app_client_id);
+    assert_eq!((&made["RefreshTokenRotation"], &made["AccessTokenValidity"]), (&rotation, &json!(1_800)));
+    assert_eq!(super::drift::reconcile_all(daemon, "tenants/acme", false).await, []);
+    stage.strike().await;
+}

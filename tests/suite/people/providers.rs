@@ -1,5 +1,7 @@
 //! A tenant's identity providers: what is set and shown, what is at Cognito, and who may sign in by which.
 
+use std::time::Duration;
+
 use keyward::broker::ports::{Shelf, Wanted};
 use keyward::domain::id::SecretName;
 use keyward::domain::tenant::Tenant;
@@ -114,6 +116,22 @@ async fn providers_of_both_protocols_are_made_in_either_isolation_and_shown_with
         assert_eq!(fake.inventory().secrets, ["keyward/tenants/acme/providers/okta"]);
         assert!(!format!("{:?}", events(&daemon.channel).await).contains(SECRET));
 
+        let request = proto::DeleteTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
+        daemon.tenants().delete_tenant(request).await.expect("deleted");
+        assert_eq!((fake.providers(), fake.inventory().secrets), (vec![], vec![]));
+        stage.strike().await;
+    }
+}
+
+/// "The ListSecrets operation is eventually consistent, and it might not reflect changes from the last five minutes."
+#[tokio::test]
+async fn the_secret_of_a_provider_goes_with_its_tenant_although_no_listing_tells_of_it_yet() {
+    for isolation in [Isolation::AppClient, Isolation::UserPool] {
+        let stage = AwsStage::set().await;
+        let AwsStage { daemon, fake, .. } = &stage;
+        fake.list_secrets_late(Duration::from_secs(5 * 60));
+        onboard(daemon, "acme", isolation, &[oidc("okta"), saml("entra", document(XML))]).await;
+        assert_eq!(fake.inventory().secrets, ["keyward/tenants/acme/providers/okta"]);
         let request = proto::DeleteTenantRequest { name: "tenants/acme".to_owned(), ..Default::default() };
         daemon.tenants().delete_tenant(request).await.expect("deleted");
         assert_eq!((fake.providers(), fake.inventory().secrets), (vec![], vec![]));

@@ -73,6 +73,25 @@ async fn what_dynamodb_says_of_itself_is_told_as_the_port_says() {
     one.commit(set()).await.expect("made");
 }
 
+/// After anything but Unavailable a caller may take it that nothing happened, and here it did.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_may_have_been_made_is_no_certain_failure_whatever_the_look_for_it_meets() {
+    let (one, other, between) = pair(Peer::moto().await).await;
+    let set = |number: u64| changes(vec![put("a", (number > 1).then(|| number - 1), "")], Vec::new());
+    one.commit(set(1)).await.expect("made");
+    let met = ["AccessDeniedException", "ProvisionedThroughputExceededException", "InternalServerError"];
+    for (number, said) in (2..).zip(met) {
+        // So that it knows the head, and has nothing to read before.
+        one.commit(changes(vec![put(said, None, "")], Vec::new())).await.expect("made");
+        between.order(TRANSACTION, &[Unheard]);
+        between.order("GetItem", &[Refused(said)]);
+        let error = one.commit(set(number)).await.expect_err("nobody knows");
+        assert!(error.is(Fault::Unavailable), "{said}: {error:?}");
+        let record = other.get(Shelf::Tenant, "a").await.expect("read").expect("there");
+        assert_eq!(record.version, number, "it was made");
+    }
+}
+
 /// One process that never pauses does not shut another out, however often that is behind it.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_busy_lets_others_in() {
