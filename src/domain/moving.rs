@@ -114,7 +114,7 @@ impl TenantMove {
         let of_old = client.replaced.iter().filter(|replaced| replaced.pool == self.from);
         let last_token = of_old.map(|replaced| replaced.forget_time).max().filter(|time| *time > now);
         match last_token.filter(|_| self.from_isolation == Isolation::UserPool) {
-            Some(time) => Rest::Wait(time),
+            Some(time) => Rest::Outlast(time),
             None => Rest::Nothing,
         }
     }
@@ -147,7 +147,10 @@ pub enum Rest {
     /// Its old app client is to go when the move says.
     Release,
     Carry(Task),
+    /// An old app client works until then, unless somebody ends that sooner.
     Wait(Timestamp),
+    /// A token from the old place may be valid until then, whatever anybody does.
+    Outlast(Timestamp),
 }
 
 #[cfg(test)]

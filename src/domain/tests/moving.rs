@@ -196,7 +196,7 @@ fn a_pool_of_its_own_is_needed_until_its_last_token_has_expired_and_a_shared_one
         let forget_time = replaced.forget_time;
         let client = Client { replaced: vec![replaced], ..client(new) };
         let rest = |now| moved.rest_of(&client, Some(&credential(&current)), now);
-        assert_eq!(rest(at(101)), if is_needed { Rest::Wait(forget_time) } else { Rest::Nothing });
+        assert_eq!(rest(at(101)), if is_needed { Rest::Outlast(forget_time) } else { Rest::Nothing });
         assert_eq!(rest(forget_time), Rest::Nothing);
     }
 }

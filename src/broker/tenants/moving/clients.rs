@@ -65,6 +65,7 @@ impl Moving {
                     Rest::Nothing => Way::There,
                     Rest::Carry(task) => Way::Carry(task),
                     Rest::Wait(until) => return Ok((look > 0, Outcome::Waiting(until.min(now + LATER)))),
+                    Rest::Outlast(until) => return Ok((look > 0, Outcome::Waiting(until))),
                     Rest::Release => {
                         self.release(journal, moved, &name).await?;
                         continue;
