@@ -15,7 +15,7 @@ use super::records::{Change, Versioned, settle};
 use super::world::{Asked, World, check_version};
 use crate::domain::audit::Call;
 use crate::domain::error::{Error, Reason, Result};
-use crate::domain::journal::{Journal, Task};
+use crate::domain::journal::Task;
 use crate::domain::pool::Pool;
 use crate::domain::quota::{Quota, QuotaUsage};
 use crate::domain::scope::{Identifier, MAX_RESOURCE_SERVERS, ResourceServer, Scope};
@@ -124,12 +124,8 @@ impl Catalog {
     async fn commit(&self, change: Change, call: &Call, state: Option<Versioned<CatalogState>>) -> Result<()> {
         let known = state.as_ref().map(|state| state.value.clone()).unwrap_or_default();
         let next = CatalogState { version: known.version + 1, ..known };
-        let task = Task::ApplyCatalog;
-        let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
-        let journal = Journal::new(task, call, self.world.now()).in_place_of(under_way.as_deref());
-        let change =
-            change.put(&next, state.map(|state| state.version)).put(&journal, under_way.map(|journal| journal.version));
-        self.world.records.commit(change).await?;
+        let change = change.put(&next, state.map(|state| state.version));
+        self.world.records.commit(self.world.with_journal(change, Task::ApplyCatalog, call).await?).await?;
         // How it goes is in the log and in the view; nobody waits for every pool.
         drop(self.journals.run(Task::ApplyCatalog));
         Ok(())

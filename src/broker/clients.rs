@@ -226,10 +226,7 @@ impl Clients {
         let mut change = Change::because(call.event(now, name));
         if has_to_be_applied {
             record.applied = false;
-            let task = Task::ApplyClient(name.clone());
-            let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
-            let journal = Journal::new(task, call, now).in_place_of(under_way.as_deref());
-            change = change.put(&journal, under_way.map(|journal| journal.version));
+            change = self.world.with_journal(change, Task::ApplyClient(name.clone()), call).await?;
             change = self.use_scopes(change, name, &client.scopes, &record.scopes).await?;
         }
         change = change.update(client.version, &record);

@@ -215,8 +215,6 @@ impl Rotator {
             return Ok(RotationView { rotation, planned });
         }
 
-        let task = Task::RotateSecret(name.clone());
-        let journal: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
         let mut client = Client { next_rotate_time: None, ..scene.client.value.clone() };
         let event = call.event(now, &rotation.name).detail(&request.reason);
         let mut change = Change::because(event);
@@ -236,11 +234,8 @@ impl Rotator {
         change = change
             .create(&rotation)
             .update(scene.credential.version, &credential)
-            .update(scene.client.version, &client)
-            .put(
-                &Journal::new(task, call, now).in_place_of(journal.as_deref()),
-                journal.map(|journal| journal.version),
-            );
+            .update(scene.client.version, &client);
+        change = self.world.with_journal(change, Task::RotateSecret(name.clone()), call).await?;
         if let Some(candidate) = superseded {
             let old = self.by_name(&RotationName { client: name.clone(), rotation: candidate.rotation }).await?;
             let record = Rotation {

@@ -253,19 +253,13 @@ impl Tenants {
                 let counted = self.pools.resettled(old, new).await?;
                 change = counted.iter().fold(change, |change, counted| counted.keep(change));
             }
-            let task = Task::ApplyUserPool(id.clone());
-            let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
-            let journal = Journal::new(task, call, now).in_place_of(under_way.as_deref());
-            change = change.put(&journal, under_way.map(|journal| journal.version));
+            change = self.world.with_journal(change, Task::ApplyUserPool(id.clone()), call).await?;
         }
         if let Some(wanted) = wanted.filter(|wanted| wanted.differ_from(&tenant)) {
             self.providers.stage(&wanted.secrets).await?;
             change = moved.iter().fold(change, |change, place| place.begin(change));
             change = self.providers.change_documents(change, &tenant, &wanted).await?;
-            let task = Task::ApplyProviders(id.clone());
-            let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
-            let journal = Journal::new(task, call, now).in_place_of(under_way.as_deref());
-            change = change.put(&journal, under_way.map(|journal| journal.version));
+            change = self.world.with_journal(change, Task::ApplyProviders(id.clone()), call).await?;
         }
         self.world.records.commit(receipt.file(change, id.name())).await?;
         drop(turn);

@@ -26,6 +26,7 @@ use crate::domain::audit::{Call, Event};
 use crate::domain::client::{Client, Marked};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::{BrokerId, Issuer, PoolId, RequestId};
+use crate::domain::journal::{Journal, Task};
 use crate::domain::pool::{MadePool, Pool};
 use crate::domain::revocation::TokenId;
 use crate::domain::secret::ClientSecret;
@@ -140,6 +141,14 @@ impl World {
         }
         let pool: Option<Versioned<Pool>> = self.records.get(id.as_str()).await?;
         Ok(pool.and_then(|pool| pool.value.made))
+    }
+
+    /// Adds to a change that a task is written down, to be carried out from then on. Where it is under way already, whoever is at
+    /// work on it keeps its lease, and what they do by what was before does not strike it out.
+    pub async fn with_journal(&self, change: Change, task: Task, cause: &Call) -> Result<Change> {
+        let under_way: Option<Versioned<Journal>> = self.records.get(&task.to_string()).await?;
+        let journal = Journal::new(task, cause, self.now()).in_place_of(under_way.as_deref());
+        Ok(change.put(&journal, under_way.map(|journal| journal.version)))
     }
 
     /// Up to when this broker has heard of every change that was answered.

@@ -21,7 +21,7 @@ use crate::broker::records::{Change, Versioned, settle};
 use crate::domain::audit::Call;
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::PoolId;
-use crate::domain::journal::{Journal, Task};
+use crate::domain::journal::Task;
 use crate::domain::pool::{Adopted, MadePool, Pool};
 use crate::domain::scope::{Identifier, MAX_RESOURCE_SERVERS, ResourceServer};
 
@@ -115,12 +115,8 @@ impl Pools {
     /// caller holds its turn.
     async fn put_back(&self, pool: &Versioned<Pool>, version: u64, cause: &Call) -> Result<()> {
         let record = Pool { catalog_version: version, ..pool.value.clone() };
-        let task = Task::ApplyCatalog;
-        // Whoever is at work on it may have been at this pool already.
-        let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
-        let journal = Journal::new(task, cause, self.world.now()).in_place_of(under_way.as_deref());
         let change = Change::housekeeping().update(pool.version, &record);
-        self.world.records.commit(change.put(&journal, under_way.map(|journal| journal.version))).await
+        self.world.records.commit(self.world.with_journal(change, Task::ApplyCatalog, cause).await?).await
     }
 
     /// The version of the catalogue, where the pool's record says that it has all of it; `None` for a pool that is still to

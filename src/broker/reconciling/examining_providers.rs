@@ -75,7 +75,7 @@ impl Reconciling {
         // And may have been done before this one mended what it had found.
         let is_mended = pass.mend && compared.as_ref().map_or(true, |drifts| !drifts.is_empty());
         if now.is_some_and(|now| is_mended && is_settled(&now)) {
-            self.bring_providers_up_again(pass, id).await?;
+            self.bring_up_again(pass, Task::ApplyProviders(id.clone())).await?;
         }
         compared.map(|_| Vec::new())
     }

@@ -11,7 +11,7 @@ use crate::broker::records::{Change, Versioned, settle};
 use crate::domain::client::{Client, ClientState};
 use crate::domain::error::Result;
 use crate::domain::id::{PoolId, TenantId};
-use crate::domain::journal::{Journal, Task};
+use crate::domain::journal::Task;
 use crate::domain::tenant::{Tenant, UserPoolSettings};
 
 impl Reconciling {
@@ -51,17 +51,10 @@ impl Reconciling {
         }
     }
 
-    /// Something was written of a tenant's identity providers, and its record is another by now.
-    pub(super) async fn bring_providers_up_again(&self, pass: &Pass, tenant: &TenantId) -> Result<()> {
-        self.bring_up_again(pass, Task::ApplyProviders(tenant.clone())).await
-    }
-
-    /// Whoever is at work on it already looks again.
-    async fn bring_up_again(&self, pass: &Pass, task: Task) -> Result<()> {
+    /// What was written may be older than what the task brings up.
+    pub(super) async fn bring_up_again(&self, pass: &Pass, task: Task) -> Result<()> {
         settle(|| async {
-            let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
-            let journal = Journal::new(task.clone(), &pass.call, self.world.now()).in_place_of(under_way.as_deref());
-            let change = Change::housekeeping().put(&journal, under_way.map(|journal| journal.version));
+            let change = self.world.with_journal(Change::housekeeping(), task.clone(), &pass.call).await?;
             self.world.records.commit(change).await
         })
         .await

@@ -132,9 +132,7 @@ impl Moving {
         };
         if moved.user_pool.as_ref().is_some_and(is_left) {
             let task = Task::ApplyUserPool(tenant.id.clone());
-            let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
-            let applying = Journal::new(task, &journal.cause, now).in_place_of(under_way.as_deref());
-            change = change.put(&applying, under_way.map(|journal| journal.version));
+            change = self.world.with_journal(change, task, &journal.cause).await?;
         }
         self.world.records.commit(change).await?;
         Ok(Progress::More)

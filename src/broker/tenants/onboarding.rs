@@ -95,10 +95,7 @@ impl Onboarding {
     async fn apply_again(&self, mut change: Change, tenant: &Tenant, cause: &Call) -> Result<Change> {
         let settings = tenant.user_pool.as_ref().map(|_| Task::ApplyUserPool(tenant.id.clone()));
         for task in settings.into_iter().chain([Task::ApplyProviders(tenant.id.clone())]) {
-            // Whoever is at work on it may have looked before that came.
-            let under_way: Option<Versioned<Journal>> = self.world.records.get(&task.to_string()).await?;
-            let journal = Journal::new(task, cause, self.world.now()).in_place_of(under_way.as_deref());
-            change = change.put(&journal, under_way.map(|journal| journal.version));
+            change = self.world.with_journal(change, task, cause).await?;
         }
         Ok(change)
     }
