@@ -22,8 +22,9 @@ use keyward::runtime::clock::ManualClock;
 use crate::harness::brokers::{Bench, Working, call, client_name};
 use crate::harness::rotations::eventually;
 use crate::harness::start_time;
+use crate::harness::stops::At;
 use crate::harness::tolls::tolled;
-use crate::harness::watch::{Moment, Watch};
+use crate::harness::watch::Watch;
 
 const CLIENT: &str = "tenants/acme/clients/checkout";
 const OVERLAP: Duration = Duration::from_secs(3_600);
@@ -33,35 +34,35 @@ const LAPSE: SignedDuration = SignedDuration::from_secs(35);
 
 #[tokio::test]
 async fn a_call_that_comes_late_is_refused_and_the_broker_that_was_ahead_has_taken_over() {
-    another_takes_over(5, Moment::Before).await;
+    another_takes_over(5, At::Before("add_secret")).await;
 }
 
 #[tokio::test]
 async fn a_call_that_comes_late_is_refused_and_the_broker_that_was_behind_has_taken_over() {
-    another_takes_over(-5, Moment::Before).await;
+    another_takes_over(-5, At::Before("add_secret")).await;
 }
 
 #[tokio::test]
 async fn an_answer_that_comes_late_is_for_nothing_and_the_broker_that_was_ahead_has_taken_over() {
-    another_takes_over(5, Moment::After).await;
+    another_takes_over(5, At::After("add_secret")).await;
 }
 
 #[tokio::test]
 async fn an_answer_that_comes_late_is_for_nothing_and_the_broker_that_was_behind_has_taken_over() {
-    another_takes_over(-5, Moment::After).await;
+    another_takes_over(-5, At::After("add_secret")).await;
 }
 
 /// The first broker is held up while it registers a secret, and the second one's clock is ahead by so many seconds.
-async fn another_takes_over(ahead: i64, moment: Moment) {
+async fn another_takes_over(ahead: i64, at: At) {
     let bench = with_client().await;
     let first = Sharing::open(&bench, 0).await;
     let second = Sharing::open(&bench, ahead).await;
-    first.watch.hold("add_secret", moment);
+    first.watch.stop.at(at);
 
     let (caller, name) = (call(), client_name(CLIENT));
     let rotated = first.broker.rotations.rotate(&caller, &name, request(false), false);
     let meanwhile = async {
-        first.watch.reached.notified().await;
+        first.watch.stop.reached().await;
         second.broker.work();
         let lapse_time = start_time() + LAPSE;
         second.clock.set(lapse_time - SignedDuration::from_secs(1));
@@ -76,7 +77,7 @@ async fn another_takes_over(ahead: i64, moment: Moment) {
         eventually("the other one carries it on", || async { newest(&bench).await.state == RotationState::Overlap })
             .await;
         first.watch.forget();
-        first.watch.release.notify_one();
+        first.watch.stop.go();
     };
     let (rotated, ()) = tokio::join!(rotated, meanwhile);
     assert_eq!(rotated.expect("whoever waits is answered").rotation.state, RotationState::Overlap);
@@ -94,12 +95,12 @@ async fn whoever_asks_for_what_another_broker_is_at_work_on_is_answered_and_chan
     let bench = with_client().await;
     let first = Sharing::open(&bench, 0).await;
     let second = Sharing::open(&bench, 5).await;
-    first.watch.hold("add_secret", Moment::Before);
+    first.watch.stop.at(At::Before("add_secret"));
 
     let (caller, name) = (call(), client_name(CLIENT));
     let rotated = first.broker.rotations.rotate(&caller, &name, request(false), false);
     let meanwhile = async {
-        first.watch.reached.notified().await;
+        first.watch.stop.reached().await;
         let held = journal(&bench).await.lease.expect("held");
         // It supersedes what is under way, and is carried on by whoever is at work already.
         let superseding = second.broker.rotations.rotate(&caller, &name, request(true), false).await.expect("started");
@@ -107,7 +108,7 @@ async fn whoever_asks_for_what_another_broker_is_at_work_on_is_answered_and_chan
         assert_eq!(superseding.rotation.state, RotationState::Running);
         assert_eq!(second.watch.changes(), Vec::<&str>::new());
         assert_eq!(journal(&bench).await.lease, Some(held), "the lease is kept through it");
-        first.watch.release.notify_one();
+        first.watch.stop.go();
     };
     let (rotated, ()) = tokio::join!(rotated, meanwhile);
     assert_eq!(rotated.expect("answered").rotation.state, RotationState::Failed, "superseded");
@@ -123,18 +124,18 @@ async fn a_client_that_another_broker_issues_is_creating_and_says_so() {
     let bench = with_client().await;
     let first = Sharing::open(&bench, 0).await;
     let second = Sharing::open(&bench, 5).await;
-    first.watch.hold("create_app_client", Moment::Before);
+    first.watch.stop.at(At::Before("create_app_client"));
 
     let other = "tenants/acme/clients/billing";
     let created = first.broker.create_client(other);
     let meanwhile = async {
-        first.watch.reached.notified().await;
+        first.watch.stop.reached().await;
         let seen = second.broker.clients.get(&client_name(other)).await.expect("it is there");
         assert_eq!(seen.client.state, ClientState::Creating);
         assert_eq!(seen.state_reason, "another broker is at work on it");
         let own = first.broker.clients.get(&client_name(other)).await.expect("it is there");
         assert_eq!(own.state_reason, "");
-        first.watch.release.notify_one();
+        first.watch.stop.go();
     };
     let (created, ()) = tokio::join!(created, meanwhile);
     assert_eq!(created.expect("created").client.state, ClientState::Active);
@@ -149,25 +150,25 @@ async fn a_lease_is_renewed_between_steps_and_given_up_at_the_end_of_a_run() {
     let (caller, name) = (call(), client_name(CLIENT));
     let lease = async || journal(&bench).await.lease.expect("held");
 
-    first.watch.hold("add_secret", Moment::Before);
+    first.watch.stop.at(At::Before("add_secret"));
     let rotated = first.broker.rotations.rotate(&caller, &name, request(false), false);
     let meanwhile = async {
-        first.watch.reached.notified().await;
+        first.watch.stop.reached().await;
         assert_eq!((lease().await.fence, lease().await.expire_time), (1, start_time() + SignedDuration::from_secs(30)));
         first.clock.advance(Duration::from_secs(10));
-        first.watch.hold("fetch", Moment::Before);
-        first.watch.release.notify_one();
+        first.watch.stop.at(At::Before("fetch"));
+        first.watch.stop.go();
 
-        first.watch.reached.notified().await;
+        first.watch.stop.reached().await;
         assert_eq!((lease().await.fence, lease().await.expire_time), (1, start_time() + SignedDuration::from_secs(40)));
         // Beyond what it may act under: it has to be taken again.
         first.clock.advance(Duration::from_secs(25));
-        first.watch.hold("promote", Moment::Before);
-        first.watch.release.notify_one();
+        first.watch.stop.at(At::Before("promote"));
+        first.watch.stop.go();
 
-        first.watch.reached.notified().await;
+        first.watch.stop.reached().await;
         assert_eq!((lease().await.fence, lease().await.expire_time), (2, start_time() + SignedDuration::from_secs(65)));
-        first.watch.release.notify_one();
+        first.watch.stop.go();
     };
     let (rotated, ()) = tokio::join!(rotated, meanwhile);
     let rotation = rotated.expect("rotated").rotation;
@@ -182,12 +183,12 @@ async fn a_lease_is_renewed_under_a_step_that_takes_longer_and_lapses_when_its_h
     let bench = with_client().await;
     let first = Sharing::open(&bench, 0).await;
     let second = Sharing::open(&bench, 5).await;
-    first.watch.hold("add_secret", Moment::Before);
+    first.watch.stop.at(At::Before("add_secret"));
 
     let (caller, name) = (call(), client_name(CLIENT));
     let rotated = first.broker.rotations.rotate(&caller, &name, request(false), false);
     let meanwhile = async {
-        first.watch.reached.notified().await;
+        first.watch.stop.reached().await;
         for second in [10, 20, 30, 40] {
             is_renewed(&bench, &first, start_time() + SignedDuration::from_secs(second)).await;
         }
@@ -210,7 +211,7 @@ async fn a_lease_is_renewed_under_a_step_that_takes_longer_and_lapses_when_its_h
         assert_eq!(renewals(&bench).await, []);
         // The first one's own clock has stood still, and so it thinks that it is at work; its next write is refused.
         first.watch.forget();
-        first.watch.release.notify_one();
+        first.watch.stop.go();
     };
     let (rotated, ()) = tokio::join!(rotated, meanwhile);
     assert_eq!(rotated.expect("whoever waits is answered").rotation.state, RotationState::Overlap);
@@ -224,16 +225,16 @@ async fn a_lease_is_renewed_under_a_step_that_takes_longer_and_lapses_when_its_h
 async fn a_step_whose_lease_was_renewed_ends_as_any_other_and_leaves_nothing() {
     let bench = with_client().await;
     let first = Sharing::open(&bench, 0).await;
-    first.watch.hold("add_secret", Moment::After);
+    first.watch.stop.at(At::After("add_secret"));
     let (caller, name) = (call(), client_name(CLIENT));
     let rotated = first.broker.rotations.rotate(&caller, &name, request(false), false);
     let meanwhile = async {
-        first.watch.reached.notified().await;
+        first.watch.stop.reached().await;
         let before = first.watch.count("add_secret");
         for second in [10, 20, 30] {
             is_renewed(&bench, &first, start_time() + SignedDuration::from_secs(second)).await;
         }
-        first.watch.release.notify_one();
+        first.watch.stop.go();
         before
     };
     let (rotated, before) = tokio::join!(rotated, meanwhile);
@@ -252,11 +253,11 @@ async fn a_step_whose_lease_was_renewed_ends_as_any_other_and_leaves_nothing() {
 async fn a_lease_is_not_renewed_for_ever() {
     let bench = with_client().await;
     let first = Sharing::open(&bench, 0).await;
-    first.watch.hold("add_secret", Moment::Before);
+    first.watch.stop.at(At::Before("add_secret"));
     let (caller, name) = (call(), client_name(CLIENT));
     let rotated = first.broker.rotations.rotate(&caller, &name, request(false), false);
     let meanwhile = async {
-        first.watch.reached.notified().await;
+        first.watch.stop.reached().await;
         let end = start_time() + SignedDuration::from_mins(15);
         let mut now = start_time();
         while now + SignedDuration::from_secs(10) < end {
@@ -267,7 +268,7 @@ async fn a_lease_is_not_renewed_for_ever() {
         eventually("nobody waits to renew it", || async { first.clock.next_wake().is_none() }).await;
         let last = renewals(&bench).await;
         assert_eq!(last[0].lease.expire_time, now + SignedDuration::from_secs(30));
-        first.watch.release.notify_one();
+        first.watch.stop.go();
     };
     let (rotated, ()) = tokio::join!(rotated, meanwhile);
     assert_eq!(rotated.expect("rotated").rotation.state, RotationState::Overlap);

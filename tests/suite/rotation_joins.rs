@@ -11,8 +11,9 @@ use keyward::domain::tenant::Isolation;
 use crate::harness::brokers::{Bench, Working, call, client_name};
 use crate::harness::propagation::Propagation;
 use crate::harness::rotations::eventually;
+use crate::harness::stops::At;
 use crate::harness::tolls::tolled;
-use crate::harness::watch::{Moment, Watch};
+use crate::harness::watch::Watch;
 
 const CLIENT: &str = "tenants/acme/clients/checkout";
 
@@ -33,16 +34,16 @@ async fn the_failure_of_a_run_that_began_before_it_is_not_its_own() {
     assert_eq!((first.state, first.failures), (RotationState::Running, 1));
 
     // Its second try has failed as well. That is on record, and when it is to be tried again is not yet.
-    watch.hold("commit", Moment::After);
+    watch.stop.at(At::After("commit"));
     broker.work();
     bench.clock.advance(Duration::from_secs(1));
-    watch.reached.notified().await;
+    watch.stop.reached().await;
     propagation.resume();
     let meanwhile = async {
         // The compromise is on record, and waits for the run that is under way.
         let is_on_record = async || bench.backend.records::<Rotation>(Shelf::Rotation).await.len() == 2;
         eventually("it is on record", is_on_record).await;
-        watch.release.notify_one();
+        watch.stop.go();
     };
     let (compromised, ()) = tokio::join!(rotate(true), meanwhile);
     assert_eq!(compromised.expect("answered").rotation.state, RotationState::Succeeded);

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use keyward::broker::Ports;
 use keyward::broker::ports::{PortResult, Shelf, StoredRecord};
 use keyward::broker::settings::Settings;
@@ -43,6 +44,11 @@ impl Stop {
 
     pub async fn reached(&self) {
         in_time(self.is_reached.notified()).await;
+    }
+
+    /// Whether it holds somebody up, for whoever has something to do until then. Says so once.
+    pub fn has_been_reached(&self) -> bool {
+        self.is_reached.notified().now_or_never().is_some()
     }
 
     pub fn go(&self) {

@@ -16,7 +16,7 @@ use crate::harness::Outage;
 use crate::harness::brokers::{Bench, Working, call, client_name, oidc_provider, tenant_id};
 use crate::harness::rotations::eventually;
 use crate::harness::start_time;
-use crate::harness::watch::Moment;
+use crate::harness::stops::At;
 
 #[tokio::test]
 async fn a_late_change_of_an_app_client_is_made_good() {
@@ -86,15 +86,15 @@ async fn a_late_resource_server_is_made_good() {
 
     // The first one stalls as it brings the catalogue of now to the pool.
     let other = "tenants/acme/clients/billing";
-    first.watch.hold("put_resource_server", Moment::Before);
+    first.watch.stop.at(At::Before("put_resource_server"));
     let meanwhile = async {
-        first.watch.reached.notified().await;
+        first.watch.stop.reached().await;
         put(&unreached, &["read", "write", "approve", "refund"]).await;
         second.broker.work();
         second.clock.set(start_time() + LAPSE);
         first.clock.set(start_time() + LAPSE);
         eventually("the other one is done", async || bench.backend.journals().await.is_empty()).await;
-        first.watch.release.notify_one();
+        first.watch.stop.go();
     };
     let (created, ()) = tokio::join!(Box::pin(first.broker.create_client(other)), meanwhile);
     created.expect("created");
@@ -122,15 +122,15 @@ async fn overtake(
     stalls_in: &'static str,
     change: impl AsyncFn(&Working, bool),
 ) {
-    first.watch.hold(stalls_in, Moment::Before);
+    first.watch.stop.at(At::Before(stalls_in));
     let meanwhile = async {
-        first.watch.reached.notified().await;
+        first.watch.stop.reached().await;
         Box::pin(change(&second.broker, false)).await;
         second.broker.work();
         second.clock.set(start_time() + LAPSE);
         first.clock.set(start_time() + LAPSE);
         eventually("the other one is done", async || bench.backend.journals().await.is_empty()).await;
-        first.watch.release.notify_one();
+        first.watch.stop.go();
     };
     tokio::join!(Box::pin(change(&first.broker, true)), meanwhile);
     assert_eq!(bench.backend.journals().await, [], "it has seen to it by itself");

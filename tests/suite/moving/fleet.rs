@@ -3,17 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use jiff::SignedDuration;
 use keyward::broker::api::NewMove;
-use keyward::broker::ports::{PortResult, Shelf};
+use keyward::broker::ports::Shelf;
 use keyward::domain::lease::LeaseTerms;
 use keyward::domain::moving::MoveState;
 use keyward::domain::tenant::{Isolation, Tenant};
-use tokio::sync::Notify;
 
 use crate::harness::brokers::{Bench, Working, call, tenant_id};
-use crate::harness::tolls::{Toll, tolled};
+use crate::harness::stops::{At, Stop};
 
 const CLIENTS: usize = 40;
 
@@ -54,39 +52,18 @@ async fn a_move_whose_broker_is_gone_is_carried_on_by_another() {
 #[tokio::test]
 async fn a_pool_that_is_made_for_a_tenant_that_another_broker_deletes_meanwhile_goes_too() {
     let bench = Bench::new().await;
-    let late = Arc::new(Late::default());
-    let first = Working::open(tolled(bench.ports(), late.clone())).await.expect("a broker");
+    let stop = Arc::new(Stop::default());
+    let first = Working::open(stop.through(bench.ports())).await.expect("a broker");
     let second = Working::open(bench.ports()).await.expect("a broker");
     second.create_tenant("acme", Isolation::AppClient).await.expect("a tenant");
+    stop.at(At::Before("ensure_pool"));
     start(&first, Isolation::UserPool).await;
-    late.is_asked.notified().await;
+    stop.reached().await;
     second.tenants.delete(&call(), &tenant_id("acme"), None, false).await.expect("deleted");
-    late.go_on.notify_one();
+    stop.go();
     first.stop().await;
     second.stop().await;
     bench.check(&[]).await;
-}
-
-/// Makes a pool late.
-#[derive(Default)]
-struct Late {
-    is_asked: Notify,
-    go_on: Notify,
-}
-
-#[async_trait]
-impl Toll for Late {
-    async fn before(&self, call: &'static str) -> PortResult<()> {
-        if call == "ensure_pool" {
-            self.is_asked.notify_one();
-            self.go_on.notified().await;
-        }
-        Ok(())
-    }
-
-    async fn after(&self, _call: &'static str) -> PortResult<()> {
-        Ok(())
-    }
 }
 
 async fn sharing(bench: &Bench) -> Working {

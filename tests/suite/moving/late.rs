@@ -1,15 +1,12 @@
 //! What a move has read of a client when that is not so any more.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use keyward::broker::ports::{Clock as _, PortResult, Shelf, StoredRecord};
+use keyward::broker::ports::{Clock as _, Shelf};
 use keyward::domain::journal::Task;
 use keyward::proto::{self, Isolation, RotationState, TenantMoveState};
 use keyward::runtime::clock::ManualClock;
-use tokio::sync::Notify;
 
 use super::{
     BILLING, DAY, ORDERS, counts, furnish, furnished, move_of, move_over, start, state_of, tenant, until, until_over,
@@ -17,8 +14,8 @@ use super::{
 };
 use crate::harness::backend::Backend;
 use crate::harness::propagation::Propagation;
-use crate::harness::readings::{Reader, told_by};
 use crate::harness::rotations::{eventually, get_client, rotate_at_once, try_rotate};
+use crate::harness::stops::{At, Stop};
 use crate::harness::{span, start_time};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,35 +24,11 @@ const LOOK: Duration = Duration::from_secs(15 * 60);
 /// Much longer than that.
 const LONG: Duration = Duration::from_secs(20 * DAY.as_secs());
 
-/// Holds a listing of clients back.
-#[derive(Default)]
-struct HeldBack {
-    is_armed: AtomicBool,
-    is_read: AtomicBool,
-    go_on: Notify,
-}
-
-#[async_trait]
-impl Reader for HeldBack {
-    async fn told(
-        &self,
-        how: &'static str,
-        shelf: Shelf,
-        found: PortResult<Vec<StoredRecord>>,
-    ) -> PortResult<Vec<StoredRecord>> {
-        if (how, shelf) == ("scan", Shelf::Client) && self.is_armed.swap(false, Ordering::SeqCst) {
-            self.is_read.store(true, Ordering::SeqCst);
-            self.go_on.notified().await;
-        }
-        found
-    }
-}
-
 #[tokio::test]
 async fn clients_that_come_to_the_new_place_while_a_listing_of_them_is_on_its_way_are_not_waited_for() {
     let (clock, propagation) = (Arc::new(ManualClock::new(start_time())), Arc::new(Propagation::default()));
-    let held = Arc::new(HeldBack::default());
-    let through = |ports| told_by(propagation.through(ports), held.clone());
+    let stop = Arc::new(Stop::default());
+    let through = |ports| stop.through(propagation.through(ports));
     let (daemon, backend) = Backend::behind(clock.clone(), |_| {}, through).await;
     furnish(&daemon, Isolation::AppClient).await;
     propagation.stop();
@@ -66,12 +39,12 @@ async fn clients_that_come_to_the_new_place_while_a_listing_of_them_is_on_its_wa
     })
     .await;
 
-    held.is_armed.store(true, Ordering::SeqCst);
+    stop.at(At::Found("scan", Shelf::Client));
     eventually("the move lists its clients", async || {
         // No further than to what is due: the new app clients are given up after a quarter of an hour.
         let due = backend.journals().await.into_iter().map(|journal| journal.due_time).min();
         clock.set(due.map_or(clock.now(), |due| due.max(clock.now())));
-        held.is_read.load(Ordering::SeqCst)
+        stop.has_been_reached()
     })
     .await;
     propagation.resume();
@@ -83,7 +56,7 @@ async fn clients_that_come_to_the_new_place_while_a_listing_of_them_is_on_its_wa
         })
         .await;
     }
-    held.go_on.notify_one();
+    stop.go();
     eventually("the move has seen them", async || {
         clock.advance(SECOND);
         state_of(&tenant(&daemon, "acme").await) != TenantMoveState::Running

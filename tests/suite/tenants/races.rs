@@ -21,8 +21,9 @@ use crate::harness::aws_bench::AwsBench;
 use crate::harness::brokers::{Bench, Working, call, client_name, custom_domain, oidc_provider, tenant_id};
 use crate::harness::ports::in_time;
 use crate::harness::rotations::eventually;
+use crate::harness::stops::At;
 use crate::harness::tolls::tolled;
-use crate::harness::watch::{Moment, Watch};
+use crate::harness::watch::Watch;
 
 const CLIENT: &str = "tenants/acme/clients/checkout";
 const SECOND: Duration = Duration::from_secs(1);
@@ -66,12 +67,12 @@ async fn a_resource_server_that_comes_while_an_older_catalogue_is_applied_stays(
     let bench = Bench::new().await;
     let (slow, watch) = held_up(&bench, None).await;
     let quick = Working::open(bench.ports()).await.expect("a broker");
-    watch.hold("list_resource_servers", Moment::Before);
+    watch.stop.at(At::Before("list_resource_servers"));
     let meanwhile = async {
-        in_time(watch.reached.notified()).await;
+        watch.stop.reached().await;
         quick.catalog.put(&call(), invoices(), None, false).await.expect("put");
         eventually("the pool has it", async || catalog_version_of(&bench, "acme").await == 2).await;
-        watch.release.notify_one();
+        watch.stop.go();
     };
     let (created, ()) = tokio::join!(slow.create_tenant("acme", Isolation::UserPool), meanwhile);
     created.expect("a tenant");
@@ -94,12 +95,12 @@ async fn a_resource_server_that_another_broker_brings_while_it_is_looked_for_is_
     let (slow, watch) = held_up(&bench, None).await;
     let quick = Working::open(bench.ports()).await.expect("a broker");
     quick.create_tenant("acme", Isolation::UserPool).await.expect("a tenant");
-    watch.hold("list_resource_servers", Moment::After);
+    watch.stop.at(At::After("list_resource_servers"));
     let meanwhile = async {
-        in_time(watch.reached.notified()).await;
+        watch.stop.reached().await;
         quick.catalog.put(&call(), invoices(), None, false).await.expect("put");
         eventually("the pool has it", async || catalog_version_of(&bench, "acme").await == 2).await;
-        watch.release.notify_one();
+        watch.stop.go();
     };
     let caller = call();
     let (found, ()) = tokio::join!(slow.reconciling.reconcile(&caller, None, true), meanwhile);
@@ -113,12 +114,12 @@ async fn a_pool_that_another_broker_has_made_is_never_taken_for_one_that_is_not_
     let bench = Bench::new().await;
     let (slow, watch) = held_up(&bench, None).await;
     let other = Working::open(bench.ports()).await.expect("a broker");
-    watch.hold("ensure_pool", Moment::Before);
+    watch.stop.at(At::Before("ensure_pool"));
     let meanwhile = async {
-        in_time(watch.reached.notified()).await;
+        watch.stop.reached().await;
         let seen = other.tenants.get(&tenant_id("acme")).await.expect("it is there");
         assert_eq!(seen.issuer, None, "it is not made yet");
-        watch.release.notify_one();
+        watch.stop.go();
     };
     let (created, ()) = tokio::join!(slow.create_tenant("acme", Isolation::UserPool), meanwhile);
     created.expect("a tenant");
@@ -182,18 +183,18 @@ async fn two_makers(token_source: TokenSource) {
 async fn a_pool_that_is_made_while_its_tenant_is_deleted_goes_too() {
     let bench = Bench::new().await;
     let ((maker, making), (deleter, deleting)) = (held_up(&bench, None).await, held_up(&bench, None).await);
-    making.hold("ensure_pool", Moment::Before);
-    deleting.hold("delete_pool", Moment::After);
+    making.stop.at(At::Before("ensure_pool"));
+    deleting.stop.at(At::After("delete_pool"));
     let delete = async {
-        in_time(making.reached.notified()).await;
+        making.stop.reached().await;
         deleter.tenants.delete(&call(), &tenant_id("acme"), None, false).await.expect("deleted");
     };
     let meanwhile = async {
-        in_time(deleting.reached.notified()).await;
-        making.release.notify_one();
+        deleting.stop.reached().await;
+        making.stop.go();
         eventually("the pool is made", async || pool_of(&bench, "acme").await.is_some_and(|pool| pool.made.is_some()))
             .await;
-        deleting.release.notify_one();
+        deleting.stop.go();
     };
     // There is no such tenant any more.
     let _ = tokio::join!(maker.create_tenant("acme", Isolation::UserPool), delete, meanwhile);
@@ -215,13 +216,13 @@ async fn given_up_provider(lease: Option<LeaseTerms>) {
     let bench = Bench::new().await;
     let (slow, watch) = held_up(&bench, lease).await;
     let quick = Working::open_with(bench.ports(), |settings| settings.journal.lease = lease).await.expect("a broker");
-    watch.hold("put_identity_provider", Moment::Before);
+    watch.stop.at(At::Before("put_identity_provider"));
     let meanwhile = async {
-        in_time(watch.reached.notified()).await;
+        watch.stop.reached().await;
         bench.clock.advance(SECOND);
         let patch = TenantPatch { identity_providers: Some(Vec::new()), ..Default::default() };
         quick.tenants.update(&call(), &tenant_id("acme"), patch, None, false).await.expect("changed");
-        watch.release.notify_one();
+        watch.stop.go();
     };
     let providers = vec![oidc_provider("one")];
     let (created, ()) = tokio::join!(slow.create_tenant_with("acme", Isolation::AppClient, providers), meanwhile);
